@@ -1,0 +1,109 @@
+"""The variational bound on -log p(x_0), in its three named terms (Ho et al. 2020, eq. 5).
+
+L = L_T + sum_{t=2..T} L_{t-1} + L_0, in nats, one value per image. Written against the methods of distributions, so
+that it holds for every noise family.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_diffusion.diffusion.reverse import GaussianPrediction, ReverseModel
+
+
+def prior_kl(reverse: ReverseModel, x_0: Tensor) -> Tensor:
+    """L_T = KL(q(x_T | x_0), p(x_T)) in nats, (B,)."""
+    process = reverse.process
+    last = torch.full((len(x_0),), process.num_steps, device=x_0.device)
+    return per_image(process.marginal(x_0, last).kl(process.prior(tuple(x_0.shape), x_0.device)))
+
+
+def diffusion_kl(prediction: GaussianPrediction, x_0: Tensor, s: Tensor) -> Tensor:
+    """L_{t-1} = KL(q(x_s | x_t, x_0), p(x_s | x_t)) in nats, (B,), for steps 1 <= s < t; infinite where s = 0."""
+    process = prediction.reverse.process
+    return per_image(process.posterior(x_0, prediction.x_t, prediction.t, s).kl(prediction.transition(s)))
+
+
+def reconstruction_nll(prediction: GaussianPrediction, x_0: Tensor) -> Tensor:
+    """L_0 = -log p(x_0 | x_t) in nats, (B,); the bound's last term at t = 1."""
+    last = prediction.transition(torch.zeros_like(prediction.t))
+    return per_image(prediction.reverse.reconstruction_nll(x_0, last))
+
+
+def bound_term(prediction: GaussianPrediction, x_0: Tensor, s: Tensor | None = None) -> Tensor:
+    """The term of the bound that belongs to each image's own step: L_{t-1}, or L_0 where s = 0. In nats, (B,).
+
+    s: (B,), by default t - 1.
+    """
+    s = prediction.t - 1 if s is None else s
+    return torch.where(s == 0, reconstruction_nll(prediction, x_0), diffusion_kl(prediction, x_0, s))
+
+
+def bits_per_dim(nats: Tensor, x_0: Tensor) -> Tensor:
+    """Nats per image to bits per dimension of images x_0 (B, *)."""
+    return nats / (x_0[0].numel() * math.log(2))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The bound of each image, in nats, for steps t_1 < ... < t_K (all of 1..T unless fewer were asked for).
+
+    prior_kl: (B,). diffusion_kl: (B, K-1), the terms of t_2..t_K. reconstruction_nll: (B,).
+    x_0_error: (B, K), mean squared error of the predicted x_0 on the [-1, 1] scale, one estimate of x_0 a step.
+    """
+
+    prior_kl: Tensor
+    diffusion_kl: Tensor
+    reconstruction_nll: Tensor
+    x_0_error: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """L, (B,)."""
+        return self.rate[:, 0] + self.reconstruction_nll
+
+    @property
+    def rate(self) -> Tensor:
+        """Nats sent once steps T..t_k are known, (B, K): L_T and the terms above t_k  (Ho et al. 2020, section 4.3)."""
+        terms = torch.cat([self.diffusion_kl, torch.zeros_like(self.prior_kl)[:, None]], dim=1)
+        return self.prior_kl[:, None] + terms.flip(1).cumsum(1).flip(1)
+
+    @property
+    def distortion(self) -> Tensor:
+        """Root mean squared error of the estimate of x_0 at t_k on the 0..255 scale, (B, K)."""
+        return 127.5 * self.x_0_error.sqrt()
+
+
+@torch.no_grad()
+def variational_bound(
+    reverse: ReverseModel, x_0: Tensor, generator: torch.Generator | None = None, steps: Sequence[int] | None = None
+) -> Bound:
+    """All terms of the bound for images x_0 (B, *), with the predicted x_0 clipped as in sampling.
+
+    Each term takes its own draw of x_t ~ q(x_t | x_0). steps: ascending subset of 1..T; the chain then runs over these,
+    and the bound is that of the shorter chain.
+    """
+    process, size = reverse.process, (len(x_0),)
+    steps = range(1, process.num_steps + 1) if steps is None else steps
+    terms, errors = [], []
+    for t, s in zip(steps, [0, *steps]):
+        t, s = (torch.full(size, step, device=x_0.device) for step in (t, s))
+        prediction = reverse.predict(process.marginal(x_0, t).sample(generator), t, clip=True)
+        terms.append(bound_term(prediction, x_0, s))
+        errors.append(((prediction.x_0 - x_0) ** 2).flatten(1).mean(1))
+    last = torch.full(size, steps[-1], device=x_0.device)
+    prior = process.prior(tuple(x_0.shape), x_0.device)
+    return Bound(
+        prior_kl=per_image(process.marginal(x_0, last).kl(prior)),
+        diffusion_kl=torch.stack(terms[1:], dim=1) if len(terms) > 1 else x_0.new_zeros(len(x_0), 0),
+        reconstruction_nll=terms[0],
+        x_0_error=torch.stack(errors, dim=1),
+    )
+
+
+def per_image(nats: Tensor) -> Tensor:
+    """Sum over all but the first dimension: (B, *) to (B,)."""
+    return nats.flatten(1).sum(1)

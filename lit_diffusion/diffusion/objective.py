@@ -1,0 +1,133 @@
+"""Training objectives: what is minimised, per image."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_diffusion.diffusion.bound import bits_per_dim, bound_term
+from lit_diffusion.diffusion.reverse import GaussianPrediction, ReverseModel
+from lit_diffusion.diffusion.timesteps import Timesteps, Uniform
+from lit_diffusion.diffusion.weighting import Constant, Weighting
+from lit_diffusion.errors import ConfigError
+
+
+class Objective(nn.Module, ABC):
+    """A loss per image: the mean over t of a loss per step, estimated at the steps that `timesteps` draws.
+
+    Noise and steps come from torch's global generator, which the training loop seeds at every step.
+    """
+
+    def __init__(self, timesteps: Timesteps | None = None):
+        super().__init__()
+        self.timesteps = Uniform() if timesteps is None else timesteps
+
+    def bind(self, reverse: ReverseModel) -> None:
+        """Called once before training. Raises ConfigError where objective and reverse model contradict each other."""
+        self.timesteps.bind(reverse.num_steps)
+
+    def forward(self, reverse: ReverseModel, x_0: Tensor) -> Tensor:
+        """The loss of each image x_0 (B, *): (B,)."""
+        draw = self.timesteps.draw(len(x_0), x_0.device)
+        images = x_0.repeat_interleave(draw.t.shape[1], dim=0)  # (B * K, *)
+        t, eps = draw.t.flatten(), torch.randn_like(images)
+        prediction = reverse.predict(reverse.process.marginal(images, t).reparameterize(eps), t)
+        losses = self.loss(prediction, images, eps)
+        if self.training:
+            self.timesteps.update(t, losses.detach())
+        return (losses.view_as(draw.t) * draw.weight).sum(1)
+
+    @abstractmethod
+    def loss(self, prediction: GaussianPrediction, x_0: Tensor, eps: Tensor) -> Tensor:
+        """The loss (N,) of one prediction each for N images x_0 (N, *), whose noise was eps."""
+
+
+class Simple(Objective):
+    """L_simple: mean squared error on the network's own target  (Ho et al. 2020, eq. 14).
+
+    Unit: squared error per dimension, times the weighting. Refuses a learned variance, which it would not train.
+    """
+
+    def __init__(self, timesteps: Timesteps | None = None, weighting: Weighting = Constant()):
+        super().__init__(timesteps)
+        self.weighting = weighting
+
+    def bind(self, reverse: ReverseModel) -> None:
+        super().bind(reverse)
+        if reverse.variance.learned:
+            raise ConfigError(
+                f"Simple trains no variance, but model.reverse.variance is {type(reverse.variance).__name__}; use "
+                "VariationalBound or Hybrid, or BetaVariance",
+                key="model.objective",
+            )
+
+    def loss(self, prediction: GaussianPrediction, x_0: Tensor, eps: Tensor) -> Tensor:
+        reverse, x_t, t = prediction.reverse, prediction.x_t, prediction.t
+        target = reverse.parameterization.target(reverse.process, x_0, x_t, eps, t)
+        error = ((target - prediction.output) ** 2).flatten(1).mean(1)
+        return self.weighting(reverse, t).to(error) * error
+
+
+class VariationalBound(Objective):
+    """L: one random term of the bound an image, L_{t-1} or, at t = 1, L_0  (Ho et al. 2020, eqs. 5 and 13).
+
+    scale: `per_term` is the mean of one term in bits/dim, as the released code trains; `times_T` is T times that, an
+    unbiased estimate of the whole bound in bits/dim without L_T, as Nichol & Dhariwal 2021 train. The two differ in how
+    gradient clipping and Adam's eps act. L_T has no parameters and is left out.
+
+    Refuses a schedule whose bound is infinite because early steps add no noise and later ones do.
+    """
+
+    def __init__(self, timesteps: Timesteps | None = None, scale: Literal["per_term", "times_T"] = "per_term"):
+        super().__init__(timesteps)
+        self.scale = scale
+
+    def bind(self, reverse: ReverseModel) -> None:
+        super().bind(reverse)
+        refuse_infinite_bound(reverse, self)
+
+    def loss(self, prediction: GaussianPrediction, x_0: Tensor, eps: Tensor) -> Tensor:
+        terms = 1 if self.scale == "per_term" else prediction.reverse.num_steps
+        return terms * bits_per_dim(bound_term(prediction, x_0), x_0)
+
+
+class Hybrid(Objective):
+    """L_hybrid = L_simple + weight * L, where L trains the variance alone  (Nichol & Dhariwal 2021, eq. 16).
+
+    weight: lambda, on the full T-term bound in bits/dim. Refuses a fixed variance, on which L would have no effect.
+    """
+
+    def __init__(self, timesteps: Timesteps | None = None, weight: float = 0.001):
+        super().__init__(timesteps)
+        self.weight = weight
+
+    def bind(self, reverse: ReverseModel) -> None:
+        super().bind(reverse)
+        if not reverse.variance.learned:
+            raise ConfigError(
+                f"Hybrid trains a variance by the bound, but model.reverse.variance is "
+                f"{type(reverse.variance).__name__}, which has nothing to learn; use LearnedRange, or Simple",
+                key="model.objective",
+            )
+        refuse_infinite_bound(reverse, self)
+
+    def loss(self, prediction: GaussianPrediction, x_0: Tensor, eps: Tensor) -> Tensor:
+        reverse, x_t, t = prediction.reverse, prediction.x_t, prediction.t
+        target = reverse.parameterization.target(reverse.process, x_0, x_t, eps, t)
+        simple = ((target - prediction.output) ** 2).flatten(1).mean(1)
+        term = bits_per_dim(bound_term(prediction.detach_mean(), x_0), x_0)
+        return simple + self.weight * reverse.num_steps * term
+
+
+def refuse_infinite_bound(reverse: ReverseModel, objective: Objective) -> None:
+    """Raises ConfigError where some posterior q(x_{t-1} | x_t, x_0) is a point although beta_t > 0."""
+    t = reverse.process.schedule.steps()[1:]
+    variance = reverse.process.posterior_coefficients(t, t - 1)[2]
+    infinite = (variance == 0) & (reverse.process.schedule.beta(t, t - 1) > 0)
+    if infinite.any():
+        raise ConfigError(
+            f"{type(objective).__name__} is infinite for {type(reverse.process.schedule).__name__}: its first steps "
+            f"add no noise and step {int(t[infinite][0])} does; make beta_1 positive, or use Simple",
+            key="model.objective",
+        )

@@ -1,0 +1,66 @@
+"""The forward process q: from data to noise."""
+
+import torch
+from torch import Tensor, nn
+
+from lit_diffusion.diffusion.distributions import Gaussian
+from lit_diffusion.diffusion.schedule import NoiseSchedule, spread
+
+
+class GaussianProcess(nn.Module):
+    """The Gaussian forward process of Ho et al. 2020, section 2, between any two steps 0 <= s < t <= T.
+
+    Images are (B, *) floats, x_0 in [-1, 1]; t and s are (B,) integers. Everything follows from
+    alpha_{t|s} = alpha_bar_t / alpha_bar_s, so that a chain over a subset of the steps needs no tables of its own.
+    """
+
+    def __init__(self, schedule: NoiseSchedule):
+        super().__init__()
+        self.schedule = schedule
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return self.schedule.num_steps
+
+    def marginal(self, x_0: Tensor, t: Tensor) -> Gaussian:
+        """q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I)  (Ho et al. 2020, eq. 4)."""
+        kept, noise = self.schedule.alpha_bar(t).sqrt(), self.schedule.noise(t)  # (B,)
+        return Gaussian(spread(kept, x_0) * x_0, spread(noise, x_0))
+
+    def step(self, x_s: Tensor, t: Tensor, s: Tensor) -> Gaussian:
+        """q(x_t | x_s) = N(sqrt(alpha_{t|s}) x_s, beta_{t|s} I)  (Ho et al. 2020, eq. 2, with t-1 replaced by s)."""
+        kept, noise = self.schedule.alpha(t, s).sqrt(), self.schedule.beta(t, s)  # (B,)
+        return Gaussian(spread(kept, x_s) * x_s, spread(noise, x_s))
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> Gaussian:
+        """q(x_s | x_t, x_0) for any 0 <= s < t  (Ho et al. 2020, eqs. 6-7, with t-1 replaced by s).
+
+        The variance is zero where s = 0. Where x_t has no noise (beta = 0 so far) x_s = x_t.
+        """
+        c_0, c_t, variance = self.posterior_coefficients(t, s)
+        return Gaussian(spread(c_0, x_t) * x_0 + spread(c_t, x_t) * x_t, spread(variance, x_t))
+
+    def posterior_coefficients(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights of x_0 and x_t in the posterior mean, and the posterior variance beta~_{t|s}: (B,) float64 each."""
+        beta, noise_t, noise_s = self.schedule.beta(t, s), self.schedule.noise(t), self.schedule.noise(s)
+        noisy = noise_t > 0
+        noise_t = torch.where(noisy, noise_t, 1)
+        c_0 = self.schedule.alpha_bar(s).sqrt() * beta / noise_t
+        c_t = torch.where(noisy, self.schedule.alpha(t, s).sqrt() * noise_s / noise_t, 1)
+        return c_0, c_t, beta * noise_s / noise_t
+
+    def eps(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The noise that leads from x_0 to x_t: (x_t - sqrt(alpha_bar_t) x_0) / sqrt(1 - alpha_bar_t).
+
+        Zero where x_t has no noise: nothing there depends on it.
+        """
+        noise = self.schedule.noise(t)
+        inverse = torch.where(noise > 0, noise.clamp(min=torch.finfo(noise.dtype).tiny).rsqrt(), 0)
+        return spread(inverse, x_t) * (x_t - spread(self.schedule.alpha_bar(t).sqrt(), x_t) * x_0)
+
+    def prior(self, shape: tuple[int, ...], device: torch.device | None = None) -> Gaussian:
+        """p(x_T) = N(0, I) over tensors of `shape` (B, *)."""
+        return Gaussian(
+            torch.zeros(shape, device=device), torch.ones([shape[0]] + [1] * (len(shape) - 1), device=device)
+        )

@@ -1,0 +1,158 @@
+"""Reverse models: a network and a process make p(x_s | x_t)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lit_diffusion.diffusion.decoder import Decoder, DiscretizedGaussian
+from lit_diffusion.diffusion.distributions import Gaussian
+from lit_diffusion.diffusion.parameterization import Epsilon, Parameterization
+from lit_diffusion.diffusion.process import GaussianProcess
+from lit_diffusion.diffusion.variance import BetaVariance, Variance
+from lit_diffusion.errors import ConfigError
+
+
+class ReverseModel(nn.Module, ABC):
+    """p(x_s | x_t) for all steps s < t: owns process and network; objectives, bound and samplers receive it."""
+
+    process: GaussianProcess
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return self.process.num_steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> "GaussianPrediction":
+        """One evaluation of the network for images x_t (B, *) at steps t (B,), in 1..T."""
+
+    @abstractmethod
+    def reconstruction_nll(self, x_0: Tensor, p: Gaussian) -> Tensor:
+        """-log p(x_0 | x_1) in nats, (B, *), for the distribution of the last step."""
+
+    @abstractmethod
+    def check(self, image_shape: tuple[int, int, int], num_levels: int) -> None:
+        """Raises ConfigError unless the model fits images of that shape (C, H, W) and number of levels."""
+
+
+class GaussianReverse(ReverseModel):
+    """p(x_s | x_t) = N(mu(x_t, t), sigma_t^2)  (Ho et al. 2020, section 3.2).
+
+    network: called once with (input channels, output channels) and returns a module that is called with x_t
+        (B, C, H, W) and the index t - 1 (B,). A learned variance doubles the output channels and nothing else changes.
+    channels: C of the images.
+    clip_x_0: clip the predicted x_0 to [-1, 1] in sampling and in evaluation, never in training.
+
+    Raises ConfigError where the parameterization cannot work with the schedule.
+    """
+
+    def __init__(
+        self,
+        process: GaussianProcess,
+        network: Callable[[int, int], nn.Module],
+        parameterization: Parameterization = Epsilon(),
+        variance: Variance = BetaVariance(),
+        decoder: Decoder = DiscretizedGaussian(),
+        channels: int = 3,
+        clip_x_0: bool = True,
+    ):
+        super().__init__()
+        parameterization.check(process)
+        self.process = process
+        self.parameterization = parameterization
+        self.variance = variance
+        self.decoder = decoder
+        self.channels = channels
+        self.clip_x_0 = clip_x_0
+        self.network = network(channels, 2 * channels if variance.learned else channels)
+
+    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> "GaussianPrediction":
+        """One evaluation of the network; `clip` asks for what sampling and evaluation use, if the model clips."""
+        output = self.network(x_t, t - 1).to(x_t.dtype)  # mixed precision ends here
+        expected = 2 * self.channels if self.variance.learned else self.channels
+        if output.shape[1] != expected:
+            raise ConfigError(
+                f"the network returns {output.shape[1]} channels where {type(self.variance).__name__} on images of "
+                f"{self.channels} needs {expected}; let it take its output channels from its second argument",
+                key="model.reverse.network",
+            )
+        raw_variance = None
+        if self.variance.learned:
+            output, raw_variance = output.chunk(2, dim=1)
+        return GaussianPrediction(self, x_t, t, output, raw_variance, clip and self.clip_x_0)
+
+    def reconstruction_nll(self, x_0: Tensor, p: Gaussian) -> Tensor:
+        """-log p(x_0 | x_1) in nats, (B, *), by the discretized decoder."""
+        return self.decoder.nll(x_0, p)
+
+    @torch.no_grad()
+    def check(self, image_shape: tuple[int, int, int], num_levels: int) -> None:
+        """Raises ConfigError unless channels, levels and network fit the data; runs the network on one black image."""
+        if image_shape[0] != self.channels:
+            raise ConfigError(
+                f"the data's images have {image_shape[0]} channels, the model {self.channels}; "
+                f"write model.reverse.channels: {image_shape[0]}",
+                key="model.reverse.channels",
+            )
+        if num_levels != self.decoder.num_levels:
+            raise ConfigError(
+                f"the data has {num_levels} levels, the decoder {self.decoder.num_levels}; "
+                f"write model.reverse.decoder.num_levels: {num_levels}",
+                key="model.reverse.decoder.num_levels",
+            )
+        if hasattr(self.network, "check_image_shape"):
+            self.network.check_image_shape(image_shape)
+        training = self.training
+        try:
+            t = torch.ones(1, dtype=torch.long, device=self.device)
+            self.eval().predict(torch.zeros(1, *image_shape, device=self.device), t)
+        finally:
+            self.train(training)
+
+
+class GaussianPrediction:
+    """What one evaluation of the network says about x_0, eps and any earlier x_s.
+
+    output: what the network predicted, in its parameterization, (B, *); never clipped.
+    x_0: the clean image it stands for, (B, *); clipped to [-1, 1] if the prediction was made with `clip`.
+    """
+
+    def __init__(
+        self,
+        reverse: GaussianReverse,
+        x_t: Tensor,
+        t: Tensor,
+        output: Tensor,
+        raw_variance: Tensor | None,
+        clip: bool = False,
+    ):
+        self.reverse, self.x_t, self.t, self.output = reverse, x_t, t, output
+        self._raw_variance, self._clip = raw_variance, clip
+        self._unclipped = reverse.parameterization.to_x_0(reverse.process, output, x_t, t)
+        self.x_0 = self._unclipped.clamp(-1, 1) if clip else self._unclipped
+
+    @property
+    def eps(self) -> Tensor:
+        """The predicted noise, (B, *), consistent with `x_0`."""
+        process = self.reverse.process
+        if self._clip:
+            return process.eps(self.x_0, self.x_t, self.t)
+        return self.reverse.parameterization.to_eps(process, self.output, self.x_t, self.t)
+
+    def transition(self, s: Tensor) -> Gaussian:
+        """p(x_s | x_t) for steps s (B,), s < t: the posterior of the predicted x_0, with the model's variance."""
+        reverse = self.reverse
+        x_0 = self.x_0 if reverse.parameterization.clips_mean else self._unclipped
+        mean = reverse.process.posterior(x_0, self.x_t, self.t, s).mean
+        return Gaussian(mean, reverse.variance(reverse.process, self.x_t, self.t, s, self._raw_variance))
+
+    def detach_mean(self) -> "GaussianPrediction":
+        """The same prediction, whose gradient reaches the network through the variance only."""
+        return GaussianPrediction(self.reverse, self.x_t, self.t, self.output.detach(), self._raw_variance, self._clip)

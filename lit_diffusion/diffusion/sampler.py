@@ -1,0 +1,117 @@
+"""Samplers: from noise to images, over any subset of the steps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_diffusion.diffusion.distributions import Gaussian
+from lit_diffusion.diffusion.reverse import GaussianPrediction, ReverseModel
+from lit_diffusion.diffusion.schedule import spread
+from lit_diffusion.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a chain, from t to s: the image x_s (B, *) and the progressive estimate x_0 (B, *) made at t."""
+
+    t: int
+    s: int
+    x_s: Tensor
+    x_0: Tensor
+
+
+class Sampler(ABC):
+    """A reverse chain over a subset of the steps 1..T.
+
+    steps: how many, evenly spread with both ends as in Nichol & Dhariwal 2021, or which ones, or null for all T.
+    The number of network evaluations (nfe) is the number of steps.
+    """
+
+    def __init__(self, steps: int | list[int] | None = None):
+        if isinstance(steps, list) and (not steps or steps[0] < 1 or steps != sorted(set(steps))):
+            raise ConfigError(
+                f"{type(self).__name__}'s steps are {steps}; write ascending steps from 1 to T, or how many"
+            )
+        if isinstance(steps, int) and steps < 1:
+            raise ConfigError(f"{type(self).__name__} has steps {steps}; write 1 or more, or null for all of them")
+        self.steps = steps
+
+    def check(self, num_steps: int) -> None:
+        """Raises ConfigError where the chain is longer than the model's T."""
+        last = self.steps[-1] if isinstance(self.steps, list) else self.steps
+        if last is not None and last > num_steps:
+            what = f"visits step {last}" if isinstance(self.steps, list) else f"takes {last} steps"
+            raise ConfigError(
+                f"{type(self).__name__} {what}, but the model has T = {num_steps}; write at most {num_steps}",
+                key="model.sampler",
+            )
+
+    def subset(self, num_steps: int) -> Sequence[int]:
+        """The steps that the chain visits, ascending."""
+        self.check(num_steps)
+        if self.steps is None:
+            return range(1, num_steps + 1)
+        if isinstance(self.steps, list):
+            return self.steps
+        if self.steps == 1:
+            return [num_steps]
+        return [1 + round(i * (num_steps - 1) / (self.steps - 1)) for i in range(self.steps)]
+
+    @torch.no_grad()
+    def chain(self, reverse: ReverseModel, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Step]:
+        """The steps of the chain from x = x_T (B, *) down to x_0, which comes without noise."""
+        steps = self.subset(reverse.num_steps)
+        for t, s in zip(reversed(steps), [*reversed(steps[:-1]), 0]):
+            at_t, at_s = (torch.full((len(x),), step, device=x.device) for step in (t, s))
+            prediction = reverse.predict(x, at_t, clip=True)
+            p = self.transition(prediction, at_s)
+            x = p.sample(generator) if s else p.mean
+            yield Step(t, s, x, prediction.x_0)
+
+    def __call__(
+        self, reverse: ReverseModel, shape: tuple[int, ...], generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images x_0 of `shape` (B, *) from the prior, on the model's device, all randomness from `generator`."""
+        x = reverse.process.prior(shape, reverse.device).sample(generator)
+        for step in self.chain(reverse, x, generator):
+            x = step.x_s
+        return x
+
+    @abstractmethod
+    def transition(self, prediction: GaussianPrediction, s: Tensor) -> Gaussian:
+        """The distribution of x_s for steps s (B,)."""
+
+
+class AncestralSampler(Sampler):
+    """x_s ~ p(x_s | x_t), the model's own reverse process  (Ho et al. 2020, algorithm 2)."""
+
+    def transition(self, prediction: GaussianPrediction, s: Tensor) -> Gaussian:
+        return prediction.transition(s)
+
+
+class DDIMSampler(Sampler):
+    """The non-Markovian process of Song et al. 2020 (arXiv 2010.02502, eq. 12), with sigma = eta sqrt(beta~_{t|s}).
+
+    eta: 0 is deterministic, 1 is the ancestral sampler with the posterior variance. eps follows from the clipped x_0.
+    """
+
+    def __init__(self, steps: int | list[int] | None = None, eta: float = 0.0):
+        super().__init__(steps)
+        if not 0 <= eta <= 1:
+            raise ConfigError(
+                f"DDIMSampler's eta is {eta:g}; write a number in [0, 1], 0 for the deterministic sampler"
+            )
+        self.eta = eta
+
+    def transition(self, prediction: GaussianPrediction, s: Tensor) -> Gaussian:
+        process, x_0 = prediction.reverse.process, prediction.x_0
+        variance = self.eta**2 * process.posterior_coefficients(prediction.t, s)[2]
+        signal = process.schedule.alpha_bar(s).sqrt()
+        direction = (
+            (process.schedule.noise(s) - variance).clamp(min=0).sqrt()
+        )  # rounding may fall below zero at eta = 1
+        mean = spread(signal, x_0) * x_0 + spread(direction, x_0) * prediction.eps
+        return Gaussian(mean, spread(variance, x_0))

@@ -1,0 +1,179 @@
+"""Noise schedules beta_1..beta_T, kept as float64 tables of log alpha_bar."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lit_diffusion.errors import ConfigError
+
+# log(1 - beta) for beta = 1. A finite stand-in for minus infinity whose exponential is exactly zero in float64, so that
+# differences between steps stay defined: alpha_bar_t / alpha_bar_s is never 0 / 0.
+LOG_ZERO = -1000.0
+
+
+class NoiseSchedule(nn.Module):
+    """A table beta_1..beta_T in [0, 1] and what follows from it, alpha_bar_t = prod_{s<=t} (1 - beta_s).
+
+    Every method takes integer steps t in 0..T of shape (B,) and returns (B,) in float64; `spread` casts the result once
+    for use with images. The tables are not buffers: a precision plugin or a device without float64 must not round them.
+
+    Raises ConfigError if a beta lies outside [0, 1] or there are none.
+    """
+
+    def __init__(self, betas: Tensor):
+        super().__init__()
+        name = type(self).__name__
+        if betas.numel() < 1:
+            raise ConfigError(f"{name} has no steps; write num_steps: 1 or more")
+        outside = ((betas >= 0) & (betas <= 1)).logical_not()
+        if outside.any():
+            t = int(outside.nonzero()[0])
+            raise ConfigError(
+                f"{name} gives beta_{t + 1} = {betas[t]:.6g}, outside [0, 1]; choose its arguments so that every beta "
+                "lies between 0 and 1"
+            )
+        log_alpha = torch.log1p(-betas.double()).clamp(min=LOG_ZERO)
+        self._log_alpha_bar = {torch.device("cpu"): torch.cat([torch.zeros(1), log_alpha.cumsum(0)]).double()}
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return len(self.table) - 1
+
+    @property
+    def table(self) -> Tensor:
+        """log alpha_bar_0..alpha_bar_T: (T+1,) float64 on the CPU."""
+        return self._log_alpha_bar[torch.device("cpu")]
+
+    def steps(self) -> Tensor:
+        """All steps 1..T, (T,)."""
+        return torch.arange(1, self.num_steps + 1)
+
+    def log_alpha_bar(self, t: Tensor) -> Tensor:
+        """log alpha_bar_t. Zero at t = 0; LOG_ZERO or below where alpha_bar_t = 0."""
+        device = torch.device("cpu") if t.device.type == "mps" else t.device  # Apple's GPUs have no float64
+        if device not in self._log_alpha_bar:
+            self._log_alpha_bar[device] = self.table.to(device)
+        return self._log_alpha_bar[device][t.to(device)]
+
+    def alpha_bar(self, t: Tensor) -> Tensor:
+        """alpha_bar_t, the variance kept of x_0; 1 at t = 0."""
+        return self.log_alpha_bar(t).exp()
+
+    def noise(self, t: Tensor) -> Tensor:
+        """1 - alpha_bar_t, the variance of the noise in x_t; exact where alpha_bar_t is close to 1."""
+        return -torch.expm1(self.log_alpha_bar(t))
+
+    def alpha(self, t: Tensor, s: Tensor) -> Tensor:
+        """alpha_{t|s} = alpha_bar_t / alpha_bar_s, for s < t."""
+        return (self.log_alpha_bar(t) - self.log_alpha_bar(s)).exp()
+
+    def beta(self, t: Tensor, s: Tensor) -> Tensor:
+        """beta_{t|s} = 1 - alpha_{t|s}, the variance added between s and t; beta_t for s = t - 1."""
+        return -torch.expm1(self.log_alpha_bar(t) - self.log_alpha_bar(s))
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """log(alpha_bar_t / (1 - alpha_bar_t)); infinite where x_t has no noise."""
+        return self.log_alpha_bar(t) - self.noise(t).log()
+
+
+def spread(coefficient: Tensor, x: Tensor) -> Tensor:
+    """(B,) float64 to (B, 1, ..., 1) of the type and device of x (B, *): the one place where tables are cast."""
+    return coefficient.to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+
+class LinearSchedule(NoiseSchedule):
+    """beta from `beta_start` to `beta_end` in equal steps (Ho et al. 2020, section 4)."""
+
+    def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
+        super().__init__(linspace(beta_start, beta_end, num_steps))
+
+
+class RescaledLinearSchedule(NoiseSchedule):
+    """The linear schedule of 1000 steps at another T: both ends times 1000 / T (Nichol & Dhariwal 2021, code)."""
+
+    def __init__(self, num_steps: int = 4000, beta_start: float = 1e-4, beta_end: float = 0.02):
+        scale = 1000 / max(num_steps, 1)
+        super().__init__(linspace(scale * beta_start, scale * beta_end, num_steps))
+
+
+class QuadraticSchedule(NoiseSchedule):
+    """sqrt(beta) in equal steps (Ho et al. 2020, code: `quad`)."""
+
+    def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
+        if min(beta_start, beta_end) < 0:
+            raise ConfigError(f"QuadraticSchedule takes square roots; write beta_start and beta_end in [0, 1], not "
+                              f"{beta_start:g} and {beta_end:g}")  # fmt: skip
+        super().__init__(linspace(math.sqrt(beta_start), math.sqrt(beta_end), num_steps) ** 2)
+
+
+class ConstantSchedule(NoiseSchedule):
+    """The same beta at every step (Ho et al. 2020, code: `const`)."""
+
+    def __init__(self, num_steps: int = 1000, beta: float = 0.02):
+        super().__init__(linspace(beta, beta, num_steps))
+
+
+class WarmupSchedule(NoiseSchedule):
+    """Linear over the first `fraction` of the steps, then constant (Ho et al. 2020, code: `warmup10`, `warmup50`)."""
+
+    def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02, fraction: float = 0.1):
+        if not 0 <= fraction <= 1:
+            raise ConfigError(f"WarmupSchedule's fraction is {fraction:g}; write a number in [0, 1], as 0.1 or 0.5")
+        betas = linspace(beta_end, beta_end, num_steps)
+        warmup = int(num_steps * fraction)
+        betas[:warmup] = linspace(beta_start, beta_end, warmup)
+        super().__init__(betas)
+
+
+class JSDSchedule(NoiseSchedule):
+    """beta_t = 1 / (T - t + 1): 1/T, 1/(T-1), ..., 1 (Sohl-Dickstein et al. 2015; Ho et al. 2020, code: `jsd`).
+
+    It erases a constant fraction of the signal a step, and all of it by the end: alpha_bar_T = 0.
+    """
+
+    def __init__(self, num_steps: int = 1000):
+        super().__init__(1 / torch.arange(max(num_steps, 0), 0, -1, dtype=torch.float64))
+
+
+class CosineSchedule(NoiseSchedule):
+    """alpha_bar(u) = cos^2((u + s) / (1 + s) pi / 2), u = t / T, beta <= max_beta (Nichol & Dhariwal 2021, eq. 17)."""
+
+    def __init__(self, num_steps: int = 1000, s: float = 0.008, max_beta: float = 0.999):
+        super().__init__(betas_of(lambda u: torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2, num_steps, max_beta))
+
+
+class SigmoidSchedule(NoiseSchedule):
+    """alpha_bar(u) falls as a sigmoid of u = t / T between `start` and `end`, scaled to run from 1 to 0.
+
+    Jabri et al. 2022 (arXiv 2212.11972), in the form of Chen 2023 (arXiv 2301.10972, algorithm 1). beta <= max_beta.
+    """
+
+    def __init__(
+        self, num_steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999
+    ):
+        if not (start < end and tau > 0):
+            raise ConfigError(
+                f"SigmoidSchedule needs start < end and tau > 0, not {start:g}, {end:g}, {tau:g}; write for example "
+                "start: -3, end: 3, tau: 1"
+            )
+
+        def alpha_bar(u: Tensor) -> Tensor:
+            low, high = (torch.sigmoid(torch.tensor(v / tau, dtype=torch.float64)) for v in (start, end))
+            return (high - torch.sigmoid((u * (end - start) + start) / tau)) / (high - low)
+
+        super().__init__(betas_of(alpha_bar, num_steps, max_beta))
+
+
+def linspace(start: float, end: float, num_steps: int) -> Tensor:
+    """(num_steps,) float64; empty, and so refused by NoiseSchedule, where num_steps is not positive."""
+    return torch.linspace(start, end, max(num_steps, 0), dtype=torch.float64)
+
+
+def betas_of(alpha_bar: Callable[[Tensor], Tensor], num_steps: int, max_beta: float) -> Tensor:
+    """beta_t = min(1 - alpha_bar(t/T) / alpha_bar((t-1)/T), max_beta) for a curve on [0, 1]: (T,) float64."""
+    u = torch.linspace(0, 1, max(num_steps, 0) + 1, dtype=torch.float64)
+    curve = alpha_bar(u)
+    return (1 - curve[1:] / curve[:-1]).clamp(max=max_beta)

@@ -1,0 +1,110 @@
+"""Which steps t an objective looks at, and with which weight."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Steps t (B, K) in 1..T for each of B images, and weights (B, K) that make the sum of weight * loss_t over K an
+    unbiased estimate of the mean of loss_t over t = 1..T.
+    """
+
+    t: Tensor
+    weight: Tensor
+
+
+class Timesteps(nn.Module, ABC):
+    """A distribution over steps. Draws from torch's global generator, which the training loop seeds at every step."""
+
+    def bind(self, num_steps: int) -> None:
+        """Told T once, before training."""
+        self.num_steps = num_steps
+
+    @abstractmethod
+    def draw(self, batch_size: int, device: torch.device) -> Draw:
+        """Steps and weights for a batch of B images."""
+
+    def update(self, t: Tensor, loss: Tensor) -> None:
+        """Told the loss (N,) at each step t (N,) of the last training batch."""
+
+
+class Uniform(Timesteps):
+    """One step an image, t ~ Uniform(1..T)  (Ho et al. 2020, algorithm 1)."""
+
+    def draw(self, batch_size: int, device: torch.device) -> Draw:
+        t = torch.randint(1, self.num_steps + 1, (batch_size, 1), device=device)
+        return Draw(t, torch.ones(batch_size, 1, device=device))
+
+
+class LowDiscrepancy(Timesteps):
+    """One step an image, evenly spread over the batch from one common random offset: uniform for each image, and less
+    noise in the batch's mean  (Kingma et al. 2021, arXiv 2107.00630, appendix I.1).
+    """
+
+    def draw(self, batch_size: int, device: torch.device) -> Draw:
+        u = torch.rand(1, dtype=torch.float64) + torch.arange(batch_size, dtype=torch.float64) / batch_size
+        t = (u % 1 * self.num_steps).long().clamp(max=self.num_steps - 1) + 1
+        return Draw(t[:, None].to(device), torch.ones(batch_size, 1, device=device))
+
+
+class AllTimesteps(Timesteps):
+    """Every step of every image, as lectures first write the algorithm: no variance from t, at T times the cost.
+
+    A batch of B images makes B * T evaluations of the network at once; choose the batch size accordingly.
+    """
+
+    def draw(self, batch_size: int, device: torch.device) -> Draw:
+        t = torch.arange(1, self.num_steps + 1, device=device).expand(batch_size, -1)
+        return Draw(t, torch.full_like(t, 1 / self.num_steps, dtype=torch.float32))
+
+
+class ImportanceSampled(Timesteps):
+    """t with probability proportional to sqrt(E[loss_t^2]), over the last `history` losses of each t, mixed with
+    `uniform` of the uniform distribution; uniform until every t has its history  (Nichol & Dhariwal 2021, section 3.3).
+
+    The history is shared by all ranks and stored in checkpoints.
+    """
+
+    def __init__(self, history: int = 10, uniform: float = 0.001):
+        super().__init__()
+        self.history = history
+        self.uniform = uniform
+
+    def bind(self, num_steps: int) -> None:
+        super().bind(num_steps)
+        self.register_buffer("losses", torch.zeros(num_steps, self.history))
+        self.register_buffer("counts", torch.zeros(num_steps, dtype=torch.long))
+
+    def probabilities(self) -> Tensor:
+        """p(t) for t = 1..T, (T,)."""
+        size = (self.losses**2).mean(1).sqrt().double()
+        known = (self.counts >= self.history).all() & (size.sum() > 0)
+        share = torch.where(known, size / size.sum().clamp(min=torch.finfo(size.dtype).tiny), 1 / self.num_steps)
+        return (1 - self.uniform) * share + self.uniform / self.num_steps
+
+    def draw(self, batch_size: int, device: torch.device) -> Draw:
+        p = self.probabilities()
+        index = torch.multinomial(p, batch_size, replacement=True)[:, None]
+        return Draw((index + 1).to(device), (1 / (self.num_steps * p[index])).float().to(device))
+
+    @torch.no_grad()
+    def update(self, t: Tensor, loss: Tensor) -> None:
+        """Enters losses in order of arrival, those of all ranks; a step drawn twice in a batch enters twice."""
+        t, loss = gather(t), gather(loss.float())
+        for index, value in zip((t - 1).tolist(), loss.tolist()):
+            self.losses[index, self.counts[index] % self.history] = value
+            self.counts[index] += 1
+
+
+def gather(x: Tensor) -> Tensor:
+    """Concatenation over ranks of equally long x (N,), or x itself in a single process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return x
+    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
