@@ -1,0 +1,80 @@
+"""The U-Net of segmentation (Ronneberger, Fischer, Brox 2015), told the time by one more feature map."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.nn.shapes import check_pyramid
+
+
+class ClassicUNet(nn.Module):
+    """The classic U-Net: `network(x, t)` is (B, out_channels, H, W) for x (B, in_channels, H, W) and integer t (B,).
+
+    Contracting path: two 3x3 convolutions with ReLU a level, 2x2 max-pooling between levels, channels doubling.
+    Expanding path: 2x2 up-convolution, concatenation with the features of that level, two 3x3 convolutions with ReLU.
+    A 1x1 convolution ends it. As in the lectures, t joins the image as a constant feature map. Convolutions are padded
+    here, so that sizes are kept; weights start as in the paper's section 3 (normal, variance 2 / fan-in), biases at 0.
+    H and W must be divisible by 2^(levels-1): see `check_image_shape`.
+
+    Args:
+        in_channels: Channels of the image; given by the reverse model.
+        out_channels: Channels of the prediction; given by the reverse model.
+        width: Channels of the first level; level i has width * 2^i of them at resolution H / 2^i.
+        levels: Number of resolutions; the paper has 5, on images of 572 pixels.
+        time_scale: The time map holds t / time_scale, which should be of order 1; 1000 suits the usual 1000 steps.
+
+    Raises:
+        ConfigError: An option that is not positive.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int = 64, levels: int = 4, time_scale: float = 1000.0
+    ) -> None:
+        super().__init__()
+        for name, value in {"width": width, "levels": levels, "time_scale": time_scale}.items():
+            if not value > 0:
+                raise ConfigError(f"ClassicUNet.{name}: {value} is not positive; write a number above 0.")
+        self.in_channels = in_channels
+        self.time_scale = time_scale
+        channels = [width * 2**level for level in range(levels)]
+        inputs = [in_channels + 1, *channels]
+        self.down = nn.ModuleList(_two_convolutions(i, o) for i, o in zip(inputs, channels, strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in reversed(channels[:-1]))
+        self.merge = nn.ModuleList(_two_convolutions(2 * c, c) for c in reversed(channels[:-1]))
+        self.head = nn.Conv2d(width, out_channels, 1)
+        self.apply(_he_normal)
+
+    def check_image_shape(self, shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError unless the network takes images of `shape` (C, H, W)."""
+        check_pyramid("ClassicUNet", self.in_channels, len(self.down), shape)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        time = (t.float() / self.time_scale).to(x.dtype)[:, None, None, None]
+        h = torch.cat([x, time.expand(-1, 1, *x.shape[2:])], dim=1)
+        h = self.down[0](h)
+        skips = []
+        for level in self.down[1:]:
+            skips.append(h)
+            h = level(nn.functional.max_pool2d(h, 2))
+        for up, merge in zip(self.up, self.merge, strict=True):
+            h = merge(torch.cat([skips.pop(), up(h)], dim=1))
+        return self.head(h)
+
+
+def _two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        nn.ReLU(),
+    )
+
+
+def _he_normal(module: nn.Module) -> None:
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        # An up-convolution's windows do not overlap: each of its outputs sees one pixel.
+        pixels = 1 if isinstance(module, nn.ConvTranspose2d) else math.prod(module.kernel_size)
+        nn.init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels * pixels)))
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,33 @@
+"""Layers initialised as in the released DDPM code: Xavier-uniform (fan_avg) weights, zero biases."""
+
+from typing import TypeVar
+
+from torch import nn
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+# Gain of the layers that start at nearly zero: the release raises init_scale=0 to a variance scale of 1e-10.
+ZERO_GAIN = 1e-5
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0, gain: float = 1.0
+) -> nn.Conv2d:
+    """2-d convolution with bias, zero-padded by `padding` on every side."""
+    return _xavier(nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding), gain)
+
+
+def linear(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Linear:
+    """Affine map of the last dimension."""
+    return _xavier(nn.Linear(in_channels, out_channels), gain)
+
+
+def group_norm(groups: int, channels: int) -> nn.GroupNorm:
+    """Group normalisation with the release's eps."""
+    return nn.GroupNorm(groups, channels, eps=1e-6)
+
+
+def _xavier(layer: Layer, gain: float) -> Layer:
+    nn.init.xavier_uniform_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer

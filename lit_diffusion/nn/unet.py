@@ -1,0 +1,140 @@
+"""The U-Net of DDPM (Ho et al. 2020, appendix B), option for option as in the released code."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.nn.blocks import Attention, Downsample, ResidualBlock, Upsample
+from lit_diffusion.nn.embedding import TimeEmbedding
+from lit_diffusion.nn.layers import ZERO_GAIN, conv, group_norm
+from lit_diffusion.nn.shapes import check_pyramid
+from lit_diffusion.nn.stages import Down, Stage, Up
+
+
+class UNet(nn.Module):
+    """The DDPM U-Net: `network(x, t)` is (B, out_channels, H, W) for x (B, in_channels, H, W) and integer t (B,).
+
+    t holds 0..T-1, as in the release. The defaults are CIFAR10's network: 35,746,307 parameters with 3 channels in and
+    out. That of the 256x256 data sets is multipliers (1, 1, 2, 2, 4, 4), attention_levels (4,), dropout 0. A fresh
+    network returns nearly zero. The size of the images is no option: H and W must be divisible by
+    2^(len(multipliers)-1), see `check_image_shape`.
+
+    Args:
+        in_channels: Channels of the image; given by the reverse model.
+        out_channels: Channels of the prediction; given by the reverse model.
+        width: Base number of channels ("ch" in the release), even and divisible by groups.
+        multipliers: Level i has width * multipliers[i] channels at resolution H / 2^i.
+        num_blocks: Residual blocks a level on the way down; one more on the way up.
+        attention_levels: Levels with self-attention after every residual block, both ways. 16x16, where DDPM has it,
+            is level 1 of 32x32 images and level 4 of 256x256 images. The middle always has one.
+        num_heads: Heads of every attention.
+        dropout: Rate of dropout in the residual blocks.
+        groups: Groups of every GroupNorm; must divide width.
+
+    Raises:
+        ConfigError: Options that do not fit together; the message names the option and what to write.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int = 128,
+        multipliers: Sequence[int] = (1, 2, 2, 2),
+        num_blocks: int = 2,
+        attention_levels: Sequence[int] = (1,),
+        num_heads: int = 1,
+        dropout: float = 0.1,
+        groups: int = 32,
+    ) -> None:
+        super().__init__()
+        _check_options(width, multipliers, num_blocks, attention_levels, num_heads, dropout, groups)
+        self.in_channels = in_channels
+        time_channels = 4 * width
+
+        def stage(in_channels: int, out_channels: int, attention: bool) -> Stage:
+            residual = ResidualBlock(in_channels, out_channels, time_channels, groups, dropout)
+            return Stage(residual, Attention(out_channels, num_heads, groups) if attention else nn.Identity())
+
+        self.time = TimeEmbedding(width, time_channels)
+        self.stem = conv(in_channels, width, 3, padding=1)
+        skips, current, last = [width], width, len(multipliers) - 1
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, multiplier in enumerate(multipliers):
+            stages = []
+            for _ in range(num_blocks):
+                stages.append(stage(current, width * multiplier, level in attention_levels))
+                current = width * multiplier
+                skips.append(current)
+            if level < last:
+                skips.append(current)
+            self.down.append(Down(stages, Downsample(current) if level < last else None))
+        self.middle = nn.ModuleList([stage(current, current, True), stage(current, current, False)])
+        for level, multiplier in reversed(list(enumerate(multipliers))):
+            stages = []
+            for _ in range(num_blocks + 1):
+                stages.append(stage(current + skips.pop(), width * multiplier, level in attention_levels))
+                current = width * multiplier
+            self.up.append(Up(stages, Upsample(current) if level > 0 else nn.Identity()))
+        self.norm = group_norm(groups, current)
+        self.head = conv(current, out_channels, 3, padding=1, gain=ZERO_GAIN)
+
+    def check_image_shape(self, shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError unless the network takes images of `shape` (C, H, W)."""
+        check_pyramid("UNet", self.in_channels, len(self.down), shape)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        time = self.time(t)
+        skips = [self.stem(x)]
+        for level in self.down:
+            skips.extend(level(skips[-1], time))
+        h = skips[-1]
+        for stage in self.middle:
+            h = stage(h, time)
+        for level in self.up:
+            h = level(h, skips, time)
+        return self.head(nn.functional.silu(self.norm(h)))
+
+
+def _check_options(
+    width: int,
+    multipliers: Sequence[int],
+    num_blocks: int,
+    attention_levels: Sequence[int],
+    num_heads: int,
+    dropout: float,
+    groups: int,
+) -> None:
+    for name, value in {"width": width, "num_blocks": num_blocks, "num_heads": num_heads, "groups": groups}.items():
+        if value < 1:
+            raise ConfigError(f"UNet.{name}: {value} is not positive; write 1 or more.")
+    if not multipliers or min(multipliers) < 1:
+        raise ConfigError(
+            f"UNet.multipliers: {list(multipliers)} has no level or one below 1; write for example [1, 2, 2]."
+        )
+    if width % groups:
+        raise ConfigError(
+            f"UNet.groups: {groups} groups do not divide width {width}; "
+            f"write groups: {math.gcd(width, groups)}, or a width that is a multiple of {groups}."
+        )
+    if width % 2 or width < 4:
+        raise ConfigError(
+            f"UNet.width: {width} has no two equal halves for sines and cosines; write an even number >= 4."
+        )
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"UNet.dropout: {dropout} is no rate of dropout; write a number from 0 up to below 1.")
+    levels = range(len(multipliers))
+    for level in attention_levels:
+        if level not in levels:
+            raise ConfigError(
+                f"UNet.attention_levels: there is no level {level}, with {len(levels)} multipliers; write levels from "
+                f"0 to {levels[-1]} (level i has resolution H / 2^i: 16x16 is level 1 of 32x32 images)."
+            )
+    for level in {*attention_levels, levels[-1]}:
+        if width * multipliers[level] % num_heads:
+            raise ConfigError(
+                f"UNet.num_heads: {num_heads} heads do not divide the {width * multipliers[level]} channels of "
+                f"level {level}; write {math.gcd(width, num_heads)}."
+            )
