@@ -1,0 +1,136 @@
+"""What every data set does alike; a data set itself only says how its images are read."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
+
+from lit_diffusion.data.loader import EvalBatches, TrainBatches
+from lit_diffusion.data.pixels import to_float
+from lit_diffusion.data.sampling import EvalPlan, TrainPlan
+from lit_diffusion.data.store import ImageStore, MemoryStore
+from lit_diffusion.errors import ConfigError
+
+
+class ImageData(LightningDataModule, ABC):
+    """Images of one shape, split into "train" and "test", served as float32 batches (B, C, H, W) in [-1, 1].
+
+    batch_size: training images in a batch of all devices together; eval_batch_size: the same for validation and test,
+    by default `batch_size`. flip: mirror each training image with probability 1/2. seed: of the order and the flips, by
+    default the run's (`seed_everything`). What a run sees is a function of the seed alone, whatever the number of
+    devices, and goes on at the right image after a resume.
+
+    Validation and test both serve the test split, whole and in file order: the papers have no validation set. A
+    subclass knows `image_shape` (C, H, W) and `num_levels` from its construction and reads its images in `read`.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_levels: int
+
+    def __init__(
+        self, batch_size: int, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None
+    ):
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: {value} is no batch; write 1 or more")
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.flip, self.seed = flip, seed
+        self._stores: Mapping[str, ImageStore] = {}
+
+    @abstractmethod
+    def read(self) -> Mapping[str, ImageStore]:
+        """The images of "train" and "test". Raises ConfigError that names what is missing or broken."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the images, once. Before a fit it also checks the batch size against images and devices."""
+        if not self._stores:
+            self._stores = self.read()
+        if stage == "fit":
+            self._train_plan()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images in each split, after `setup`."""
+        return {split: len(self._store(split)) for split in ("train", "test")}
+
+    def images(self, split: str) -> Tensor:
+        """All images of a split: (N, C, H, W) uint8 levels on the CPU."""
+        store = self._store(split)
+        if not isinstance(store, MemoryStore):
+            raise ConfigError(
+                f"cache_bytes: the {len(store)} images of {split!r} are more than may stay in memory; "
+                "write a larger cache_bytes, or take them batch by batch with eval_batches"
+            )
+        return store.images
+
+    def example_images(self, count: int) -> Tensor:
+        """The first training images, at most `count`: (B, C, H, W) float32 in [-1, 1] on the CPU."""
+        store = self._store("train")
+        first = torch.arange(min(count, len(store)))
+        return to_float(next(iter(store.batches([first], torch.device("cpu")))), self.num_levels)
+
+    def labels(self, split: str) -> Tensor:
+        """Classes of the images of a split: (N,) int64. Raises ConfigError where the data set has none."""
+        labels = getattr(self._store(split), "labels", None)
+        if labels is None:
+            raise ConfigError(f"{type(self).__name__} has no labels; write a data set with classes, as Digits")
+        return labels
+
+    def train_dataloader(self) -> TrainBatches:
+        """Training batches; under a trainer they go on after the batches that its fit loop has already counted.
+
+        Lightning restores a loader's own state only within an epoch: at an epoch's end it would start anew.
+        """
+        plan, trainer = self._train_plan(), self.trainer
+        loader = TrainBatches(
+            self._store("train"),
+            plan,
+            self.num_levels,
+            self._device(),
+            self.flip,
+            epoch_batches=_epoch_batches(trainer, len(plan)),
+            repeat=trainer is not None and trainer.overfit_batches > 0,  # type: ignore[attr-defined]
+        )
+        if trainer is not None:
+            loader.load_state_dict({"batches": trainer.fit_loop.total_batch_idx + 1})
+        return loader
+
+    def eval_batches(self, split: str) -> EvalBatches:
+        """Each image of a split once, in file order: this rank's part of them."""
+        rank, world_size = self._rank()
+        store = self._store(split)
+        plan = EvalPlan(len(store), self.eval_batch_size, rank, world_size)
+        return EvalBatches(store, plan, self.num_levels, self._device())
+
+    def val_dataloader(self) -> EvalBatches | list[EvalBatches]:
+        """The test split, or no loader where it is empty, which Lightning takes for no validation."""
+        return self.eval_batches("test") if self.sizes["test"] else []
+
+    def test_dataloader(self) -> EvalBatches | list[EvalBatches]:
+        """The test split, or no loader where it is empty."""
+        return self.val_dataloader()
+
+    def _train_plan(self) -> TrainPlan:
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
+        return TrainPlan(len(self._store("train")), self.batch_size, seed, *self._rank())
+
+    def _store(self, split: str) -> ImageStore:
+        if not self._stores:
+            raise RuntimeError(f"{type(self).__name__}: call setup() before asking for its images")
+        return self._stores[split]
+
+    def _rank(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+
+def _epoch_batches(trainer: Trainer | None, length: int) -> int:
+    """How many of `length` batches the trainer takes for an epoch, as Lightning counts it."""
+    limit = 1.0 if trainer is None else trainer.limit_train_batches
+    return max(1, min(length, limit) if isinstance(limit, int) else int(length * limit))

@@ -1,0 +1,75 @@
+"""Iterables of float image batches on the device: scaled and flipped there, a batch at a time."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from lit_diffusion.data.pixels import to_float
+from lit_diffusion.data.sampling import EvalPlan, TrainPlan
+from lit_diffusion.data.store import ImageStore
+
+
+class TrainBatches:
+    """Training batches, (B, C, H, W) float32 in [-1, 1], as an endless numbered stream that is cut into epochs.
+
+    Iterating goes on where the last iteration stopped, up to the end of that epoch: after `load_state_dict` of a state
+    that was saved within an epoch, the first iteration finishes this epoch. The state is the number of batches handed
+    out since the start of training, which is all that there is to remember, as the plan is a pure function of it.
+
+    epoch_batches: batches in an epoch as the caller counts epochs (Lightning's `limit_train_batches` shortens them), by
+    default the plan's; the stream does not depend on it. repeat: every epoch serves the batches of the first
+    (Lightning's `overfit_batches`).
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        plan: TrainPlan,
+        num_levels: int,
+        device: torch.device,
+        flip: bool = False,
+        epoch_batches: int | None = None,
+        repeat: bool = False,
+    ):
+        self.store, self.plan, self.num_levels, self.device, self.flip = store, plan, num_levels, device, flip
+        self.epoch_batches, self.repeat = epoch_batches or len(plan), repeat
+        self._served = 0
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch of the data: what Lightning applies its own limits to."""
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        numbers = range(self._served, (self._served // self.epoch_batches + 1) * self.epoch_batches)
+        planned = [n % self.epoch_batches for n in numbers] if self.repeat else numbers
+        levels = self.store.batches(map(self.plan.indices, planned), self.device)
+        for number, batch in zip(planned, levels):
+            x = to_float(batch, self.num_levels)
+            if self.flip:
+                mirrored = self.plan.flips(number).to(self.device)[:, None, None, None]  # (B, 1, 1, 1)
+                x = torch.where(mirrored, x.flip(-1), x)
+            self._served += 1  # before the yield: a checkpoint of the step on this batch must count it
+            yield x
+
+    def state_dict(self) -> dict[str, int]:
+        """Number of batches handed out since the start of training."""
+        return {"batches": self._served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches of a `state_dict`."""
+        self._served = state["batches"]
+
+
+class EvalBatches:
+    """Each image of a split once, in file order, unflipped: batches (B, C, H, W) float32 in [-1, 1]."""
+
+    def __init__(self, store: ImageStore, plan: EvalPlan, num_levels: int, device: torch.device):
+        self.store, self.plan, self.num_levels, self.device = store, plan, num_levels, device
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for levels in self.store.batches(map(self.plan.indices, range(len(self))), self.device):
+            yield to_float(levels, self.num_levels)

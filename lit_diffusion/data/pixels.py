@@ -1,0 +1,20 @@
+"""Integer levels of an image and the floats that networks see."""
+
+import torch
+from torch import Tensor
+
+
+def to_float(levels: Tensor, num_levels: int) -> Tensor:
+    """Levels 0..L-1 as float32 in [-1, 1]: x / ((L-1)/2) - 1, which is x/127.5 - 1 for L = 256 (Ho et al. 2020, code).
+
+    levels: (*) integers; returns (*). The darkest and the brightest level are exactly -1 and 1.
+    """
+    return levels.to(torch.float32, copy=True).div_((num_levels - 1) / 2).sub_(1)
+
+
+def to_levels(x: Tensor, num_levels: int) -> Tensor:
+    """The nearest of the levels 0..L-1 as uint8, the inverse of `to_float`; x outside [-1, 1] is clamped first.
+
+    x: (*) finite floats; num_levels <= 256; returns (*).
+    """
+    return x.float().add(1).mul_((num_levels - 1) / 2).round_().clamp_(0, num_levels - 1).to(torch.uint8)

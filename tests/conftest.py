@@ -1,0 +1,105 @@
+"""What all tests share: one thread, no network, no account, and the command line inside this process."""
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+os.environ.update(WANDB_MODE="offline", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+DIGITS = f"{CONFIGS}/digits.yaml"
+# digits.yaml, shrunk: a network of a few thousand parameters, seven steps of noise, no pictures, no W&B
+TINY = [
+    *("-c", DIGITS),
+    "--model.reverse.network.width=8",
+    "--model.reverse.network.multipliers=[1]",
+    "--model.reverse.network.groups=4",
+    "--model.reverse.process.schedule.num_steps=7",
+    "--model.lr_schedule.steps=2",
+    "--data.batch_size=32",
+    "--grids.every_n_steps=0",
+    "--trainer.logger=false",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.accelerator=cpu",
+]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No test inherits another's seed or run folder."""
+    for name in ("PL_GLOBAL_SEED", "LIT_DIFFUSION_RUN_FOLDER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs a sub-command as the command line does, in an empty folder: command("fit", "-c", ...)."""
+    from lit_diffusion import training_cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> None:
+        training_cli.main([*arguments])
+
+    return run
+
+
+@pytest.fixture
+def parse(command, monkeypatch):
+    """Parses and instantiates as `fit` does, and returns the command line instead of training."""
+    from lit_diffusion.training_cli import TrainingCLI
+
+    seen = []
+    monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda self, name: seen.append(self))
+
+    def run(*arguments: str) -> TrainingCLI:
+        command("fit", *arguments)
+        return seen[-1]
+
+    return run
+
+
+CIFAR10_TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def write_cifar10(root: Path, images: int, monkeypatch) -> tuple[dict, dict]:
+    """CIFAR10 as torchvision finds it on disk, `images` random ones a file: (pixels, labels) of each file.
+
+    The checksums that torchvision knows are replaced by those of the files written, and still compared.
+    """
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    pixels, labels = {}, {}
+    for name in [*CIFAR10_TRAIN, "test_batch"]:
+        pixels[name] = random.integers(0, 256, (images, 3072), dtype=np.uint8)
+        labels[name] = random.integers(0, 10, images).tolist()
+        (folder / name).write_bytes(pickle.dumps({"data": pixels[name], "labels": labels[name]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", [[name, md5(folder / name)] for name in CIFAR10_TRAIN])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", md5(folder / "test_batch")]])
+    monkeypatch.setitem(datasets.CIFAR10.meta, "md5", md5(folder / "batches.meta"))
+    return pixels, labels
+
+
+@pytest.fixture
+def cifar10_files(tmp_path, monkeypatch) -> Path:
+    """A folder with 300 CIFAR10-like images in torchvision's format."""
+    root = tmp_path / "cifar"
+    root.mkdir()
+    write_cifar10(root, 50, monkeypatch)
+    return root
