@@ -1,0 +1,77 @@
+"""Exponential moving average of the weights: what is validated, tested, sampled and exported."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager as ContextManager
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from lit_diffusion.errors import ConfigError
+
+
+class EMA(WeightAveraging):
+    """average = decay * average + (1 - decay) * weights after every step; the first step copies.
+
+    decay: in [0, 1), 0.9999 in Ho et al. 2020, appendix B; 0 evaluates the raw weights. While validation and tests
+    run, and inside `applied`, the module holds the average. The two are exchanged back on any exit, and a checkpoint
+    saved in between knows which is which: its `state_dict` is the average, its `current_model_state` the raw weights.
+    """
+
+    def __init__(self, decay: float = 0.9999):
+        if not 0 <= decay < 1:
+            raise ConfigError(f"EMA's decay is {decay:g}; write a number in [0, 1), as 0.9999, or 0 for raw weights")
+        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.decay = decay
+        self._applied = False
+
+    @contextmanager
+    def applied(self, pl_module: LightningModule) -> Iterator[None]:
+        """The module holds the average inside the context, and its raw weights again after it, errors included."""
+        self._exchange(pl_module, True)
+        try:
+            yield
+        finally:
+            self._exchange(pl_module, False)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._exchange(pl_module, True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._exchange(pl_module, False)
+
+    on_test_start, on_test_end = on_validation_start, on_validation_end
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: the parent exchanges here, too late for callbacks that look at the weights at the start."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: the parent exchanges back here, too early for callbacks that score at the end of validation."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._exchange(pl_module, False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: the parent copies the average over the raw weights, which a last checkpoint still needs."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._applied:
+            average, raw = checkpoint["current_model_state"], checkpoint["state_dict"]
+            checkpoint["state_dict"], checkpoint["current_model_state"] = average, raw
+
+    def _exchange(self, pl_module: LightningModule, applied: bool) -> None:
+        updated = self._average_model is not None and int(self._average_model.n_averaged) > 0
+        if updated and applied != self._applied:
+            self._swap_models(pl_module)
+            self._applied = applied
+
+
+def averaged(trainer: Trainer, pl_module: LightningModule) -> ContextManager[None]:
+    """The EMA callback's `applied`, if the trainer has one; else the module as it is."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, EMA):
+            return callback.applied(pl_module)
+    return nullcontext()

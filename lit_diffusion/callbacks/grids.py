@@ -1,0 +1,140 @@
+"""What the model draws: grids of samples, and the chains that lead to them, as PNG files and on W&B."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+from torch import Tensor
+
+from lit_diffusion import pictures
+from lit_diffusion.callbacks.ema import averaged
+from lit_diffusion.callbacks.progress import RunProgress
+from lit_diffusion.callbacks.timing import Timing
+from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.files import written_whole
+
+COLUMNS = 11  # of a chain: t = T, 0.9 T, ..., 0
+
+
+class SampleGrids(Callback):
+    """Every `every_n_steps` steps, and at the end, writes three pictures of samples of the EMA weights to `samples/`:
+
+    `<step>_samples.png`, a grid of `num_images`; `<step>_chain.png`, how `num_chains` of them came from noise,
+    x_T..x_0; `<step>_x_0.png`, the estimates of x_0 made on the way  (Ho et al. 2020, figure 6). Before training
+    it writes `data.png`, real images, and `forward.png`, their way to noise.
+
+    The noise is the same every time, so that pictures of different steps can be compared. Only the first rank draws.
+    sampler: the module's own, if null. every_n_steps: 0 for no pictures.
+    """
+
+    def __init__(
+        self, every_n_steps: int = 1000, num_images: int = 64, num_chains: int = 8, sampler: Sampler | None = None
+    ):
+        if every_n_steps < 0 or num_images < 1 or num_chains < 1:
+            raise ConfigError(
+                f"SampleGrids has every_n_steps {every_n_steps}, num_images {num_images}, num_chains {num_chains}; "
+                "write positive numbers, or every_n_steps: 0 for no pictures"
+            )
+        self.every_n_steps = every_n_steps
+        self.num_images = num_images
+        self.num_chains = min(num_chains, num_images)
+        self.sampler = sampler
+        self._drawn = -1
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.sampler is not None:
+            self.sampler.check(pl_module.reverse.num_steps)
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every_n_steps:
+            self._draw_data(trainer, pl_module)
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+            self._draw_samples(trainer, pl_module)
+
+    @rank_zero_only
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every_n_steps:
+            self._draw_samples(trainer, pl_module)
+
+    def _draw_data(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        process = pl_module.reverse.process
+        images = trainer.datamodule.example_images(self.num_images).to(pl_module.device)
+        generator = torch.Generator(pl_module.device).manual_seed(0)
+        eps = torch.randn(images[: self.num_chains].shape, generator=generator, device=images.device)
+        columns, labels = [], []
+        for t in reversed(column_steps(process.num_steps)):
+            steps = torch.full((len(eps),), t, device=images.device)
+            columns.append(process.marginal(images[: self.num_chains], steps).reparameterize(eps))
+            labels.append(f"t={t}")
+        self._save(trainer, pictures.grid(images, columns=columns_of(len(images))), "data")
+        self._save(trainer, pictures.chain(columns, labels), "forward")
+
+    def _draw_samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._drawn == trainer.global_step:
+            return
+        self._drawn = trainer.global_step
+        timing = next((c.measure("sampling") for c in trainer.callbacks if isinstance(c, Timing)), nullcontext())
+        training = pl_module.training
+        with timing, averaged(trainer, pl_module), trainer.precision_plugin.forward_context():
+            pl_module.eval()
+            try:
+                self._sample(trainer, pl_module)
+            finally:
+                pl_module.train(training)
+
+    def _sample(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        reverse, sampler = pl_module.reverse, self.sampler or pl_module.sampler
+        generator = pl_module.sample_generator(0)
+        x = reverse.process.prior((self.num_images, *trainer.datamodule.image_shape), reverse.device).sample(generator)
+        steps = sampler.subset(reverse.num_steps)
+        shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
+        chain, estimates, labels = [x[: self.num_chains]], [], [f"t={steps[-1]}"]
+        bar = trainer.progress_bar_callback
+        task = bar.task("sampling", len(steps)) if isinstance(bar, RunProgress) else nullcontext(lambda: None)
+        with task as advance:
+            for step in sampler.chain(reverse, x, generator):
+                if step.t in shown:
+                    estimates.append(step.x_0[: self.num_chains])
+                if step.s in shown:
+                    chain.append(step.x_s[: self.num_chains])
+                    labels.append(f"t={step.s}")
+                x = step.x_s
+                advance()
+        name = f"{trainer.global_step:08d}"
+        self._save(trainer, pictures.chain(chain, labels), f"{name}_chain")
+        self._save(trainer, pictures.chain(estimates, labels[: len(estimates)]), f"{name}_x_0")
+        path = self._save(trainer, pictures.grid(x, columns=columns_of(len(x))), f"{name}_samples")
+        if isinstance(bar, RunProgress):
+            bar.print(f"samples at step {trainer.global_step}: {path}", highlight=False)
+
+    @staticmethod
+    def _save(trainer: Trainer, picture: Image.Image, name: str) -> Path:
+        path = Path(trainer.default_root_dir) / "samples" / f"{name}.png"
+        with written_whole(path) as temporary:
+            picture.save(temporary)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image(key=name.split("_", 1)[-1], images=[picture], step=trainer.global_step)
+        return path
+
+
+def column_steps(num_steps: int) -> list[int]:
+    """At most COLUMNS steps from 0 to T, evenly spread, descending."""
+    count = min(COLUMNS, num_steps + 1)
+    return [round(num_steps * i / (count - 1)) for i in reversed(range(count))]
+
+
+def columns_of(num_images: int) -> int:
+    """Columns of the squarest grid."""
+    return int(num_images**0.5 + 0.999)

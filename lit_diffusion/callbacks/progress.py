@@ -1,0 +1,117 @@
+"""Progress of training and of sampling in the terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lit_diffusion.callbacks.timing import Timing
+
+
+class RunProgress(ProgressBar):
+    """One bar for all training steps, with loss and images/s, and one for each sampling or validation in between.
+
+    Where the output is no terminal, a line every `plain_every` seconds takes the place of the bars.
+    """
+
+    def __init__(self, plain_every: float = 10.0):
+        super().__init__()
+        self.plain_every = plain_every
+        self._console = Console(file=sys.stdout)
+        self._bars: Progress | None = None
+        self._train: TaskID | None = None
+        self._enabled = True
+        self._last_shown = 0.0
+
+    def disable(self) -> None:
+        """Called by the trainer on all ranks but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Prints above the bars."""
+        if self._enabled:
+            (self._bars.console if self._bars else self._console).print(*args, soft_wrap=True, **kwargs)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._enabled and self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:<10}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bars.start()
+            self._train = self._bars.add_task(
+                "training", total=trainer.estimated_stepping_batches, completed=trainer.global_step, note=""
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._enabled:
+            return
+        now = time.monotonic()
+        last = trainer.global_step >= trainer.estimated_stepping_batches
+        if now - self._last_shown < (0.5 if self._bars else self.plain_every) and not last:
+            return  # the loss is read, and the device waited for, only when it is shown
+        self._last_shown = now
+        note = f"loss {outputs['loss'].item():.4f}"
+        for timing in (c for c in trainer.callbacks if isinstance(c, Timing)):
+            note += f"  {timing.images_per_second:,.0f} images/s"
+        if self._bars:
+            self._bars.update(self._train, completed=trainer.global_step, note=note)
+        else:
+            self.print(f"step {trainer.global_step}/{trainer.estimated_stepping_batches:.0f}  {note}", highlight=False)
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Callable[[], None]]:
+        """A bar for `total` steps of something else, as sampling: yields the function that advances it by one."""
+        if self._bars is None:
+            yield lambda: None
+            return
+        bars, task = self._bars, self._bars.add_task(description, total=total, note="")
+        try:
+            yield lambda: bars.advance(task)
+        finally:
+            bars.remove_task(task)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validation = self.task("validation", int(sum(trainer.num_val_batches)))
+        self._advance_validation = self._validation.__enter__()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._advance_validation()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validation.__exit__(None, None, None)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bars:
+            self._bars.stop()
+            self._bars = None

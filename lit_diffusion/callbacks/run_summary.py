@@ -1,0 +1,72 @@
+"""summary.json: what became of a run."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from lit_diffusion.callbacks.timing import Timing
+from lit_diffusion.files import written_whole
+
+SCHEMA = 1
+PACKAGES = ("lit_diffusion", "torch", "lightning", "torchvision", "torchmetrics", "wandb")
+
+
+class RunSummary(Callback):
+    """Keeps `summary.json` in the trainer's root folder, whole at every moment: status, step, seed, scores, versions,
+    git commit of the code, and seconds by activity. Tables and reports read it.
+
+    status: "running", then "finished" or "failed".
+    """
+
+    def __init__(self) -> None:
+        self.scores: dict[str, dict[str, Any]] = {}
+        self.started = False
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
+        self._write(trainer, pl_module, "running")
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.started:
+            self._write(trainer, pl_module, "running")
+
+    @rank_zero_only
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module, "failed" if trainer.interrupted else "finished")
+
+    @rank_zero_only
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self.started:
+            self._write(trainer, pl_module, "failed")
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule, status: str) -> None:
+        seconds = next((c.seconds for c in trainer.callbacks if isinstance(c, Timing)), {})
+        summary = {
+            "schema": SCHEMA,
+            "status": status,
+            "step": trainer.global_step,
+            "seed": pl_module.seed,
+            "scores": self.scores,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "git": git_commit(),
+            "seconds": {activity: round(value, 3) for activity, value in seconds.items()},
+        }
+        with written_whole(Path(trainer.default_root_dir) / "summary.json") as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with "-dirty" where files differ from it; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,88 @@
+"""The LightningModule: how a reverse model is trained on an objective, and sampled."""
+
+import os
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.optimizer import Optimizer
+
+from lit_diffusion.diffusion.objective import Objective
+from lit_diffusion.diffusion.reverse import ReverseModel
+from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.seeding import derive_seed
+
+
+class LinearWarmup(LambdaLR):
+    """The learning rate times min(step / steps, 1), as the released code of Ho et al. 2020; constant for steps = 0."""
+
+    def __init__(self, optimizer: Optimizer, steps: int = 5000):
+        if steps < 0:
+            raise ConfigError(f"LinearWarmup has steps {steps}; write 0 for none, or 5000 as in the paper")
+        super().__init__(optimizer, lambda step: min(step / steps, 1.0) if steps else 1.0)
+
+
+class DiffusionModule(LightningModule):
+    """Trains `reverse` on `objective`; `sampler` is how images are drawn from it.
+
+    optimizer and lr_schedule are called with the parameters and the optimizer; the schedule advances with every step.
+
+    All randomness of a training step (t, noise, dropout) is a function of (seed, step, rank), so that a resumed run
+    equals an unbroken one and nothing between steps can disturb training. The seed is that of `seed_everything`.
+    """
+
+    def __init__(
+        self,
+        reverse: ReverseModel,
+        objective: Objective,
+        sampler: Sampler,
+        optimizer: OptimizerCallable = Adam,
+        lr_schedule: LRSchedulerCallable = LinearWarmup,
+    ):
+        super().__init__()
+        sampler.check(reverse.num_steps)
+        objective.bind(reverse)
+        self.reverse = reverse
+        self.objective = objective
+        self.sampler = sampler
+        self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, which `seed_everything` leaves in the environment for all processes; else 0."""
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def training_step(self, x_0: Tensor, batch_index: int) -> Tensor:
+        """The mean loss of a batch of images x_0 (B, C, H, W) in [-1, 1]."""
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        torch.manual_seed(derive_seed(self.seed, "train", step, self.global_rank))
+        loss = self.objective(self.reverse, x_0).mean()
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, x_0: Tensor, batch_index: int) -> None:
+        """Logs the mean objective over all held-out images, with the same t and noise at every validation."""
+        self._evaluate("val/loss", x_0, batch_index)
+
+    def test_step(self, x_0: Tensor, batch_index: int) -> None:
+        """As validation."""
+        self._evaluate("test/loss", x_0, batch_index)
+
+    def _evaluate(self, name: str, x_0: Tensor, batch_index: int) -> None:
+        torch.manual_seed(derive_seed(self.seed, "evaluate", batch_index, self.global_rank))
+        loss = self.objective(self.reverse, x_0).mean()
+        self.log(name, loss, on_epoch=True, sync_dist=True, batch_size=len(x_0))
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Optimizer and a learning-rate schedule in steps."""
+        optimizer = self.optimizer(self.parameters())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"}}
+
+    def sample_generator(self, block: int) -> torch.Generator:
+        """The randomness of block number `block` of samples: a function of (seed, block), on the model's device."""
+        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, "sample", block))
