@@ -1,0 +1,5 @@
+"""`python -m lit_diffusion`."""
+
+from lit_diffusion.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""The commands `lightning` and `lit-diffusion`: one entry for both."""
+
+import sys
+from importlib.metadata import entry_points
+
+from lit_diffusion import __version__
+from lit_diffusion.errors import ConfigError
+
+TRAINING = {
+    "fit": "train a model: lightning fit -c configs/digits.yaml",
+    "validate": "held-out loss of a checkpoint: lightning validate -c runs/X/config.yaml --ckpt_path last",
+    "test": "the same on the test split",
+}
+HELP = f"""usage: lightning COMMAND -c CONFIG [-c OVERLAY ...] [--KEY=VALUE ...]
+
+Diffusion models as a PyTorch Lightning experiment framework, version {__version__}.
+
+commands:
+{"".join(f"  {name:<10}{text}{chr(10)}" for name, text in TRAINING.items())}
+A configuration is a YAML file; later files and the command line override earlier ones:
+  lightning fit -c configs/digits.yaml -c configs/objective/variational_bound.yaml
+  lightning fit -c configs/digits.yaml --model.reverse.parameterization=PosteriorMean
+
+options:
+  -h, --help   this text; `lightning COMMAND --help` lists all settings
+  --version    the version
+"""
+
+
+def main() -> None:
+    """Runs the command line in sys.argv. Exit status 2 and one line for a user's mistake."""
+    try:
+        dispatch(sys.argv[1:])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def dispatch(arguments: list[str]) -> None:
+    """Hands the arguments to the command that they name. Heavy imports wait until it is known."""
+    command = arguments[0] if arguments else ""
+    if command in ("-h", "--help"):
+        print(HELP, end="")
+    elif command == "--version":
+        print(f"lit_diffusion {__version__}")
+    elif command in TRAINING:
+        from lit_diffusion import training_cli
+
+        training_cli.main(arguments)
+    elif command.startswith("-"):
+        raise ConfigError(f"{command} comes before the command; write `lightning fit {' '.join(arguments[:2])} ...`")
+    elif not command:
+        raise ConfigError(f"no command given; write one of {', '.join(TRAINING)}, or --help")
+    else:
+        lightning_sdk(command)
+
+
+def lightning_sdk(command: str) -> None:
+    """Other commands belong to lightning-sdk, which owns `lightning` too: it runs them where it is installed."""
+    theirs = [
+        entry for entry in entry_points(group="console_scripts", name="lightning") if "lit_diffusion" not in entry.value
+    ]
+    if not theirs:
+        raise ConfigError(
+            f"there is no command {command}; write one of {', '.join(TRAINING)} "
+            "(commands of lightning-sdk need that package installed)"
+        )
+    theirs[0].load()()

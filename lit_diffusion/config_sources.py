@@ -1,0 +1,87 @@
+"""Where a setting comes from, so that an error can say it: configuration files and the command line."""
+
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lit_diffusion.errors import ConfigError
+
+COMMAND_LINE = "command line"
+# A checkout keeps configs/ beside the package; a wheel installs it under the environment's share folder.
+SHIPPED = (Path(__file__).parent.parent, Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
+
+
+class ConfigSources:
+    """The `-c` files of a command line, read for their syntax and for what they set.
+
+    arguments: the command line with every file as a path that exists. A file that is not there is looked for among
+    those that the package ships, so that `-c configs/digits.yaml` works from any folder.
+
+    Raises ConfigError for a file that is missing, is no YAML, is no mapping, or includes files by a `config` key.
+    """
+
+    def __init__(self, arguments: list[str]):
+        self.arguments: list[str] = []
+        self.files: dict[Path, dict[str, Any]] = {}
+        takes_file = False
+        for argument in arguments:
+            flag, equals, value = argument.partition("=")
+            if takes_file:
+                argument = str(self._read(argument))
+            elif equals and flag in ("-c", "--config"):
+                argument = f"{flag}={self._read(value)}"
+            takes_file = argument in ("-c", "--config")
+            self.arguments.append(argument)
+
+    def _read(self, name: str) -> Path:
+        path = find(name)
+        try:
+            content = yaml.safe_load(path.read_text())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            raise ConfigError(f"{path}{place}: no valid YAML, {error.problem}; mend the line") from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: not readable as YAML, {error}".replace("\n", " ")) from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
+        if "config" in content:
+            raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
+        self.files[path] = content
+        return path
+
+    def of(self, key: str) -> str:
+        """The source that has the last word on a dotted key or on anything below it: a file or the command line."""
+        best, source = 1, "configuration"
+        for path, content in self.files.items():
+            depth = settled(content, key.split("."))
+            if depth >= best:
+                best, source = depth, str(path)
+        for argument in self.arguments:
+            option = argument.partition("=")[0].removeprefix("--").replace(".init_args", "")
+            if argument.startswith("--") and (f"{option}.".startswith(f"{key}.") or f"{key}.".startswith(f"{option}.")):
+                depth = min(len(option.split(".")), len(key.split(".")))
+                if depth >= best:
+                    best, source = depth, COMMAND_LINE
+        return source
+
+
+def settled(content: Any, key: list[str]) -> int:
+    """How many parts of a dotted key a nested configuration spells out; `init_args` levels do not count."""
+    if not key or not isinstance(content, Mapping):
+        return 0
+    if key[0] in content:
+        return 1 + settled(content[key[0]], key[1:])
+    return settled(content["init_args"], key) if "init_args" in content else 0
+
+
+def find(name: str) -> Path:
+    """The configuration file of that name, here or among the shipped ones. Raises ConfigError where there is none."""
+    for folder in (Path(), *SHIPPED):
+        if (folder / name).is_file():
+            return folder / name
+    shipped = sorted(path.name for folder in SHIPPED for path in (folder / "configs").glob("*.yaml"))
+    raise ConfigError(f"{name}: no such file; write one that exists, as configs/{', configs/'.join(shipped)}")
