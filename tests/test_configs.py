@@ -1,0 +1,130 @@
+"""The shipped configurations are the experiments that they say they are."""
+
+import pytest
+import torch
+from lightning.pytorch.loggers import WandbLogger
+
+from lit_diffusion.diffusion import (
+    BetaVariance,
+    CosineSchedule,
+    Epsilon,
+    LearnedRange,
+    LinearSchedule,
+    PosteriorMean,
+    PosteriorVariance,
+    Simple,
+    VariationalBound,
+)
+from tests.conftest import CONFIGS, DIGITS, TINY
+
+COMPLETE = sorted(CONFIGS.glob("*.yaml"))
+OVERLAYS = sorted(CONFIGS.glob("*/*.yaml"))
+
+
+def camel(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+@pytest.mark.parametrize("path", COMPLETE, ids=lambda p: p.stem)
+def test_every_shipped_configuration_builds_a_model_that_fits_its_data(path, parse):
+    """Channels and levels of model and data agree, and the network takes images of that shape."""
+    cli = parse("-c", str(path))
+    assert cli.model.reverse.channels == cli.datamodule.image_shape[0]
+    assert cli.model.reverse.decoder.num_levels == cli.datamodule.num_levels
+    cli.model.reverse.network.check_image_shape(cli.datamodule.image_shape)
+    wandb = [logger for logger in cli.trainer.loggers if isinstance(logger, WandbLogger)]
+    assert [logger._offline for logger in wandb] == [path.stem == "digits"]
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_overlay_on_digits_trains_what_its_name_says(path, parse):
+    """The class that the file is named after is in the model, and a loss is finite with finite gradients."""
+    cli = parse(*TINY[:2], "-c", str(path), "--data.batch_size=1", "--model.reverse.process.schedule.num_steps=100")
+    model = cli.model
+    parts = [
+        model.objective,
+        model.sampler,
+        model.objective.timesteps,
+        getattr(model.objective, "weighting", None),
+        model.reverse.parameterization,
+        model.reverse.variance,
+        model.reverse.process.schedule,
+        model.reverse.network,
+    ]
+    names = " ".join(type(part).__name__.lower() for part in parts)
+    for word in path.stem.rstrip("0123456789").replace("variational_bound_", "variational_bound ").split():
+        assert camel(word) in names or (word == "times_t" and model.objective.scale == "times_T")
+    torch.manual_seed(0)
+    loss = model.objective(model.reverse, torch.rand(2, 1, 8, 8) * 2 - 1)
+    loss.mean().backward()
+    assert torch.isfinite(loss).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_cifar10_is_the_papers_recipe(parse):
+    """Every value of Ho et al. 2020, appendix B and code; PAPERS' parameter count."""
+    cli = parse("-c", f"{CONFIGS}/cifar10.yaml")
+    model, trainer = cli.model, cli.trainer
+    reverse, network = model.reverse, model.reverse.network
+    assert sum(p.numel() for p in network.parameters()) == 35_746_307
+    assert all(m.p == 0.1 for m in network.modules() if isinstance(m, torch.nn.Dropout))
+    schedule = reverse.process.schedule
+    assert (type(schedule), schedule.num_steps) == (LinearSchedule, 1000)
+    betas = schedule.beta(schedule.steps(), schedule.steps() - 1)
+    torch.testing.assert_close(betas[[0, -1]], torch.tensor([1e-4, 0.02], dtype=torch.float64))
+    assert (type(reverse.parameterization), type(reverse.variance)) == (Epsilon, BetaVariance)
+    assert type(model.objective) is Simple
+    assert reverse.clip_x_0
+    assert model.sampler.steps is None
+    configured = model.configure_optimizers()
+    optimizer, warmup = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    group = optimizer.param_groups[0]
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert (group["initial_lr"], group["eps"], group["betas"], group["weight_decay"]) == (2e-4, 1e-8, (0.9, 0.999), 0)
+    assert [warmup.lr_lambdas[0](step) for step in (0, 2500, 5000, 800_000)] == [0, 0.5, 1, 1]
+    assert configured["lr_scheduler"]["interval"] == "step"
+    assert (cli.datamodule.batch_size, cli.datamodule.flip) == (128, True)
+    assert (trainer.gradient_clip_val, trainer.max_steps, trainer.accumulate_grad_batches) == (1.0, 800_000, 1)
+    assert [c.decay for c in trainer.callbacks if hasattr(c, "decay")] == [0.9999]
+
+
+def test_256_pixel_models_are_the_releases(parse):
+    """113,673,219 parameters, small variance, learning rate 2e-5, batches of 64."""
+    cli = parse("-c", f"{CONFIGS}/celebahq.yaml")
+    assert sum(p.numel() for p in cli.model.reverse.network.parameters()) == 113_673_219
+    assert type(cli.model.reverse.variance) is PosteriorVariance
+    assert cli.model.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"] == 2e-5
+    assert cli.datamodule.batch_size == 64
+
+
+def test_one_word_on_the_command_line_is_another_experiment(parse):
+    """Short names without init_args; what is shared stays."""
+    assert (
+        type(parse(*TINY, "--model.reverse.parameterization=PosteriorMean").model.reverse.parameterization)
+        is PosteriorMean
+    )
+    schedule = parse(*TINY, "--model.reverse.process.schedule=CosineSchedule").model.reverse.process.schedule
+    assert (type(schedule), schedule.num_steps) == (CosineSchedule, 7)
+
+
+def test_the_networks_channels_follow_the_variance(parse):
+    """A change of variance alone doubles the output channels."""
+    bound = ["-c", f"{CONFIGS}/objective/variational_bound.yaml"]
+    fixed = parse(*TINY, *bound).model.reverse
+    learned = parse(*TINY, *bound, "--model.reverse.variance=LearnedRange").model.reverse
+    assert type(learned.variance) is LearnedRange
+    assert learned.network.head.out_channels == 2 * fixed.network.head.out_channels == 2
+
+
+def test_an_override_on_the_command_line_reaches_interpolations(parse, tmp_path):
+    """`${...}` in an overlay takes the value that the command line sets, not the file's."""
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("model: {init_args: {sampler: {init_args: {steps: '${data.init_args.batch_size}'}}}}\n")
+    assert parse(*TINY, "-c", str(overlay), "--data.batch_size=5").model.sampler.steps == 5
+
+
+def test_an_overlay_combines_with_single_choices(parse):
+    """Files and options apply in order, the later ones last."""
+    overlay = f"{CONFIGS}/objective/variational_bound_times_t.yaml"
+    model = parse("-c", DIGITS, "-c", overlay, "--model.objective.scale=per_term").model
+    assert (type(model.objective), model.objective.scale) == (VariationalBound, "per_term")

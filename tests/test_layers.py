@@ -1,0 +1,61 @@
+"""The layers of docs/architecture.md: imports point only downward."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import lit_diffusion
+
+PACKAGE = Path(lit_diffusion.__file__).parent
+# Lowest first. Rooms of one layer do not import each other unless `SAME_LAYER` says so.
+LAYERS = [
+    {"errors", "seeding", "__init__"},
+    {"diffusion", "nn", "files", "pictures"},
+    {"data", "module", "metrics"},
+    {"callbacks"},
+    {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account"},
+    {"training_cli"},
+    {"cli", "__main__"},
+]
+TORCH_ONLY = {"diffusion", "nn"}
+FRAMEWORKS = {"lightning", "wandb", "torchmetrics", "torchvision", "jsonargparse", "omegaconf", "sklearn", "PIL"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, at any depth of the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+            if node.module == "lit_diffusion":
+                names.update(f"lit_diffusion.{alias.name}" for alias in node.names)
+    return names
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_only_downward(path):
+    """A file imports its own room and rooms of lower layers."""
+    own = room(path)
+    assert own in LEVEL, f"{own} has no layer: add it to LAYERS and to docs/architecture.md"
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "lit_diffusion" and len(parts) > 1 and parts[1] in LEVEL and parts[1] != own:
+            assert LEVEL[parts[1]] < LEVEL[own], f"{path.name} of layer {own} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) in TORCH_ONLY], ids=lambda p: p.name)
+def test_the_mathematics_and_the_networks_know_torch_only(path):
+    """No framework and no I/O library below the module."""
+    assert not {name.split(".")[0] for name in imports(path)} & FRAMEWORKS
