@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lit_diffusion.diffusion.bound import bits_per_dim, bound_term
 from lit_diffusion.diffusion.reverse import GaussianPrediction, ReverseModel
-from lit_diffusion.diffusion.timesteps import Timesteps, Uniform
+from lit_diffusion.diffusion.timesteps import Draw, Timesteps, Uniform
 from lit_diffusion.diffusion.weighting import Constant, Weighting
 from lit_diffusion.errors import ConfigError
 
@@ -27,11 +27,17 @@ class Objective(nn.Module, ABC):
         """Called once before training. Raises ConfigError where objective and reverse model contradict each other."""
         self.timesteps.bind(reverse.num_steps)
 
-    def forward(self, reverse: ReverseModel, x_0: Tensor) -> Tensor:
-        """The loss of each image x_0 (B, *): (B,)."""
+    def draw(self, x_0: Tensor) -> tuple[Draw, Tensor]:
+        """All that is random in the loss of images x_0 (B, *): K steps each, and noise (B, K, *)."""
         draw = self.timesteps.draw(len(x_0), x_0.device)
+        shape = (*draw.t.shape, *x_0.shape[1:])
+        return draw, torch.randn(shape, device=x_0.device, dtype=x_0.dtype)
+
+    def forward(self, reverse: ReverseModel, x_0: Tensor, drawn: tuple[Draw, Tensor] | None = None) -> Tensor:
+        """The loss of each image x_0 (B, *): (B,). `drawn`, of `draw`, fixes what is random."""
+        draw, eps = self.draw(x_0) if drawn is None else drawn
         images = x_0.repeat_interleave(draw.t.shape[1], dim=0)  # (B * K, *)
-        t, eps = draw.t.flatten(), torch.randn_like(images)
+        t, eps = draw.t.flatten(), eps.flatten(0, 1)
         prediction = reverse.predict(reverse.process.marginal(images, t).reparameterize(eps), t)
         losses = self.loss(prediction, images, eps)
         if self.training:
@@ -81,6 +87,8 @@ class VariationalBound(Objective):
 
     def __init__(self, timesteps: Timesteps | None = None, scale: Literal["per_term", "times_T"] = "per_term"):
         super().__init__(timesteps)
+        if scale not in ("per_term", "times_T"):
+            raise ConfigError(f"scale: {scale} is no choice; write per_term or times_T")
         self.scale = scale
 
     def bind(self, reverse: ReverseModel) -> None:

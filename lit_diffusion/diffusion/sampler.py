@@ -45,8 +45,7 @@ class Sampler(ABC):
         if last is not None and last > num_steps:
             what = f"visits step {last}" if isinstance(self.steps, list) else f"takes {last} steps"
             raise ConfigError(
-                f"{type(self).__name__} {what}, but the model has T = {num_steps}; write at most {num_steps}",
-                key="model.sampler",
+                f"{type(self).__name__} {what}, but the model has T = {num_steps}; write at most {num_steps}"
             )
 
     def subset(self, num_steps: int) -> Sequence[int]:

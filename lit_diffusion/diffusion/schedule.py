@@ -53,10 +53,15 @@ class NoiseSchedule(nn.Module):
 
     def log_alpha_bar(self, t: Tensor) -> Tensor:
         """log alpha_bar_t. Zero at t = 0; LOG_ZERO or below where alpha_bar_t = 0."""
-        device = torch.device("cpu") if t.device.type == "mps" else t.device  # Apple's GPUs have no float64
-        if device not in self._log_alpha_bar:
-            self._log_alpha_bar[device] = self.table.to(device)
-        return self._log_alpha_bar[device][t.to(device)]
+        t = self.beside_table(t)
+        if t.device not in self._log_alpha_bar:
+            self._log_alpha_bar[t.device] = self.table.to(t.device)
+        return self._log_alpha_bar[t.device][t]
+
+    @staticmethod
+    def beside_table(t: Tensor) -> Tensor:
+        """Steps t where the tables for their device are: there, or on the CPU for GPUs without float64, Apple's."""
+        return t.cpu() if t.device.type == "mps" else t
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """alpha_bar_t, the variance kept of x_0; 1 at t = 0."""
@@ -75,7 +80,7 @@ class NoiseSchedule(nn.Module):
         return -torch.expm1(self.log_alpha_bar(t) - self.log_alpha_bar(s))
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(alpha_bar_t / (1 - alpha_bar_t)); infinite where x_t has no noise."""
+        """log(alpha_bar_t / (1 - alpha_bar_t)); infinite without noise, LOG_ZERO or below without signal."""
         return self.log_alpha_bar(t) - self.noise(t).log()
 
 

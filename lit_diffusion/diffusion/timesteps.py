@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lit_diffusion.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -16,6 +18,10 @@ class Draw:
 
     t: Tensor
     weight: Tensor
+
+    def __getitem__(self, images: slice) -> "Draw":
+        """The draw of some of the images."""
+        return Draw(self.t[images], self.weight[images])
 
 
 class Timesteps(nn.Module, ABC):
@@ -72,6 +78,11 @@ class ImportanceSampled(Timesteps):
 
     def __init__(self, history: int = 10, uniform: float = 0.001):
         super().__init__()
+        if history < 1 or not 0 < uniform <= 1:
+            raise ConfigError(
+                f"ImportanceSampled has history {history} and uniform {uniform:g}; write a history of 1 or more and a "
+                "uniform share in (0, 1], as 10 and 0.001"
+            )
         self.history = history
         self.uniform = uniform
 
@@ -96,9 +107,12 @@ class ImportanceSampled(Timesteps):
     def update(self, t: Tensor, loss: Tensor) -> None:
         """Enters losses in order of arrival, those of all ranks; a step drawn twice in a batch enters twice."""
         t, loss = gather(t), gather(loss.float())
+        losses, counts = self.losses.cpu(), self.counts.cpu()  # one transfer, not one an image
         for index, value in zip((t - 1).tolist(), loss.tolist()):
-            self.losses[index, self.counts[index] % self.history] = value
-            self.counts[index] += 1
+            losses[index, counts[index] % self.history] = value
+            counts[index] += 1
+        self.losses.copy_(losses)
+        self.counts.copy_(counts)
 
 
 def gather(x: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ class BetaVariance(Variance):
     """sigma_t^2 = beta_t, "fixed large": optimal for x_0 ~ N(0, I)  (Ho et al. 2020, section 3.2)."""
 
     def __call__(self, process: GaussianProcess, x_t: Tensor, t: Tensor, s: Tensor, raw: Tensor | None) -> Tensor:
-        return spread(torch.where(s > 0, process.schedule.beta(t, s), last_variance(process, t, s)), x_t)
+        beta, last = process.schedule.beta(t, s), last_variance(process, t, s)
+        return spread(torch.where(process.schedule.beside_table(s) > 0, beta, last), x_t)
 
 
 class PosteriorVariance(Variance):
@@ -68,7 +69,8 @@ class LearnedRange(Variance):
 
 def posterior_variance(process: GaussianProcess, t: Tensor, s: Tensor) -> Tensor:
     """beta~_{t|s}, with `last_variance` where s = 0 and beta~ is zero: (B,) float64."""
-    return torch.where(s > 0, process.posterior_coefficients(t, s)[2], last_variance(process, t, s))
+    inside = process.schedule.beside_table(s) > 0
+    return torch.where(inside, process.posterior_coefficients(t, s)[2], last_variance(process, t, s))
 
 
 def last_variance(process: GaussianProcess, t: Tensor, s: Tensor) -> Tensor:
@@ -77,6 +79,7 @@ def last_variance(process: GaussianProcess, t: Tensor, s: Tensor) -> Tensor:
     The released code puts beta~_2 at t = 1: the posterior variance of the step before. In a chain over fewer steps the
     step before is as long as this one, from 2t to t. With no step before (T = 1, or one step from T) it is beta_{t|0}.
     """
+    t, s = process.schedule.beside_table(t), process.schedule.beside_table(s)
     before = (2 * t - s).clamp(max=process.num_steps)
     has_step_before = before > t
     before = torch.where(has_step_before, before, t)
