@@ -1,5 +1,6 @@
 """The commands `lightning` and `lit-diffusion`: one entry for both."""
 
+import os
 import sys
 from importlib.metadata import entry_points
 
@@ -17,7 +18,7 @@ Diffusion models as a PyTorch Lightning experiment framework, version {__version
 
 commands:
 {"".join(f"  {name:<10}{text}{chr(10)}" for name, text in TRAINING.items())}
-A configuration is a YAML file; later files and the command line override earlier ones:
+A configuration is a YAML file; later files and options override earlier ones:
   lightning fit -c configs/digits.yaml -c configs/objective/variational_bound.yaml
   lightning fit -c configs/digits.yaml --model.reverse.parameterization=PosteriorMean
 
@@ -44,6 +45,8 @@ def dispatch(arguments: list[str]) -> None:
     elif command == "--version":
         print(f"lit_diffusion {__version__}")
     elif command in TRAINING:
+        os.environ.setdefault("WANDB_SILENT", "true")  # read once, when wandb is imported
+
         from lit_diffusion import training_cli
 
         training_cli.main(arguments)

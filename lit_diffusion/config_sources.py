@@ -25,7 +25,8 @@ class ConfigSources:
 
     def __init__(self, arguments: list[str]):
         self.arguments: list[str] = []
-        self.files: dict[Path, dict[str, Any]] = {}
+        self.files: list[Path] = []
+        self._settings: list[tuple[str, Any]] = []  # of each file and option in order: its name, what it sets
         takes_file = False
         for argument in arguments:
             flag, equals, value = argument.partition("=")
@@ -33,6 +34,8 @@ class ConfigSources:
                 argument = str(self._read(argument))
             elif equals and flag in ("-c", "--config"):
                 argument = f"{flag}={self._read(value)}"
+            elif flag.startswith("--"):
+                self._settings.append((COMMAND_LINE, flag.removeprefix("--").replace(".init_args", "")))
             takes_file = argument in ("-c", "--config")
             self.arguments.append(argument)
 
@@ -50,23 +53,25 @@ class ConfigSources:
             raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
         if "config" in content:
             raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
-        self.files[path] = content
+        self.files.append(path)
+        self._settings.append((str(path), content))
         return path
 
     def of(self, key: str) -> str:
         """The source that has the last word on a dotted key or on anything below it: a file or the command line."""
         best, source = 1, "configuration"
-        for path, content in self.files.items():
-            depth = settled(content, key.split("."))
+        for name, setting in self._settings:
+            depth = common(setting, key) if isinstance(setting, str) else settled(setting, key.split("."))
             if depth >= best:
-                best, source = depth, str(path)
-        for argument in self.arguments:
-            option = argument.partition("=")[0].removeprefix("--").replace(".init_args", "")
-            if argument.startswith("--") and (f"{option}.".startswith(f"{key}.") or f"{key}.".startswith(f"{option}.")):
-                depth = min(len(option.split(".")), len(key.split(".")))
-                if depth >= best:
-                    best, source = depth, COMMAND_LINE
+                best, source = depth, name
         return source
+
+
+def common(option: str, key: str) -> int:
+    """How many parts of a dotted key an option settles: one of the two begins with the other, or none."""
+    if not (f"{option}.".startswith(f"{key}.") or f"{key}.".startswith(f"{option}.")):
+        return 0
+    return min(option.count("."), key.count(".")) + 1
 
 
 def settled(content: Any, key: list[str]) -> int:

@@ -5,6 +5,7 @@ import os
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
@@ -74,13 +75,25 @@ class DiffusionModule(LightningModule):
         self._evaluate("test/loss", x_0, batch_index)
 
     def _evaluate(self, name: str, x_0: Tensor, batch_index: int) -> None:
-        torch.manual_seed(derive_seed(self.seed, "evaluate", batch_index, self.global_rank))
-        loss = self.objective(self.reverse, x_0).mean()
+        # Drawn for the batch of all ranks, of which this one holds every n-th image: the loss does not depend on n.
+        rank, ranks = self.global_rank, self.trainer.world_size
+        torch.manual_seed(derive_seed(self.seed, "evaluate", batch_index))
+        size = -(-self.trainer.datamodule.eval_batch_size // ranks) * ranks
+        whole = x_0.new_empty(size, *x_0.shape[1:])
+        own = slice(rank, rank + ranks * len(x_0), ranks)
+        draw, eps = self.objective.draw(whole)
+        loss = self.objective(self.reverse, x_0, (draw[own], eps[own])).mean()
         self.log(name, loss, on_epoch=True, sync_dist=True, batch_size=len(x_0))
 
     def configure_optimizers(self) -> dict[str, object]:
         """Optimizer and a learning-rate schedule in steps."""
         optimizer = self.optimizer(self.parameters())
+        mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        if mixed and self.trainer.gradient_clip_val and optimizer.defaults.get("fused"):
+            raise ConfigError(
+                "a fused optimizer cannot clip gradients in mixed precision; write model.optimizer.fused: false",
+                key="model.optimizer.fused",
+            )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"}}
 
     def sample_generator(self, block: int) -> torch.Generator:

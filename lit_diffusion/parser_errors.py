@@ -6,7 +6,7 @@ import re
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentError
-from jsonargparse._util import import_object
+from jsonargparse._util import import_object as find_class
 from lightning.pytorch import LightningDataModule, LightningModule
 
 STRUCTURE = re.compile(
@@ -31,6 +31,9 @@ def explain(error: ArgumentError) -> tuple[str | None, str]:
     if unrecognized:
         option = unrecognized[1].partition("=")[0].lstrip("-")
         return option, "there is no such option; `lightning fit --help` lists them"
+    not_accepted = re.search(r"Subcommand '\w+' does not accept option '([^']+)'", text)
+    if not_accepted:
+        return not_accepted[1], "there is no such setting; `lightning fit --help` lists them"
     if "arguments are required" in text:
         return None, "model and data are missing; write -c with a complete file, as -c configs/digits.yaml"
     keys, owner, problems = descend(text)
@@ -76,6 +79,14 @@ def descend(text: str) -> tuple[list[str], type | None, list[str]]:
         if not STRUCTURE.match(line):
             problems.append(line)
     return keys, owner, problems
+
+
+def import_object(path: str) -> type | None:
+    """The class at an import path, or None where there is none."""
+    try:
+        return find_class(path)
+    except (ImportError, AttributeError, ValueError):
+        return None
 
 
 def suggestion(name: str, known: list[str]) -> str:

@@ -1,7 +1,6 @@
 """`lightning fit`, `validate` and `test`: from configuration files and a command line to a run."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
 from traceback import walk_tb
@@ -13,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 import lit_diffusion.data
@@ -77,7 +77,11 @@ class TrainingCLI(LightningCLI):
             load_from_checkpoint_support=False,
             seed_everything_default=0,
             parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False},
-            trainer_defaults={"enable_model_summary": False, "check_val_every_n_epoch": None},
+            trainer_defaults={
+                "enable_model_summary": False,
+                "check_val_every_n_epoch": None,
+                "val_check_interval": 1000,
+            },
             args=sources.arguments,
         )
 
@@ -102,6 +106,7 @@ class TrainingCLI(LightningCLI):
                 "checkpoint.every_n_train_steps": 1000,
                 "checkpoint.save_top_k": -1,
                 "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
             }
         )
 
@@ -120,7 +125,9 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
         run = self.settings.run
-        named = Path(run.dir) / (run.name or run_folder.default_name(list(self.sources.files)))
+        if run.name and Path(run.name).name != run.name:
+            raise ConfigError(f"{run.name} is a path; write a name here and the folder in run.dir", key="run.name")
+        named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
         if self.settings.ckpt_path:
             self.settings.ckpt_path = str(checkpoints.find(self.settings.ckpt_path, named))
         self.folder = named
@@ -128,6 +135,8 @@ class TrainingCLI(LightningCLI):
             self._choose_folder(named)
         self.settings.trainer.default_root_dir = str(self.folder)
         self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
+        if not self.fitting:
+            self.settings.trainer.logger = False  # a score is printed, not logged
         for logger in self._wandb_loggers():
             check_account(logger.init_args.offline)
             logger.init_args.save_dir = str(self.folder)
@@ -150,15 +159,18 @@ class TrainingCLI(LightningCLI):
         """The trainer with the callbacks and loggers that every run has."""
         given = self._get(self.config_init, "trainer")["logger"]
         loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        for logger in loggers:
+            # wandb warns of this argument, which Lightning always passes on
+            getattr(logger, "_wandb_init", {}).pop("anonymous", None)
         if self.fitting:
             # name and version are empty: the run folder is the log folder
-            loggers = [*loggers, CSVLogger(str(self.folder), name="", version="")]
+            kwargs["logger"] = [*loggers, CSVLogger(str(self.folder), name="", version="")]
         best = ModelCheckpoint(
             self.settings.checkpoint.dirpath, "best", monitor="val/loss", enable_version_counter=False
         )
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
         self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, LastCheckpoint(), best]
-        return super().instantiate_trainer(**kwargs, logger=loggers if self.fitting else False)
+        return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         """All that can be found wrong before anything is written, then the complete configuration."""
@@ -182,6 +194,8 @@ class TrainingCLI(LightningCLI):
             checkpoints.check(Path(self.settings.ckpt_path), self.model)
 
     def before_validate(self) -> None:
+        if not self.settings.ckpt_path:
+            raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
         self.check()
 
     before_test = before_validate
@@ -192,6 +206,8 @@ class TrainingCLI(LightningCLI):
         while cause is not None and not isinstance(cause, ConfigError):
             cause = cause.__cause__
         if cause is None:
+            if isinstance(error, MisconfigurationException):
+                return ConfigError(f"{self.sources.of('trainer')}: trainer: {' '.join(str(error).split())}")
             if isinstance(error, OSError) and self.folder and str(self.folder) in str(error.filename):
                 return self.located(run_folder.folder_error(error, self.folder))
             return error
@@ -235,7 +251,6 @@ def quiet() -> None:
     """Lightning's notices and warnings that say nothing about a run of ours."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("WANDB_SILENT", "true")
     for message in (
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",

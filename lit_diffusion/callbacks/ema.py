@@ -27,6 +27,14 @@ class EMA(WeightAveraging):
         self.decay = decay
         self._applied = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.precision in ("64-true", "bf16-true", "16-true"):
+            raise ConfigError(
+                f"{trainer.precision} keeps no float32 weights to average; write bf16-mixed or 32-true",
+                key="trainer.precision",
+            )
+        super().setup(trainer, pl_module, stage)
+
     @contextmanager
     def applied(self, pl_module: LightningModule) -> Iterator[None]:
         """The module holds the average inside the context, and its raw weights again after it, errors included."""

@@ -29,7 +29,8 @@ class SampleGrids(Callback):
     it writes `data.png`, real images, and `forward.png`, their way to noise.
 
     The noise is the same every time, so that pictures of different steps can be compared. Only the first rank draws.
-    sampler: the module's own, if null. every_n_steps: 0 for no pictures.
+    sampler: for the pictures on the way, where a short one will do (all steps, if the model has fewer); the last ones,
+        and all if it is null, are drawn by the module's own. every_n_steps: 0 for no pictures.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class SampleGrids(Callback):
         self.num_images = num_images
         self.num_chains = min(num_chains, num_images)
         self.sampler = sampler
-        self._drawn = -1
+        self._drawn = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.sampler is not None:
-            self.sampler.check(pl_module.reverse.num_steps)
+        if self.sampler is not None and isinstance(self.sampler.steps, int):
+            self.sampler.steps = min(self.sampler.steps, pl_module.reverse.num_steps)
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,13 +60,16 @@ class SampleGrids(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
-            self._draw_samples(trainer, pl_module)
+        step = trainer.global_step
+        due = self.every_n_steps and step % self.every_n_steps == 0 and 0 < step < trainer.estimated_stepping_batches
+        if due and step != self._drawn:  # several batches may go into a step
+            self._drawn = step
+            self._draw_samples(trainer, pl_module, self.sampler or pl_module.sampler)
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps:
-            self._draw_samples(trainer, pl_module)
+            self._draw_samples(trainer, pl_module, pl_module.sampler)
 
     def _draw_data(self, trainer: Trainer, pl_module: LightningModule) -> None:
         process = pl_module.reverse.process
@@ -80,21 +84,18 @@ class SampleGrids(Callback):
         self._save(trainer, pictures.grid(images, columns=columns_of(len(images))), "data")
         self._save(trainer, pictures.chain(columns, labels), "forward")
 
-    def _draw_samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._drawn == trainer.global_step:
-            return
-        self._drawn = trainer.global_step
+    def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler) -> None:
         timing = next((c.measure("sampling") for c in trainer.callbacks if isinstance(c, Timing)), nullcontext())
         training = pl_module.training
         with timing, averaged(trainer, pl_module), trainer.precision_plugin.forward_context():
             pl_module.eval()
             try:
-                self._sample(trainer, pl_module)
+                self._sample(trainer, pl_module, sampler)
             finally:
                 pl_module.train(training)
 
-    def _sample(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        reverse, sampler = pl_module.reverse, self.sampler or pl_module.sampler
+    def _sample(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler) -> None:
+        reverse = pl_module.reverse
         generator = pl_module.sample_generator(0)
         x = reverse.process.prior((self.num_images, *trainer.datamodule.image_shape), reverse.device).sample(generator)
         steps = sampler.subset(reverse.num_steps)

@@ -69,7 +69,7 @@ class RunProgress(ProgressBar):
         self._last_shown = now
         note = f"loss {outputs['loss'].item():.4f}"
         for timing in (c for c in trainer.callbacks if isinstance(c, Timing)):
-            note += f"  {timing.images_per_second:,.0f} images/s"
+            note += f"  {timing.images_per_second:,.0f} images/s" if timing.images_per_second else ""
         if self._bars:
             self._bars.update(self._train, completed=trainer.global_step, note=note)
         else:

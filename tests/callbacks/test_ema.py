@@ -1,0 +1,62 @@
+"""The moving average: its values, and that it never changes places with the raw weights for good."""
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from tests.conftest import TINY
+
+SHORT = [
+    "--trainer.max_steps=4",
+    "--trainer.val_check_interval=2",
+    "--checkpoint.every_n_train_steps=1",
+    "--ema.decay=0.5",
+]
+
+
+def states(path) -> tuple[dict, dict]:
+    """Average and raw weights of a checkpoint."""
+    checkpoint = torch.load(path, weights_only=True)
+    return checkpoint["state_dict"], checkpoint["current_model_state"]
+
+
+class FailInValidation(Callback):
+    """An error in the middle of the second validation, after a checkpoint was written there."""
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        if trainer.global_step == 4 and not trainer.sanity_checking:
+            trainer.save_checkpoint(f"{trainer.default_root_dir}/inside.ckpt")
+            raise RuntimeError("in the middle")
+
+    def on_exception(self, trainer, pl_module, exception):
+        trainer.save_checkpoint(f"{trainer.default_root_dir}/after.ckpt")
+
+
+def test_the_average_is_the_recursion_of_the_raw_weights(command, tmp_path):
+    """average_1 = weights_1; average_n = 0.5 average_{n-1} + 0.5 weights_n, validation in between or not."""
+    command("fit", *TINY, *SHORT, "--run.name=x")
+    expected = None
+    for step in range(1, 5):
+        average, raw = states(tmp_path / f"runs/x/checkpoints/step={step}.ckpt")
+        expected = dict(raw) if step == 1 else {n: 0.5 * expected[n] + 0.5 * raw[n] for n in raw}
+        for name, value in average.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7)
+    assert any(not torch.equal(average[n], raw[n]) for n in raw)
+
+
+def test_an_error_in_validation_leaves_average_and_raw_weights_in_their_places(command, tmp_path):
+    """Checkpoints from inside the validation and from after its failure hold both sets as the last good one does."""
+    failing = "--trainer.callbacks=tests.callbacks.test_ema.FailInValidation"
+    with pytest.raises(RuntimeError, match="in the middle"):
+        command("fit", *TINY, *SHORT, failing, "--run.name=x")
+    good = states(tmp_path / "runs/x/checkpoints/step=4.ckpt")
+    for name in ("inside", "after"):
+        for kind, expected in zip(states(tmp_path / f"runs/x/{name}.ckpt"), good):
+            assert all(torch.equal(kind[key], expected[key]) for key in expected)
+
+
+def test_a_decay_of_zero_is_the_raw_weights(command, tmp_path):
+    """What `--ema.decay=0` promises."""
+    command("fit", *TINY, *SHORT[:3], "--ema.decay=0", "--run.name=x")
+    average, raw = states(tmp_path / "runs/x/checkpoints/last.ckpt")
+    assert all(torch.equal(average[name], raw[name]) for name in raw)
