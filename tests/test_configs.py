@@ -65,6 +65,7 @@ def test_cifar10_is_the_papers_recipe(parse):
     """Every value of Ho et al. 2020, appendix B and code; PAPERS' parameter count."""
     cli = parse("-c", f"{CONFIGS}/cifar10.yaml")
     model, trainer = cli.model, cli.trainer
+    model.trainer = trainer
     reverse, network = model.reverse, model.reverse.network
     assert sum(p.numel() for p in network.parameters()) == 35_746_307
     assert all(m.p == 0.1 for m in network.modules() if isinstance(m, torch.nn.Dropout))
