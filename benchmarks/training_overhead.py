@@ -1,0 +1,145 @@
+"""What the framework costs: our training loop against a bare PyTorch loop, in the same process, in turn.
+
+    python -m benchmarks.training_overhead [digits] [cifar10]
+
+Both loops train a network of the same configuration, with the same optimizer, clipping, warm-up and EMA, on the same
+data. Ours is `lightning fit` with its logging, progress, timing and checkpoints, but without pictures and validation.
+After every block of our steps the bare loop takes as many; the ratio of each such pair is one observation, and the
+median of the ratios is printed with its quartiles. CIFAR10's network gets batches of 8, as on two CPU cores a batch of
+128 takes half a minute; smaller batches make overhead look larger.
+"""
+
+import argparse
+import copy
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn.utils import clip_grad_norm_
+
+from lit_diffusion import training_cli
+from lit_diffusion.callbacks import EMA
+from lit_diffusion.data import ImageData
+from lit_diffusion.data.store import MemoryStore
+
+RANDOM = ["--data=benchmarks.training_overhead.RandomImages", "--data.batch_size=8"]
+SETTINGS = {  # steps in a block, pairs of blocks, options
+    "digits": (25, 21, ["-c", "configs/digits.yaml"]),
+    "cifar10": (2, 15, ["-c", "configs/cifar10.yaml", *RANDOM]),
+}
+
+
+class RandomImages(ImageData):
+    """Noise of CIFAR10's shape: what the pixels are does not change the time."""
+
+    image_shape = (3, 32, 32)
+    num_levels = 256
+
+    def read(self) -> Mapping[str, MemoryStore]:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (512, *self.image_shape), dtype=torch.uint8, generator=generator)
+        return {"train": MemoryStore(images), "test": MemoryStore(images[:8])}
+
+
+class BareLoop:
+    """Algorithm 1 of Ho et al. 2020 as one would write it in a script: eps prediction, linear schedule, L_simple."""
+
+    def __init__(
+        self, network: torch.nn.Module, images: torch.Tensor, levels: int, batch: int, decay: float, lr: float
+    ):
+        self.network, self.average = network, copy.deepcopy(network).requires_grad_(False)
+        self.images, self.levels, self.batch, self.decay, self.lr = images, levels, batch, decay, lr
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+        self.alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)
+        self.order = torch.randperm(len(images))
+        self.position = self.step = 0
+
+    def run(self, steps: int) -> None:
+        self.network.train()
+        for _ in range(steps):
+            if self.position + self.batch > len(self.images):
+                self.order, self.position = torch.randperm(len(self.images)), 0
+            index = self.order[self.position : self.position + self.batch]
+            self.position += self.batch
+            x_0 = self.images[index].float() / ((self.levels - 1) / 2) - 1
+            t = torch.randint(0, 1000, (self.batch,))
+            eps = torch.randn_like(x_0)
+            signal = self.alpha_bar[t][:, None, None, None]
+            loss = ((self.network(signal.sqrt() * x_0 + (1 - signal).sqrt() * eps, t) - eps) ** 2).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            clip_grad_norm_(self.network.parameters(), 1.0)
+            self.step += 1
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr * min(self.step / 200, 1)
+            self.optimizer.step()
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - self.decay)
+
+
+class InTurn(Callback):
+    """Times a block of the trainer's steps, then runs the same number of bare steps and times them."""
+
+    def __init__(self, name: str, block: int):
+        self.name = name
+        self.block = block
+        self.ours: list[float] = []
+        self.bare: list[float] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data, decay = trainer.datamodule, next(c.decay for c in trainer.callbacks if isinstance(c, EMA))
+        lr = pl_module.optimizers().param_groups[0]["initial_lr"]
+        network = copy.deepcopy(pl_module.reverse.network)
+        self.loop = BareLoop(network, data.images("train"), data.num_levels, data.batch_size, decay, lr)
+        self.loop.run(self.block)
+        self.begin = math.nan  # the first block warms up
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step % self.block:
+            return
+        self.ours.append(time.perf_counter() - self.begin)
+        begin = time.perf_counter()
+        self.loop.run(self.block)
+        self.bare.append(time.perf_counter() - begin)
+        self.begin = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        ours, bare = self.ours[1:], self.bare[1:]
+        low, middle, high = statistics.quantiles([a / b for a, b in zip(ours, bare)], n=4)
+        per_step = [1000 * statistics.median(times) / self.block for times in (ours, bare)]
+        print(
+            f"{self.name}: ours / bare = {middle:.3f} (quartiles {low:.3f} to {high:.3f}; {len(ours)} pairs of "
+            f"{self.block} steps, medians {per_step[0]:.1f} and {per_step[1]:.1f} ms a step)"
+        )
+
+
+def measure(name: str) -> None:
+    block, pairs, options = SETTINGS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        training_cli.main(
+            [
+                "fit",
+                *options,
+                "--trainer.limit_val_batches=0",
+                "--grids.every_n_steps=0",
+                "--trainer.logger.offline=true",
+                f"--trainer.max_steps={block * (pairs + 1)}",
+                "--trainer.callbacks=benchmarks.training_overhead.InTurn",
+                f"--trainer.callbacks.name={name}",
+                f"--trainer.callbacks.block={block}",
+                f"--run.dir={folder}",
+            ]
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", nargs="*", help=f"of {', '.join(SETTINGS)}; by default each")
+    for name in parser.parse_args().network or SETTINGS:
+        measure(name)

@@ -1,0 +1,252 @@
+"""Mistakes of a user: one line with where, what and what to write; exit status 2; nothing left behind."""
+
+import collections
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from lit_diffusion import run_folder
+from lit_diffusion.errors import ConfigError
+from tests.conftest import CONFIGS, TINY
+
+JSD = "--model.reverse.process.schedule=JSDSchedule"
+LINE = "command line: "
+
+# options after those of TINY, and what the line must say: where, what, what to write
+OPTIONS = {
+    "unknown key": (
+        ["--model.bogus=3"],
+        LINE + "model.bogus: there is no such setting; write one of reverse, objective",
+    ),
+    "unknown option": (["--bogus=3"], LINE + "bogus: there is no such option"),
+    "unknown class": (
+        ["--model.reverse.variance=LearnedRang"],
+        LINE + "model.reverse.variance: there is no class LearnedRang; write LearnedRange",
+    ),
+    "class of another kind": (["--model.reverse.variance=Epsilon"], "write one of BetaVariance, LearnedDiagonal"),
+    "unknown network setting": (
+        ["--model.reverse.network.widht=8"],
+        "model.reverse.network.widht: there is no such setting; write width",
+    ),
+    "wrong type": (["--trainer.max_steps=abc"], LINE + "trainer.max_steps: abc has another type; write a whole number"),
+    "wrong type deep inside": (
+        ["--model.optimizer.lr=abc"],
+        "model.optimizer.lr: abc has another type; write a number",
+    ),
+    "no such choice": (
+        ["--model.objective=VariationalBound", "--model.objective.scale=foo"],
+        "model.objective.scale: foo is no choice; write one of per_term, times_T",
+    ),
+    "dangling interpolation": (["--data.batch_size=${nowhere}"], "nowhere"),
+    "channels against data": (
+        ["--model.reverse.channels=3"],
+        "model.reverse.channels: the data's images have 1 channels",
+    ),
+    "levels against data": (
+        ["--model.reverse.decoder.num_levels=256"],
+        "the data has 17 levels, the decoder 256; write",
+    ),
+    "channels against variance": (
+        ["--model.reverse.network=tests.test_bad_input.OneChannel"],
+        "model.reverse.network: the network returns 3 channels where BetaVariance on images of 1 needs 1",
+    ),
+    "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
+    "L_simple with a learned variance": (
+        ["--model.reverse.variance=LearnedDiagonal"],
+        "model.objective: Simple trains no variance, but model.reverse.variance is LearnedDiagonal; use",
+    ),
+    "hybrid with a fixed variance": (
+        ["--model.objective=Hybrid"],
+        "model.objective: Hybrid trains a variance by the bound",
+    ),
+    "beta outside [0, 1]": (
+        ["--model.reverse.process.schedule.beta_end=2"],
+        LINE + "model.reverse.process.schedule: LinearSchedule gives beta_4 = 1.00005, outside [0, 1]; choose",
+    ),
+    "jsd with epsilon": (
+        [JSD],
+        "Epsilon does not determine x_0 at step 7 of JSDSchedule, where alpha_bar is 0; use CleanImage",
+    ),
+    "more sampling steps than T": (
+        ["--model.sampler.steps=8"],
+        "AncestralSampler takes 8 steps, but the model has T = 7; write",
+    ),
+    "eta below 0": (
+        ["--model.sampler=DDIMSampler", "--model.sampler.eta=-0.1"],
+        LINE + "model.sampler: DDIMSampler's eta is -0.1; write a number in [0, 1]",
+    ),
+    "steps out of order": (["--model.sampler.steps=[3, 2]"], "model.sampler"),
+    "batch larger than the data": (
+        ["--data.batch_size=1501"],
+        LINE + "data.batch_size: 1501 images do not fit a training set",
+    ),
+    "decay outside [0, 1)": (["--ema.decay=1"], LINE + "ema: EMA's decay is 1; write"),
+    "no pictures at all": (["--grids.num_images=0"], LINE + "grids: SampleGrids has"),
+    "missing folder": (
+        ["--data=ImageFolder", "--data.root=nowhere", "--data.size=8", "--data.batch_size=2"],
+        LINE + "data.root: 'nowhere' is not a folder; write",
+    ),
+    "empty folder": (
+        ["--data=ImageFolder", "--data.root=.", "--data.size=8", "--data.batch_size=2"],
+        LINE + "data.root: ",
+    ),
+    "missing checkpoint": (
+        ["--ckpt_path=nowhere.ckpt"],
+        LINE + "ckpt_path: there is no checkpoint nowhere.ckpt; write",
+    ),
+    "missing last checkpoint": (
+        ["--ckpt_path=last", "--run.name=x"],
+        "there is no checkpoint runs/x/checkpoints/last.ckpt",
+    ),
+    "missing file": (["-c", "nowhere.yaml"], "nowhere.yaml: no such file; write one that exists, as configs/"),
+    "run folder that cannot be made": (["--run.dir=/proc/nowhere"], LINE + "run.dir: cannot write /proc/nowhere"),
+}
+FILES = {
+    "syntax": (
+        "model: [1\nb: 2\n",
+        "bad.yaml, line 2, column 2: no valid YAML, expected ',' or ']', but got ':'; mend",
+    ),
+    "no mapping": ("- 1\n", "bad.yaml: holds no settings; write keys and values"),
+    "config key": ("config: other.yaml\n", "bad.yaml: config: files are not read from inside files"),
+    "unknown key": ("model: {init_args: {bogus: 1}}\n", "bad.yaml: model.bogus: there is no such setting"),
+    "unknown class": (
+        "model: {init_args: {reverse: {init_args: {parameterization: Epsilom}}}}\n",
+        "bad.yaml: model.reverse.parameterization: there is no class Epsilom; write Epsilon",
+    ),
+    "wrong type": ("trainer: {max_steps: abc}\n", "bad.yaml: trainer.max_steps: abc has another type"),
+    "contradiction": (
+        "model: {init_args: {objective: Hybrid}}\n",
+        "bad.yaml: model.objective: Hybrid trains a variance by the bound, but model.reverse.variance is BetaVariance",
+    ),
+}
+
+
+class OneChannel(torch.nn.Module):
+    """A network that does not take its channels from its arguments."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, t):
+        return x.expand(-1, 3, -1, -1) * self.weight
+
+
+def mistake(command, *arguments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        command("fit", *TINY, *arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(("options", "said"), OPTIONS.values(), ids=OPTIONS)
+def test_a_mistake_on_the_command_line_is_one_line_and_leaves_nothing(command, tmp_path, options, said):
+    """Where, what, and what to write; no run folder."""
+    assert said in mistake(command, *options)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(("content", "said"), FILES.values(), ids=FILES)
+def test_a_mistake_in_a_file_names_the_file(command, tmp_path, content, said):
+    """The file and the key, or the line."""
+    (tmp_path / "bad.yaml").write_text(content)
+    assert mistake(command, "-c", "bad.yaml").startswith(said)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_broken_image_is_named(command, tmp_path):
+    """Which of the files, before training begins."""
+    for name in ("a", "b"):
+        Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:40])
+    data = [
+        "--data=ImageFolder",
+        f"--data.root={tmp_path}",
+        "--data.size=8",
+        "--data.channels=1",
+        "--data.batch_size=1",
+    ]
+    assert "b.png" in mistake(command, *data, "--model.reverse.decoder.num_levels=256", "--data.num_workers=0")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "code"])
+def test_a_damaged_checkpoint_is_named_and_runs_no_code(command, tmp_path, damage):
+    """No weights are read from what is no whole file of tensors."""
+    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    content = (tmp_path / "runs/good/checkpoints/last.ckpt").read_bytes()
+    bad = tmp_path / "bad.ckpt"
+    bad.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"hello"}.get(damage, b""))
+    if damage == "code":
+        torch.save({"state_dict": collections.Counter, "x": subprocess.Popen}, bad)
+    assert f"ckpt_path: {bad} is damaged or no checkpoint of ours" in mistake(command, f"--ckpt_path={bad}")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["good"]
+
+
+def test_a_checkpoint_of_another_architecture_names_the_first_difference(command, tmp_path):
+    """Both shapes are said."""
+    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    message = mistake(command, "--ckpt_path=runs/good/checkpoints/last.ckpt", "--model.reverse.network.width=16")
+    assert "holds another architecture" in message
+    assert "(8, 1, 3, 3) in the file and (16, 1, 3, 3) in the model" in message or "first reverse.network." in message
+
+
+def test_an_existing_run_folder_is_left_alone(command, tmp_path):
+    """A second run of the same name gets a folder of its own."""
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    (tmp_path / "runs/mine/precious.txt").write_text("keep")
+    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=mine")
+    assert [path.name for path in (tmp_path / "runs/mine").iterdir()] == ["precious.txt"]
+    assert (tmp_path / "runs/mine-2/summary.json").exists()
+
+
+def test_a_full_disk_is_said_before_training(command, tmp_path, monkeypatch):
+    """The run needs room for its checkpoints; without it no folder is left."""
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda folder: collections.namedtuple("Usage", "free")(1000))
+    assert "run.dir: runs has 0 MiB free, the run needs" in mistake(command)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_no_space_for_the_folder_itself_is_said(command, tmp_path, monkeypatch):
+    """ENOSPC while config.yaml is written."""
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", "runs/x/config.yaml")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    assert "run.dir: no space left on the disk of runs/x" in mistake(command, "--run.name=x")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch):
+    """No prompt, no waiting: three ways out."""
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr("wandb.login", lambda **kwargs: False)
+    with pytest.raises(ConfigError, match=r"cifar10.yaml: trainer.logger: W&B is online here .* `wandb login`"):
+        command("fit", "-c", f"{CONFIGS}/cifar10.yaml", f"--data.root={tmp_path}")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no command given"),
+        (["fot"], "there is no command fot; write one of fit"),
+        (["-c", "x.yaml", "fit"], "-c comes before the command; write `lightning fit -c x.yaml ...`"),
+        (["fit"], "model and data are missing; write -c with a complete file"),
+    ],
+    ids=["nothing", "unknown", "order", "bare"],
+)
+def test_the_process_says_one_line_and_ends_with_status_2(tmp_path, arguments, said):
+    """No traceback, standard output empty."""
+    result = subprocess.run(
+        [sys.executable, "-m", "lit_diffusion", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
