@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.optimizer import Optimizer
+from torchmetrics import MeanMetric
 
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
@@ -52,6 +53,8 @@ class DiffusionModule(LightningModule):
         self.sampler = sampler
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
+        # Sums over ranks, then divides: Lightning's own mean truncates the mean number of images a rank to an integer.
+        self.held_out = MeanMetric()
 
     @property
     def seed(self) -> int:
@@ -82,8 +85,8 @@ class DiffusionModule(LightningModule):
         whole = x_0.new_empty(size, *x_0.shape[1:])
         own = slice(rank, rank + ranks * len(x_0), ranks)
         draw, eps = self.objective.draw(whole)
-        loss = self.objective(self.reverse, x_0, (draw[own], eps[own])).mean()
-        self.log(name, loss, on_epoch=True, sync_dist=True, batch_size=len(x_0))
+        self.held_out.update(self.objective(self.reverse, x_0, (draw[own], eps[own])))
+        self.log(name, self.held_out)
 
     def configure_optimizers(self) -> dict[str, object]:
         """Optimizer and a learning-rate schedule in steps."""

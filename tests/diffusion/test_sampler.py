@@ -280,7 +280,7 @@ def test_more_steps_than_the_model_has_are_refused(make, steps, words, oracle):
     for attempt in (lambda: sampler.check(7), lambda: sampler(oracle(BETAS, Epsilon, clean), SHAPE)):
         with pytest.raises(ConfigError, match=f"^{make.__name__} {words}, but the model has T = 7") as error:
             attempt()
-        assert error.value.key == "model.sampler" and "\n" not in str(error.value)
+        assert "\n" not in str(error.value)
     make(7).check(7), make([1, 7]).check(7), make().check(7)
 
 
