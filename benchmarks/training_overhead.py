@@ -49,15 +49,15 @@ class RandomImages(ImageData):
 class BareLoop:
     """Algorithm 1 of Ho et al. 2020 as one would write it in a script: eps prediction, linear schedule, L_simple."""
 
-    def __init__(
-        self, network: torch.nn.Module, images: torch.Tensor, levels: int, batch: int, decay: float, lr: float
-    ):
-        self.network, self.average = network, copy.deepcopy(network).requires_grad_(False)
-        self.images, self.levels, self.batch, self.decay, self.lr = images, levels, batch, decay, lr
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+    def __init__(self, module: LightningModule, images: torch.Tensor, levels: int, batch: int, decay: float):
+        self.network = copy.deepcopy(module.reverse.network)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.images, self.levels, self.batch, self.decay = images, levels, batch, decay
+        self.optimizer = module.optimizer(self.network.parameters())
+        self.schedule = module.lr_schedule(self.optimizer)
         self.alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)
         self.order = torch.randperm(len(images))
-        self.position = self.step = 0
+        self.position = 0
 
     def run(self, steps: int) -> None:
         self.network.train()
@@ -74,10 +74,8 @@ class BareLoop:
             self.optimizer.zero_grad()
             loss.backward()
             clip_grad_norm_(self.network.parameters(), 1.0)
-            self.step += 1
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.lr * min(self.step / 200, 1)
             self.optimizer.step()
+            self.schedule.step()
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - self.decay)
 
 
@@ -92,9 +90,7 @@ class InTurn(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data, decay = trainer.datamodule, next(c.decay for c in trainer.callbacks if isinstance(c, EMA))
-        lr = pl_module.optimizers().param_groups[0]["initial_lr"]
-        network = copy.deepcopy(pl_module.reverse.network)
-        self.loop = BareLoop(network, data.images("train"), data.num_levels, data.batch_size, decay, lr)
+        self.loop = BareLoop(pl_module, data.images("train"), data.num_levels, data.batch_size, decay)
         self.loop.run(self.block)
         self.begin = math.nan  # the first block warms up
 

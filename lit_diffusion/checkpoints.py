@@ -4,10 +4,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from lit_diffusion.errors import ConfigError
 
 KEY = "ckpt_path"
+PARTS = ("state_dict", "optimizer_states", "pytorch-lightning_version")  # of every checkpoint of ours
 
 
 def find(path: str, run: Path) -> Path:
@@ -23,13 +25,14 @@ def find(path: str, run: Path) -> Path:
     return file
 
 
-def check(file: Path, module: nn.Module) -> None:
-    """Raises ConfigError unless `file` is a whole checkpoint whose weights fit `module`.
+def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> None:
+    """Raises ConfigError unless `file` is a whole checkpoint whose weights fit `module`, and its state `optimizer`.
 
     Only tensors and plain values are read, never code.
     """
     try:
-        weights = torch.load(file, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        weights, states, _ = (checkpoint[part] for part in PARTS)
     except Exception as error:  # torch raises a different type for every kind of damage
         raise ConfigError(
             f"{file} is damaged or no checkpoint of ours ({type(error).__name__}); write another one", key=KEY
@@ -43,5 +46,11 @@ def check(file: Path, module: nn.Module) -> None:
         raise ConfigError(
             f"{file} holds another architecture: {len(differences)} weights differ, first {name}, {theirs} in the file "
             f"and {ours} in the model; use the config.yaml that lies beside the checkpoints",
+            key=KEY,
+        )
+    if optimizer and states and set(states[0]["param_groups"][0]) - {"initial_lr"} != set(optimizer.param_groups[0]):
+        raise ConfigError(
+            f"{file} holds the state of another optimizer than {type(optimizer).__name__}; go on with the one in the "
+            "config.yaml that lies beside the checkpoints",
             key=KEY,
         )

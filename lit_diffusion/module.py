@@ -81,8 +81,7 @@ class DiffusionModule(LightningModule):
         # Drawn for the batch of all ranks, of which this one holds every n-th image: the loss does not depend on n.
         rank, ranks = self.global_rank, self.trainer.world_size
         torch.manual_seed(derive_seed(self.seed, "evaluate", batch_index))
-        size = -(-self.trainer.datamodule.eval_batch_size // ranks) * ranks
-        whole = x_0.new_empty(size, *x_0.shape[1:])
+        whole = x_0.new_empty(self.trainer.datamodule.eval_batch_size, *x_0.shape[1:])
         own = slice(rank, rank + ranks * len(x_0), ranks)
         draw, eps = self.objective.draw(whole)
         self.held_out.update(self.objective(self.reverse, x_0, (draw[own], eps[own])))

@@ -34,7 +34,8 @@ def explain(error: ArgumentError) -> tuple[str | None, str]:
     not_accepted = re.search(r"Subcommand '\w+' does not accept option '([^']+)'", text)
     if not_accepted:
         return not_accepted[1], "there is no such setting; `lightning fit --help` lists them"
-    if "arguments are required" in text:
+    missing = re.search(r"arguments are required: (.*)", text)
+    if missing and re.search(r"\b(model|data)(,|$)", missing[1]):
         return None, "model and data are missing; write -c with a complete file, as -c configs/digits.yaml"
     keys, owner, problems = descend(text)
     key = ".".join(keys) or None

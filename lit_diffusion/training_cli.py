@@ -3,17 +3,14 @@
 import logging
 import warnings
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace, set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from omegaconf.errors import OmegaConfBaseException
 
 import lit_diffusion.data
 import lit_diffusion.diffusion
@@ -21,15 +18,17 @@ import lit_diffusion.module
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion import checkpoints, run_folder
 from lit_diffusion.callbacks import EMA, LastCheckpoint, RunProgress, RunSummary, SampleGrids, Timing
-from lit_diffusion.config_sources import COMMAND_LINE, ConfigSources
+from lit_diffusion.config_sources import ConfigSources
+from lit_diffusion.error_location import locate
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
-from lit_diffusion.parser_errors import explain
 from lit_diffusion.wandb_account import check_account
 
 COMMANDS = ("fit", "validate", "test")
 CALLBACKS = {"ema": EMA, "grids": SampleGrids, "checkpoint": ModelCheckpoint}
 CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
+TRAINER_DEFAULTS = {"enable_model_summary": False, "check_val_every_n_epoch": None, "val_check_interval": 1000}
+NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
 
 
 def main(arguments: list[str]) -> None:
@@ -37,22 +36,7 @@ def main(arguments: list[str]) -> None:
     quiet()
     # Only with this setting does an override on the command line reach ${...} in a file.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    sources = ConfigSources(arguments)
-    cli = TrainingCLI.__new__(TrainingCLI)
-    try:
-        cli.__init__(sources)  # type: ignore[misc]
-    except ArgumentError as error:
-        key, problem = explain(error)
-        raise ConfigError(
-            f"{sources.of(key) if key else COMMAND_LINE}: {key + ': ' if key else ''}{problem}"
-        ) from error
-    except OmegaConfBaseException as error:
-        problem = str(error).splitlines()[0]
-        raise ConfigError(f"{COMMAND_LINE} or files: {problem}; mend the ${{...}}") from error
-    except Exception as error:
-        raise cli.located(error) from error
-    finally:
-        cli.clean_up()
+    TrainingCLI(ConfigSources(arguments))
 
 
 class TrainingCLI(LightningCLI):
@@ -67,23 +51,26 @@ class TrainingCLI(LightningCLI):
         self.folder: Path | None = None
         self.owns_folder = False
         self.run_summary = RunSummary()
-        super().__init__(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            seed_everything_default=0,
-            parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False},
-            trainer_defaults={
-                "enable_model_summary": False,
-                "check_val_every_n_epoch": None,
-                "val_check_interval": 1000,
-            },
-            args=sources.arguments,
-        )
+        self.subcommand: str = sources.arguments[0]
+        try:
+            super().__init__(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=None,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                seed_everything_default=0,
+                parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False},
+                trainer_defaults=TRAINER_DEFAULTS,
+                args=sources.arguments,
+            )
+        except Exception as error:
+            config = self.settings.as_dict() if hasattr(self, "config") else {}
+            raise locate(error, sources, config, CALLBACK_KEYS, self.folder) from error
+        finally:
+            self.clean_up()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -125,14 +112,21 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
         run = self.settings.run
-        if run.name and Path(run.name).name != run.name:
+        if run.name and (Path(run.name).name != run.name or run.name == ".."):
             raise ConfigError(f"{run.name} is a path; write a name here and the folder in run.dir", key="run.name")
         named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
+        for name in NEVER_ZERO:
+            if self.settings.trainer[name] == 0:
+                raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{name}")
+        if self.settings.checkpoint.dirpath:
+            raise ConfigError("checkpoints lie in the run's folder; write run.dir", key="checkpoint.dirpath")
         if self.settings.ckpt_path:
             self.settings.ckpt_path = str(checkpoints.find(self.settings.ckpt_path, named))
         self.folder = named
         if self.fitting:
             self._choose_folder(named)
+            self.saved = self.settings.clone()  # what a run of its own would be told
+            self.saved.ckpt_path = None
         self.settings.trainer.default_root_dir = str(self.folder)
         self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
         if not self.fitting:
@@ -170,7 +164,10 @@ class TrainingCLI(LightningCLI):
         )
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
         self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, LastCheckpoint(), best]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split()), key="trainer") from error
 
     def before_fit(self) -> None:
         """All that can be found wrong before anything is written, then the complete configuration."""
@@ -179,19 +176,24 @@ class TrainingCLI(LightningCLI):
         self.check()
         run_folder.check_space(self.folder, sum(p.numel() for p in self.model.parameters()))
         with written_whole(self.folder / "config.yaml") as temporary:
-            temporary.write_text(self._parser("fit").dump(self.settings, skip_none=False))
-        hyperparameters = self.settings.as_dict()
+            temporary.write_text(self._parser("fit").dump(self.saved, skip_none=False))
+        hyperparameters = self.saved.as_dict()
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(hyperparameters)
 
     def check(self) -> None:
         """Raises ConfigError unless data, model and checkpoint fit each other."""
+        self.datamodule.trainer = self.trainer  # which knows the number of processes
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
         self.model.reverse.check(self.datamodule.image_shape, self.datamodule.num_levels)
+        try:
+            optimizer = self.model.optimizer(self.model.parameters())
+        except (TypeError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split()), key="model.optimizer") from error
         if self.settings.ckpt_path:
-            checkpoints.check(Path(self.settings.ckpt_path), self.model)
+            checkpoints.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
 
     def before_validate(self) -> None:
         if not self.settings.ckpt_path:
@@ -200,51 +202,10 @@ class TrainingCLI(LightningCLI):
 
     before_test = before_validate
 
-    def located(self, error: Exception) -> Exception:
-        """The ConfigError behind an error, with where; the error itself if there is none."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, ConfigError):
-            cause = cause.__cause__
-        if cause is None:
-            if isinstance(error, MisconfigurationException):
-                return ConfigError(f"{self.sources.of('trainer')}: trainer: {' '.join(str(error).split())}")
-            if isinstance(error, OSError) and self.folder and str(self.folder) in str(error.filename):
-                return self.located(run_folder.folder_error(error, self.folder))
-            return error
-        key, message = cause.key or self._key_of(cause), str(cause)
-        setting, colon, rest = message.partition(": ")
-        if key and colon and setting.isidentifier():
-            key, message = f"{key}.{setting}", rest
-        return ConfigError(f"{self.sources.of(key)}: {key}: {message}" if key else message)
-
-    def _key_of(self, error: BaseException) -> str | None:
-        """The dotted key of the object that raised an error: the innermost one that the configuration names."""
-        config = self.config.as_dict()
-        for name in reversed(classes_that_raised(error)):
-            key = CALLBACK_KEYS.get(name) or key_of_class(config, name)
-            if key:
-                return key
-        return None
-
     def clean_up(self) -> None:
         """A run that has not reached its first step leaves nothing behind."""
         if self.owns_folder:
             run_folder.release(self.folder, remove=not self.run_summary.started)
-
-
-def classes_that_raised(error: BaseException) -> list[str]:
-    """The classes whose methods an error went through, outermost first."""
-    frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return [type(frame.f_locals["self"]).__name__ for frame in frames if "self" in frame.f_locals]
-
-
-def key_of_class(config: Any, name: str, key: tuple[str, ...] = ()) -> str | None:
-    """The dotted key at which a configuration names a class, without `init_args` levels and the sub-command."""
-    if not isinstance(config, dict):
-        return None
-    if str(config.get("class_path", "")).split(".")[-1] == name:
-        return ".".join(part for part in key[1:] if part != "init_args")
-    return next(filter(None, (key_of_class(value, name, (*key, part)) for part, value in config.items())), None)
 
 
 def quiet() -> None:
@@ -258,6 +219,8 @@ def quiet() -> None:
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*dirpath has changed.*",  # a resumed run has a folder of its own
         ".*loading a checkpoint outside the 'fit' stage.*",  # validate and test take the average that it holds
+        ".*across ranks is zero.*",  # no held-out images: no validation
+        ".*weights_only.*",
         ".*treespec.*",
     ):
         warnings.filterwarnings("ignore", message=message)

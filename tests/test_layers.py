@@ -15,6 +15,7 @@ LAYERS = [
     {"data", "module"},
     {"callbacks"},
     {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account"},
+    {"error_location"},
     {"training_cli"},
     {"cli"},
     {"__main__"},

@@ -67,7 +67,7 @@ class RunProgress(ProgressBar):
         if now - self._last_shown < (0.5 if self._bars else self.plain_every) and not last:
             return  # the loss is read, and the device waited for, only when it is shown
         self._last_shown = now
-        note = f"loss {outputs['loss'].item():.4f}"
+        note = f"loss {outputs['loss'].item() * trainer.accumulate_grad_batches:.4f}"
         for timing in (c for c in trainer.callbacks if isinstance(c, Timing)):
             note += f"  {timing.images_per_second:,.0f} images/s" if timing.images_per_second else ""
         if self._bars:

@@ -51,6 +51,8 @@ class ImageData(LightningDataModule, ABC):
             self._stores = self.read()
         if stage == "fit":
             self._train_plan()
+        if stage is not None:
+            self._check_held_out()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -113,6 +115,17 @@ class ImageData(LightningDataModule, ABC):
     def test_dataloader(self) -> EvalBatches | list[EvalBatches]:
         """The test split, or no loader where it is empty."""
         return self.val_dataloader()
+
+    def _check_held_out(self) -> None:
+        images, (_, ranks) = self.sizes["test"], self._rank()
+        if self.eval_batch_size % ranks:
+            near = max(1, round(self.eval_batch_size / ranks)) * ranks
+            raise ConfigError(
+                f"eval_batch_size: {self.eval_batch_size} is the batch of all {ranks} devices, not divisible among "
+                f"them; write a multiple of {ranks}, as {near}"
+            )
+        if 0 < images < ranks:
+            raise ConfigError(f"{images} held-out images are too few for {ranks} devices; set more aside, or none")
 
     def _train_plan(self) -> TrainPlan:
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,11 @@ class GaussianReverse(ReverseModel):
         self.decoder = decoder
         self.channels = channels
         self.clip_x_0 = clip_x_0
-        self.network = network(channels, 2 * channels if variance.learned else channels)
+        outputs = 2 * channels if variance.learned else channels
+        try:
+            self.network = network(channels, outputs)
+        except (TypeError, ValueError) as error:
+            raise network_error(f"cannot be built for {channels} input and {outputs} output channels", error) from error
 
     def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> "GaussianPrediction":
         """One evaluation of the network; `clip` asks for what sampling and evaluation use, if the model clips."""
@@ -112,9 +117,23 @@ class GaussianReverse(ReverseModel):
         training = self.training
         try:
             t = torch.ones(1, dtype=torch.long, device=self.device)
-            self.eval().predict(torch.zeros(1, *image_shape, device=self.device), t)
+            output = self.eval().predict(torch.zeros(1, *image_shape, device=self.device), t).output
+        except (RuntimeError, TypeError, StopIteration) as error:
+            raise network_error(f"does not take images of {image_shape} and steps", error) from error
         finally:
             self.train(training)
+        if output.shape[1:] != image_shape:
+            raise network_error(f"makes {tuple(output.shape[1:])} of images of {image_shape}")
+
+
+def network_error(problem: str, cause: Exception | None = None) -> ConfigError:
+    """What is wrong with a network, in one line."""
+    reason = f" ({' '.join(str(cause).split())})" if cause and str(cause) else ""
+    return ConfigError(
+        f"the network {problem}{reason}; write one that is built by (input channels, output channels) and called with "
+        "images and steps, as UNet",
+        key="model.reverse.network",
+    )
 
 
 class GaussianPrediction:
@@ -135,8 +154,15 @@ class GaussianPrediction:
     ):
         self.reverse, self.x_t, self.t, self.output = reverse, x_t, t, output
         self._raw_variance, self._clip = raw_variance, clip
-        self._unclipped = reverse.parameterization.to_x_0(reverse.process, output, x_t, t)
-        self.x_0 = self._unclipped.clamp(-1, 1) if clip else self._unclipped
+
+    @cached_property
+    def x_0(self) -> Tensor:
+        """The predicted clean image, (B, *)."""
+        return self._unclipped.clamp(-1, 1) if self._clip else self._unclipped
+
+    @cached_property
+    def _unclipped(self) -> Tensor:
+        return self.reverse.parameterization.to_x_0(self.reverse.process, self.output, self.x_t, self.t)
 
     @property
     def eps(self) -> Tensor:
