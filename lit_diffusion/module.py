@@ -16,7 +16,7 @@ from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_step
 
 
 class LinearWarmup(LambdaLR):
@@ -64,7 +64,7 @@ class DiffusionModule(LightningModule):
     def training_step(self, x_0: Tensor, batch_index: int) -> Tensor:
         """The mean loss of a batch of images x_0 (B, C, H, W) in [-1, 1]."""
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        torch.manual_seed(derive_seed(self.seed, "train", step, self.global_rank))
+        seed_step(derive_seed(self.seed, "train", step, self.global_rank), self.device)
         loss = self.objective(self.reverse, x_0).mean()
         self.log("train/loss", loss)
         return loss
@@ -80,7 +80,7 @@ class DiffusionModule(LightningModule):
     def _evaluate(self, name: str, x_0: Tensor, batch_index: int) -> None:
         # Drawn for the batch of all ranks, of which this one holds every n-th image: the loss does not depend on n.
         rank, ranks = self.global_rank, self.trainer.world_size
-        torch.manual_seed(derive_seed(self.seed, "evaluate", batch_index))
+        seed_step(derive_seed(self.seed, "evaluate", batch_index), self.device)
         whole = x_0.new_empty(self.trainer.datamodule.eval_batch_size, *x_0.shape[1:])
         own = slice(rank, rank + ranks * len(x_0), ranks)
         draw, eps = self.objective.draw(whole)

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager as ContextManager
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lit_diffusion.errors import ConfigError
@@ -26,6 +28,7 @@ class EMA(WeightAveraging):
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.decay = decay
         self._applied = False
+        self._tensors: tuple[list[Tensor], ...] = ()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.precision in ("64-true", "bf16-true", "16-true"):
@@ -34,6 +37,27 @@ class EMA(WeightAveraging):
                 key="trainer.precision",
             )
         super().setup(trainer, pl_module, stage)
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The parent's update, on lists made once: walking through all modules costs more than averaging."""
+        if trainer.global_step <= self._latest_update_step:
+            return  # several batches may go into a step
+        self._latest_update_step = trainer.global_step
+        model = self._average_model
+        self._tensors = self._tensors or tuple(
+            [*tensors] for module in (model.module, pl_module) for tensors in (module.parameters(), module.buffers())
+        )
+        average, average_buffers, raw, raw_buffers = self._tensors
+        if model.n_averaged == 0:
+            torch._foreach_copy_(average, raw)
+        else:
+            model.multi_avg_fn(average, raw, model.n_averaged)
+        for to, origin in zip(average_buffers, raw_buffers):
+            to.copy_(origin)
+        model.n_averaged += 1
 
     @contextmanager
     def applied(self, pl_module: LightningModule) -> Iterator[None]:
