@@ -54,6 +54,26 @@ OPTIONS = {
         "model.reverse.network: the network returns 3 channels where BetaVariance on images of 1 needs 1",
     ),
     "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
+    "network that cannot be built": (
+        ["--model.reverse.network=torch.nn.ReLU"],
+        "model.reverse.network",
+    ),
+    "network for other images": (
+        ["--model.reverse.network=tests.test_bad_input.Wants64Pixels"],
+        "model.reverse.network: the network does not take images of (1, 8, 8) and steps",
+    ),
+    "optimizer that refuses its settings": (
+        ["--model.optimizer.lr=-1"],
+        LINE + "model.optimizer: Invalid learning rate",
+    ),
+    "trainer that refuses its settings": (["--trainer.devices=-3"], LINE + "trainer: "),
+    "a validation every 0 steps": (["--trainer.val_check_interval=0"], LINE + "trainer.val_check_interval: 0 is never"),
+    "a run name that is a path": (["--run.name=a/b"], LINE + "run.name: a/b is a path; write a name here"),
+    "data without its folder's name": (["--data=ImageFolder", "--data.size=8"], "root"),
+    "batches that devices cannot share": (
+        ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.eval_batch_size=33"],
+        LINE + "data.eval_batch_size: 33 is the batch of all 2 devices",
+    ),
     "L_simple with a learned variance": (
         ["--model.reverse.variance=LearnedDiagonal"],
         "model.objective: Simple trains no variance, but model.reverse.variance is LearnedDiagonal; use",
@@ -135,6 +155,16 @@ class OneChannel(torch.nn.Module):
         return x.expand(-1, 3, -1, -1) * self.weight
 
 
+class Wants64Pixels(torch.nn.Linear):
+    """A network for other images than the data's."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(64, 64)
+
+    def forward(self, x, t):
+        return super().forward(x)
+
+
 def mistake(command, *arguments: str) -> str:
     with pytest.raises(ConfigError) as caught:
         command("fit", *TINY, *arguments)
@@ -193,6 +223,21 @@ def test_a_checkpoint_of_another_architecture_names_the_first_difference(command
     message = mistake(command, "--ckpt_path=runs/good/checkpoints/last.ckpt", "--model.reverse.network.width=16")
     assert "holds another architecture" in message
     assert "(8, 1, 3, 3) in the file and (16, 1, 3, 3) in the model" in message or "first reverse.network." in message
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(command, tmp_path):
+    """Adam's state is no state of SGD."""
+    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    other = ["--model.optimizer=torch.optim.SGD", "--ckpt_path=runs/good/checkpoints/last.ckpt"]
+    assert "holds the state of another optimizer than SGD" in mistake(command, *other)
+
+
+def test_scoring_takes_no_checkpoint_but_the_one_that_is_named(command, tmp_path):
+    """A resumed run's configuration does not remember where it came from."""
+    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    command("fit", "-c", "runs/good/config.yaml", "--trainer.max_steps=2", "--ckpt_path=last")
+    with pytest.raises(ConfigError, match="ckpt_path: no checkpoint given; write --ckpt_path last"):
+        command("validate", "-c", "runs/good-2/config.yaml")
 
 
 def test_an_existing_run_folder_is_left_alone(command, tmp_path):
