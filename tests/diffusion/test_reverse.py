@@ -35,10 +35,11 @@ def reverse_with(small_network):
 def test_network_is_evaluated_once_and_receives_t_minus_1(oracle):
     """Index 0..T-1, the convention of the released weights; eps, x_0 and every transition share the evaluation."""
     reverse = oracle(BETAS, Epsilon, lambda x, t: x)
-    prediction = reverse.predict(torch.zeros(3, 1, 2, 2), torch.tensor([1, 3, 2]))
+    prediction = reverse.predict(torch.ones(3, 1, 2, 2), torch.tensor([1, 3, 2]))
     for s in (0, 1):
         prediction.transition(torch.full((3,), s))
-    assert prediction.eps is not None and prediction.x_0 is not None
+    torch.testing.assert_close(prediction.eps, prediction.output)
+    torch.testing.assert_close(prediction.x_0, prediction.x_t)  # what this oracle answers
     assert [index.tolist() for index in reverse.network.calls] == [[0, 2, 1]]
 
 
