@@ -54,6 +54,10 @@ OPTIONS = {
         "model.reverse.network: the network returns 3 channels where BetaVariance on images of 1 needs 1",
     ),
     "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
+    "network options that do not fit": (
+        ["--model.reverse.network.groups=3"],
+        LINE + "model.reverse.network: UNet.groups: 3 groups do not divide width 8; write groups:",
+    ),
     "network that cannot be built": (
         ["--model.reverse.network=torch.nn.ReLU"],
         "model.reverse.network",

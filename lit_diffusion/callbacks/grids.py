@@ -1,5 +1,6 @@
 """What the model draws: grids of samples, and the chains that lead to them, as PNG files and on W&B."""
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -138,4 +139,4 @@ def column_steps(num_steps: int) -> list[int]:
 
 def columns_of(num_images: int) -> int:
     """Columns of the squarest grid."""
-    return int(num_images**0.5 + 0.999)
+    return math.isqrt(num_images - 1) + 1

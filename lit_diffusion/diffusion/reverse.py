@@ -75,6 +75,8 @@ class GaussianReverse(ReverseModel):
         outputs = 2 * channels if variance.learned else channels
         try:
             self.network = network(channels, outputs)
+        except ConfigError:
+            raise  # the network has said itself what is wrong
         except (TypeError, ValueError) as error:
             raise network_error(f"cannot be built for {channels} input and {outputs} output channels", error) from error
 
