@@ -12,7 +12,7 @@ PACKAGE = Path(lit_diffusion.__file__).parent
 LAYERS = [
     {"errors", "seeding", "__init__"},
     {"diffusion", "nn", "files", "pictures"},
-    {"data", "module"},
+    {"data", "module", "metrics"},
     {"callbacks"},
     {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account"},
     {"error_location"},

@@ -61,12 +61,24 @@ class EMA(WeightAveraging):
 
     @contextmanager
     def applied(self, pl_module: LightningModule) -> Iterator[None]:
-        """The module holds the average inside the context, and its raw weights again after it, errors included."""
-        self._exchange(pl_module, True)
+        """The module holds the average inside the context, and what it held before after it, errors included."""
+        with self._holding(pl_module, True):
+            yield
+
+    @contextmanager
+    def raw(self, pl_module: LightningModule) -> Iterator[None]:
+        """The same for the raw weights, as for a score of theirs beside that of the average."""
+        with self._holding(pl_module, False):
+            yield
+
+    @contextmanager
+    def _holding(self, pl_module: LightningModule, applied: bool) -> Iterator[None]:
+        before = self._applied
+        self._exchange(pl_module, applied)
         try:
             yield
         finally:
-            self._exchange(pl_module, False)
+            self._exchange(pl_module, before)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._exchange(pl_module, True)
@@ -75,6 +87,7 @@ class EMA(WeightAveraging):
         self._exchange(pl_module, False)
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
+    on_predict_start, on_predict_end = on_validation_start, on_validation_end
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing: the parent exchanges here, too late for callbacks that look at the weights at the start."""
@@ -103,7 +116,10 @@ class EMA(WeightAveraging):
 
 def averaged(trainer: Trainer, pl_module: LightningModule) -> ContextManager[None]:
     """The EMA callback's `applied`, if the trainer has one; else the module as it is."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, EMA):
-            return callback.applied(pl_module)
-    return nullcontext()
+    ema = ema_of(trainer)
+    return nullcontext() if ema is None else ema.applied(pl_module)
+
+
+def ema_of(trainer: Trainer) -> EMA | None:
+    """The trainer's EMA callback."""
+    return next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)

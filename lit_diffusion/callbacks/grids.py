@@ -1,7 +1,6 @@
 """What the model draws: grids of samples, and the chains that lead to them, as PNG files and on W&B."""
 
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from lit_diffusion import pictures
 from lit_diffusion.callbacks.ema import averaged
-from lit_diffusion.callbacks.progress import RunProgress
-from lit_diffusion.callbacks.timing import Timing
+from lit_diffusion.callbacks.evaluation import evaluating
+from lit_diffusion.callbacks.progress import RunProgress, task
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
@@ -86,14 +85,8 @@ class SampleGrids(Callback):
         self._save(trainer, pictures.chain(columns, labels), "forward")
 
     def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler) -> None:
-        timing = next((c.measure("sampling") for c in trainer.callbacks if isinstance(c, Timing)), nullcontext())
-        training = pl_module.training
-        with timing, averaged(trainer, pl_module), trainer.precision_plugin.forward_context():
-            pl_module.eval()
-            try:
-                self._sample(trainer, pl_module, sampler)
-            finally:
-                pl_module.train(training)
+        with evaluating(trainer, pl_module, "sampling"), averaged(trainer, pl_module):
+            self._sample(trainer, pl_module, sampler)
 
     def _sample(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler) -> None:
         reverse = pl_module.reverse
@@ -103,8 +96,7 @@ class SampleGrids(Callback):
         shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
         chain, estimates, labels = [x[: self.num_chains]], [], [f"t={steps[-1]}"]
         bar = trainer.progress_bar_callback
-        task = bar.task("sampling", len(steps)) if isinstance(bar, RunProgress) else nullcontext(lambda: None)
-        with task as advance:
+        with task(trainer, "sampling", len(steps)) as advance:
             for step in sampler.chain(reverse, x, generator):
                 if step.t in shown:
                     estimates.append(step.x_0[: self.num_chains])

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -43,19 +43,22 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._enabled and self._console.is_terminal:
-            self._bars = Progress(
-                TextColumn("{task.description:<10}"),
-                BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=self._console,
-            )
-            self._bars.start()
+            self._start()
             self._train = self._bars.add_task(
                 "training", total=trainer.estimated_stepping_batches, completed=trainer.global_step, note=""
             )
+
+    def _start(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._bars.start()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,16 +79,20 @@ class RunProgress(ProgressBar):
             self.print(f"step {trainer.global_step}/{trainer.estimated_stepping_batches:.0f}  {note}", highlight=False)
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar for `total` steps of something else, as sampling: yields the function that advances it by one."""
-        if self._bars is None:
-            yield lambda: None
-            return
-        bars, task = self._bars, self._bars.add_task(description, total=total, note="")
+    def task(self, description: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
+        """A bar for `total` of something else than training steps, as samples: yields the function that advances it by
+        a number, 1 unless given. unit: what is counted, for the speed, as "images".
+        """
+        own = self._enabled and self._console.is_terminal and self._bars is None  # outside training
+        if own:
+            self._start()
+        work = Work(self, description, total, unit)
         try:
-            yield lambda: bars.advance(task)
+            yield work.advance
         finally:
-            bars.remove_task(task)
+            work.close()
+            if own:
+                self._stop()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validation = self.task("validation", int(sum(trainer.num_val_batches)))
@@ -115,3 +122,41 @@ class RunProgress(ProgressBar):
         if self._bars:
             self._bars.stop()
             self._bars = None
+
+
+class Work:
+    """One task beside training: a bar in a terminal, a line every `plain_every` seconds elsewhere."""
+
+    def __init__(self, progress: RunProgress, description: str, total: float, unit: str):
+        self.progress, self.description, self.total, self.unit = progress, description, total, unit
+        self.done, self._begin = 0.0, time.monotonic()
+        self._shown = self._begin
+        self._bars = progress._bars
+        self._task = self._bars.add_task(description, total=total, note="") if self._bars else None
+
+    def advance(self, amount: float = 1) -> None:
+        """Counts `amount` more as done."""
+        self.done += amount
+        now = time.monotonic()
+        speed = self.done / max(now - self._begin, 1e-9)
+        note = f"{speed:,.3g} {self.unit}/s" if self.unit else ""
+        if self._bars and self._task is not None:
+            self._bars.update(self._task, completed=self.done, note=note)
+        elif now - self._shown >= self.progress.plain_every:
+            self._shown = now
+            left = f"{(self.total - self.done) / speed:,.0f} s left"
+            line = f"{self.description} {self.done:.0f}/{self.total:.0f}  {note}  {left}"
+            self.progress.print(line, highlight=False)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bars and self._task is not None:
+            self._bars.remove_task(self._task)
+
+
+def task(
+    trainer: Trainer, description: str, total: float, unit: str = ""
+) -> AbstractContextManager[Callable[..., None]]:
+    """`RunProgress.task` of the trainer's bar, or a function that does nothing where it has none."""
+    bar = trainer.progress_bar_callback
+    return bar.task(description, total, unit) if isinstance(bar, RunProgress) else nullcontext(lambda amount=1: None)

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
@@ -107,6 +107,11 @@ class ImageData(LightningDataModule, ABC):
         store = self._store(split)
         plan = EvalPlan(len(store), self.eval_batch_size, rank, world_size)
         return EvalBatches(store, plan, self.num_levels, self._device())
+
+    def batches(self, split: str, indices: Iterable[Tensor]) -> Iterator[Tensor]:
+        """For each (B,) int64 tensor of `indices` those images of a split: (B, C, H, W) in [-1, 1] on the device."""
+        for levels in self._store(split).batches(indices, self._device()):
+            yield to_float(levels, self.num_levels)
 
     def val_dataloader(self) -> EvalBatches | list[EvalBatches]:
         """The test split, or no loader where it is empty, which Lightning takes for no validation."""

@@ -1,0 +1,118 @@
+"""When a model is scored, with which weights, and where the scores go: what all evaluations have in common."""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from lit_diffusion.callbacks.ema import averaged
+from lit_diffusion.callbacks.progress import RunProgress
+from lit_diffusion.callbacks.run_summary import RunSummary
+from lit_diffusion.callbacks.timing import Timing
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.metrics.score import Score
+
+
+class Evaluation(Callback, ABC):
+    """Scores a model in `lightning validate` and `test`, and in a fit every `every_n_steps` steps (0 for never) and,
+    with `at_end`, when training is over.
+
+    `evaluate` runs on all ranks at once, with the EMA weights in place and the module in evaluation mode. It must not
+    touch torch's global generators: between two steps of training nothing may be disturbed.
+    """
+
+    activity = "scoring"
+
+    def __init__(self, every_n_steps: int, at_end: bool):
+        if every_n_steps < 0:
+            raise ConfigError(f"every_n_steps: {every_n_steps} is negative; write a number of steps, or 0 for never")
+        self.every_n_steps, self.at_end = every_n_steps, at_end
+        self._scored_at = -1
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is anything to score at all."""
+        return True
+
+    @abstractmethod
+    def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises ConfigError for all that would stop `evaluate`, before any training or sampling starts."""
+
+    @abstractmethod
+    def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
+        """The scores, equal on all ranks. final: at the end of a fit or in `validate` and `test`."""
+
+    def runs_in(self, command: str) -> bool:
+        """Whether `fit`, `validate`, `test` or `predict` will score."""
+        in_fit = self.at_end or self.every_n_steps > 0
+        return self.enabled and (in_fit if command == "fit" else command != "predict")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        due = self.every_n_steps and step % self.every_n_steps == 0 and 0 < step < trainer.estimated_stepping_batches
+        if due and self.enabled and step != self._scored_at:  # several batches may go into a step
+            self._run(trainer, pl_module, final=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.at_end and self.enabled:
+            self._run(trainer, pl_module, final=True)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate" and self.enabled:
+            self._run(trainer, pl_module, final=True)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.enabled:
+            self._run(trainer, pl_module, final=True)
+
+    def _run(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> None:
+        self._scored_at = trainer.global_step
+        with evaluating(trainer, pl_module, self.activity), averaged(trainer, pl_module):
+            scores = self.evaluate(trainer, pl_module, final)
+        publish(trainer, scores, final)
+
+
+@contextmanager
+def evaluating(trainer: Trainer, pl_module: LightningModule, activity: str) -> Iterator[None]:
+    """Evaluation mode, the trainer's precision, and time counted as `activity`."""
+    timing = next((c.measure(activity) for c in trainer.callbacks if isinstance(c, Timing)), nullcontext())
+    training = pl_module.training
+    with timing, trainer.precision_plugin.forward_context():
+        pl_module.eval()
+        try:
+            yield
+        finally:
+            pl_module.train(training)
+
+
+@rank_zero_only
+def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
+    """Scores go to the loggers, to summary.json, and to the terminal."""
+    numbers = {name: score.value for name, score in scores.items() if score.value is not None}
+    for logger in trainer.loggers:
+        logger.log_metrics(numbers, step=trainer.global_step)
+    for summary in (c for c in trainer.callbacks if isinstance(c, RunSummary)):
+        summary.scores.update({name: score.as_dict() for name, score in scores.items()})
+    bar = trainer.progress_bar_callback
+    show = bar.print if isinstance(bar, RunProgress) else Console(file=sys.stdout).print
+    if final:
+        show(score_table(scores))
+    else:
+        show(f"step {trainer.global_step}: " + ", ".join(f"{name} {score}" for name, score in scores.items()))
+
+
+def score_table(scores: dict[str, Score]) -> Table:
+    """Scores for the terminal: name, value with spread."""
+    table = Table("score", "value", box=None, pad_edge=False, header_style="bold")
+    for name, score in scores.items():
+        table.add_row(name, str(score))
+    return table
