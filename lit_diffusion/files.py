@@ -1,6 +1,6 @@
 """Files of a run: written to a temporary name and renamed, so that nobody ever reads half a file."""
 
-import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, of its suffix, which takes its place if the context ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)

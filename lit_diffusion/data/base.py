@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 
-from lit_diffusion.data.loader import EvalBatches, TrainBatches
-from lit_diffusion.data.pixels import to_float
+from lit_diffusion.data.loader import EvalBatches, NoImages, TrainBatches
 from lit_diffusion.data.sampling import EvalPlan, TrainPlan
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.pixels import to_float
 
 
 class ImageData(LightningDataModule, ABC):
@@ -57,11 +57,11 @@ class ImageData(LightningDataModule, ABC):
     @property
     def sizes(self) -> dict[str, int]:
         """Number of images in each split, after `setup`."""
-        return {split: len(self._store(split)) for split in ("train", "test")}
+        return {split: len(self.store(split)) for split in ("train", "test")}
 
     def images(self, split: str) -> Tensor:
         """All images of a split: (N, C, H, W) uint8 levels on the CPU."""
-        store = self._store(split)
+        store = self.store(split)
         if not isinstance(store, MemoryStore):
             raise ConfigError(
                 f"cache_bytes: the {len(store)} images of {split!r} are more than may stay in memory; "
@@ -71,13 +71,13 @@ class ImageData(LightningDataModule, ABC):
 
     def example_images(self, count: int) -> Tensor:
         """The first training images, at most `count`: (B, C, H, W) float32 in [-1, 1] on the CPU."""
-        store = self._store("train")
+        store = self.store("train")
         first = torch.arange(min(count, len(store)))
         return to_float(next(iter(store.batches([first], torch.device("cpu")))), self.num_levels)
 
     def labels(self, split: str) -> Tensor:
         """Classes of the images of a split: (N,) int64. Raises ConfigError where the data set has none."""
-        labels = getattr(self._store(split), "labels", None)
+        labels = getattr(self.store(split), "labels", None)
         if labels is None:
             raise ConfigError(f"{type(self).__name__} has no labels; write a data set with classes, as Digits")
         return labels
@@ -89,7 +89,7 @@ class ImageData(LightningDataModule, ABC):
         """
         plan, trainer = self._train_plan(), self.trainer
         loader = TrainBatches(
-            self._store("train"),
+            self.store("train"),
             plan,
             self.num_levels,
             self._device(),
@@ -104,22 +104,29 @@ class ImageData(LightningDataModule, ABC):
     def eval_batches(self, split: str) -> EvalBatches:
         """Each image of a split once, in file order: this rank's part of them."""
         rank, world_size = self._rank()
-        store = self._store(split)
+        store = self.store(split)
         plan = EvalPlan(len(store), self.eval_batch_size, rank, world_size)
         return EvalBatches(store, plan, self.num_levels, self._device())
 
     def batches(self, split: str, indices: Iterable[Tensor]) -> Iterator[Tensor]:
         """For each (B,) int64 tensor of `indices` those images of a split: (B, C, H, W) in [-1, 1] on the device."""
-        for levels in self._store(split).batches(indices, self._device()):
+        for levels in self.store(split).batches(indices, self._device()):
             yield to_float(levels, self.num_levels)
 
-    def val_dataloader(self) -> EvalBatches | list[EvalBatches]:
-        """The test split, or no loader where it is empty, which Lightning takes for no validation."""
-        return self.eval_batches("test") if self.sizes["test"] else []
+    def val_dataloader(self) -> EvalBatches | NoImages | list[EvalBatches]:
+        """The test split. Where it is empty, a fit gets no loader, which Lightning takes for no validation."""
+        if self.sizes["test"]:
+            return self.eval_batches("test")
+        fitting = self.trainer is None or self.trainer.state.fn == "fit"
+        return [] if fitting else NoImages(self.image_shape)
 
-    def test_dataloader(self) -> EvalBatches | list[EvalBatches]:
-        """The test split, or no loader where it is empty."""
+    def test_dataloader(self) -> EvalBatches | NoImages | list[EvalBatches]:
+        """As for validation."""
         return self.val_dataloader()
+
+    def predict_dataloader(self) -> NoImages:
+        """Nothing: what is predicted needs no images, or fetches them itself."""
+        return NoImages(self.image_shape)
 
     def _check_held_out(self) -> None:
         images, (_, ranks) = self.sizes["test"], self._rank()
@@ -134,14 +141,16 @@ class ImageData(LightningDataModule, ABC):
 
     def _train_plan(self) -> TrainPlan:
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
-        return TrainPlan(len(self._store("train")), self.batch_size, seed, *self._rank())
+        return TrainPlan(len(self.store("train")), self.batch_size, seed, *self._rank())
 
-    def _store(self, split: str) -> ImageStore:
+    def store(self, split: str) -> ImageStore:
+        """Where the images of a split lie, after `setup`."""
         if not self._stores:
             raise RuntimeError(f"{type(self).__name__}: call setup() before asking for its images")
         return self._stores[split]
 
     def _rank(self) -> tuple[int, int]:
+        """The number of this process and how many there are."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _device(self) -> torch.device:

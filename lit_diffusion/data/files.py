@@ -1,8 +1,11 @@
 """Images that stay in their files: decoded by worker processes, a batch at a time."""
 
+import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,11 +18,12 @@ from lit_diffusion.errors import ConfigError
 Decoded = Tensor | ConfigError
 
 
-def decode(path: str, size: int, channels: int) -> Tensor:
+def decode(path: str, size: int | None, channels: int) -> Tensor:
     """The centre square of an image file, resized: (channels, size, size) uint8; channels 3 (RGB) or 1 (grey).
 
     Crop, then Lanczos with antialiasing, as in StyleGAN2's dataset_tool, which made the LSUN files of Ho et al. 2020
-    (code). The camera's orientation is applied, transparency is dropped. Raises ConfigError that begins with the path
+    (code). The camera's orientation is applied, transparency is dropped. size None: the pixels as they lie in the file,
+    (channels, height, width), as torch-fidelity reads them. Raises ConfigError that begins with the path
     where the file is broken, holds more than 8 bits a channel, or is larger than Pillow deems safe.
     """
     try:
@@ -29,25 +33,30 @@ def decode(path: str, size: int, channels: int) -> Tensor:
         with image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise ValueError("more than 8 bits a channel")
-            ImageOps.exif_transpose(image, in_place=True)
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            square = image.crop((left, top, left + side, top + side)).convert("RGB" if channels == 3 else "L")
-            levels = np.array(square.resize((size, size), Image.Resampling.LANCZOS))
+            mode = "RGB" if channels == 3 else "L"
+            levels = np.array(image.convert(mode) if size is None else _square(image, size, mode))
     except Exception as error:  # each of Pillow's decoders raises what it likes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{path} is not an image that can be used ({reason}); repair or remove it") from error
-    return torch.from_numpy(levels).reshape(size, size, channels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(levels).reshape(*levels.shape[:2], channels).permute(2, 0, 1).contiguous()
+
+
+def _square(image: Image.Image, size: int, mode: str) -> Image.Image:
+    ImageOps.exif_transpose(image, in_place=True)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side)).convert(mode)
+    return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 class FileStore:
     """One split as a list of files; worker processes decode, the caller's process moves whole batches to the device.
 
-    paths: relative to root; argument: what the user calls root; num_workers: processes a loader, 0 to decode in the
-    caller's.
+    paths: relative to root; argument: what the user calls root; size: pixels of a side, or None for images as they
+    are, which must then be of one size; num_workers: processes a loader, 0 to decode in the caller's.
     """
 
-    def __init__(self, argument: str, root: str, paths: list[str], size: int, channels: int, num_workers: int):
+    def __init__(self, argument: str, root: str, paths: list[str], size: int | None, channels: int, num_workers: int):
         self.argument, self.root, self.size, self.channels = argument, root, size, channels
         self.num_workers = num_workers
         # One array, not a list of str: counting references would make every worker copy the pages of millions of them.
@@ -59,9 +68,26 @@ class FileStore:
     def __getitem__(self, index: int) -> Decoded:
         """One image, or the error as a value: raised in a worker it would reach the user as a worker's traceback."""
         try:
-            return decode(os.path.join(self.root, os.fsdecode(self._paths[index])), self.size, self.channels)
+            image = decode(self._path(index), self.size, self.channels)
+            if image.shape != self.shape:
+                first, this = ("x".join(map(str, shape[1:])) for shape in (self.shape, image.shape))
+                raise ConfigError(
+                    f"{self._path(index)} is {this} and {self._path(0)} {first}: images of different sizes do not "
+                    "compare; bring them to one size"
+                )
+            return image
         except ConfigError as error:
             return ConfigError(f"{self.argument}: {error}")
+
+    @cached_property
+    def shape(self) -> torch.Size:
+        """(channels, height, width) of every image: that of the first where none is resized."""
+        if self.size is not None:
+            return torch.Size((self.channels, self.size, self.size))
+        return decode(self._path(0), None, self.channels).shape
+
+    def _path(self, index: int) -> str:
+        return os.path.join(self.root, os.fsdecode(self._paths[index]))
 
     def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
         """As `ImageStore.batches`; ConfigError that names the file at the batch that holds a broken one."""
@@ -77,6 +103,16 @@ class FileStore:
             if isinstance(batch, ConfigError):
                 raise batch
             yield batch.to(device, non_blocking=True)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of names, sizes and times of the files, of the content of a few, and of what is made of them."""
+        content = hashlib.sha256(repr((self.size, self.channels)).encode())
+        for index, path in enumerate(self._paths):
+            status = os.stat(self._path(index))
+            content.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
+        for index in range(0, len(self), -(-len(self) // 16)):  # files without compression have sizes in common
+            content.update(Path(self._path(index)).read_bytes())
+        return content.hexdigest()
 
     def decode_all(self, batch: int = 64) -> Tensor:
         """Every image, in order: (N, channels, size, size) uint8."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lit_diffusion.data.pixels import to_float
 from lit_diffusion.data.sampling import EvalPlan, TrainPlan
 from lit_diffusion.data.store import ImageStore
+from lit_diffusion.pixels import to_float
 
 
 class TrainBatches:
@@ -73,3 +73,16 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Tensor]:
         for levels in self.store.batches(map(self.plan.indices, range(len(self))), self.device):
             yield to_float(levels, self.num_levels)
+
+
+class NoImages:
+    """One batch of no images, for which Lightning calls every hook of an evaluation; without batches it calls none."""
+
+    def __init__(self, image_shape: tuple[int, int, int]):
+        self.image_shape = image_shape
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield torch.empty(0, *self.image_shape)

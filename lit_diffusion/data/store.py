@@ -1,5 +1,6 @@
 """Where images lie and how batches of them reach the device."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -18,6 +19,9 @@ class ImageStore(Protocol):
 
     def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
         """For each (B,) int64 tensor of `indices` the levels of those images: (B, C, H, W) uint8 on `device`."""
+
+    def fingerprint(self) -> str:
+        """A hash of the images, by which what was computed from them is found again."""
 
 
 class MemoryStore:
@@ -39,6 +43,12 @@ class MemoryStore:
             self._placed = self.images.to(device)
         for batch in indices:
             yield self._placed[batch.to(self._placed.device)].to(device)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of shape and pixels."""
+        content = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        content.update(self.images.contiguous().numpy().tobytes())
+        return content.hexdigest()
 
 
 def fits(num_bytes: int, device: torch.device) -> bool:

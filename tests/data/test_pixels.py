@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_diffusion.data.pixels import to_float, to_levels
+from lit_diffusion.pixels import to_float, to_levels
 
 
 @pytest.mark.parametrize("num_levels", [2, 17, 256])

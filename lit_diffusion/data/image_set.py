@@ -1,0 +1,95 @@
+"""Images from anywhere, to be scored: a folder, an NPZ file, or a split of a data set."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.digits import Digits
+from lit_diffusion.data.files import FileStore
+from lit_diffusion.data.folder import list_images
+from lit_diffusion.data.store import ImageStore, MemoryStore
+from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.pixels import to_float
+
+SETS = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10}
+ARRAY = "arr_0"  # of NPZ files, where the field's evaluators look for images
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one shape (C, H, W) and number of levels; name: what scores call them."""
+
+    name: str
+    store: ImageStore
+    shape: tuple[int, ...]
+    num_levels: int = 256
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the images."""
+        return f"{self.shape} {self.num_levels} {self.store.fingerprint()}"
+
+    def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+        """For each (B,) int64 tensor of `indices` those images: (B, C, H, W) float32 in [-1, 1] on `device`."""
+        for levels in self.store.batches(indices, device):
+            yield to_float(levels, self.num_levels)
+
+
+def split_of(data: ImageData, split: str) -> ImageSet:
+    """A split of a data set that is set up."""
+    return ImageSet(f"{type(data).__name__}:{split}", data.store(split), data.image_shape, data.num_levels)
+
+
+def open_images(source: str, channels: int | None = None, root: str | None = None) -> ImageSet:
+    """The images of a folder, of an NPZ file, or of a split such as "digits:train".
+
+    channels: into how many, 1 or 3, the files of a folder are decoded, by default 3; an NPZ file of grey images in
+    three channels, as evaluators want them, is taken as grey for 1. root: the folder of a data set's files. Images are
+    taken as they are, none is cropped or resized. Raises ConfigError that names what is wrong.
+    """
+    path = Path(source).expanduser()
+    name, colon, split = source.partition(":")
+    if path.is_dir():
+        return _folder(path, channels or 3)
+    if path.is_file():
+        return _npz(path, channels)
+    if colon and name in SETS and split in ("train", "test"):
+        data = SETS[name]() if root is None or name == "digits" else SETS[name](root=root)
+        data.prepare_data()
+        data.setup()
+        return split_of(data, split)
+    splits = ", ".join(f"{name}:train" for name in SETS)
+    raise ConfigError(f"there are no images {source}; write a folder, an .npz file, or a split, as {splits}")
+
+
+def _folder(path: Path, channels: int) -> ImageSet:
+    store = FileStore("images", str(path), list_images(str(path), "images"), None, channels, num_workers=2)
+    return ImageSet(str(path), store, tuple(store.shape))
+
+
+def _npz(path: Path, channels: int | None) -> ImageSet:
+    try:
+        content = np.load(path, allow_pickle=False)
+        array = content if isinstance(content, np.ndarray) else content[ARRAY]
+    except Exception as error:  # of zip, zlib and numpy, each its own
+        raise ConfigError(
+            f"{path} is not readable as images ({' '.join(str(error).split())}); write an NPZ file whose {ARRAY} is "
+            "uint8 of (N, H, W, C)"
+        ) from error
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
+        raise ConfigError(
+            f"{path} holds {array.dtype} of {array.shape}; write uint8 of (N, H, W, C) with 1 or 3 channels"
+        )
+    if channels == 1 and (array == array[..., :1]).all():
+        array = array[..., :1]
+    images = torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(str(path), MemoryStore(images), tuple(images.shape[1:]))

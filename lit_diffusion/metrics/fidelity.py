@@ -1,0 +1,213 @@
+"""FID, IS, KID, precision and recall from one pass over the images, exact on any number of devices."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.metrics.features import FeatureExtractor
+from lit_diffusion.metrics.protocol import Protocol
+from lit_diffusion.metrics.score import Score
+
+Details = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is kept of N images: enough for every score, on the CPU.
+
+    mean (D,), covariance (D, D): of all features, float64. features (M, D): those of every n-th image, for KID,
+    precision and recall. logits (N, K), or (0, K) of a reference. non_finite: images with a pixel that is no number.
+    """
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+    features: Tensor
+    logits: Tensor
+    non_finite: int = 0
+
+
+class Fidelity(Metric):
+    """One forward pass of `extractor` over images gives FID, KID, precision and recall against reference statistics,
+    and IS with its standard deviation over splits: torch-fidelity's numerics, on float64 sums reduced over ranks.
+
+    image_shape: (C, H, W). num_images: how many all ranks together will see, from which follows of which of them
+    features are kept. references: statistics by name; the first is the one that all scores are against, of the others
+    only FID is given, as `fid/test` for one that is called "test" or ends in ":test". keep_logits: needed for IS alone.
+
+    Images may come in any order and from any rank: their numbers make the result the same.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        protocol: Protocol,
+        image_shape: tuple[int, ...],
+        num_images: int,
+        references: Mapping[str, Statistics] | None = None,
+        keep_logits: bool = True,
+    ):
+        super().__init__(sync_on_compute=False)  # `statistics` gathers, once
+        extractor.load()
+        self.extractor, self.protocol, self.references = extractor, protocol, references or {}
+        self.stride, self.keep_logits = protocol.stride(num_images), keep_logits
+        with torch.no_grad():
+            features, logits = extractor(torch.zeros(1, *image_shape, device=device_of(extractor)))
+        size = features.shape[1]
+        self.add_state("total", torch.zeros(size, dtype=torch.float64), "sum")
+        self.add_state("outer", torch.zeros(size, size, dtype=torch.float64), "sum")
+        self.add_state("count", torch.tensor(0), "sum")
+        self.add_state("non_finite", torch.tensor(0), "sum")
+        for name in ("features", "logits", "numbers"):
+            self.add_state(name, [], "cat")
+        self._empty = {
+            "features": torch.zeros(0, size),
+            "logits": torch.zeros(0, logits.shape[1]),
+            "numbers": torch.zeros(0, dtype=torch.long),
+        }
+
+    @torch.no_grad()
+    def update(self, x: Tensor, numbers: Tensor) -> None:
+        """Images x (B, C, H, W) in [-1, 1] and their numbers (B,), from 0 on."""
+        size = self.extractor.batch_size
+        for part, own in zip(x.to(self.device).split(size), numbers.to(self.device).split(size)):
+            self._add(part, own)
+
+    def _add(self, x: Tensor, numbers: Tensor) -> None:
+        finite = x.isfinite().flatten(1).all(1)
+        self.non_finite += (~finite).sum()
+        with torch.autocast(self.device.type, enabled=False):  # a trainer's precision is none of its scores'
+            features, logits = self.extractor(self.protocol.pixels(x.nan_to_num()))
+        exact = features.double()
+        self.total += exact.sum(0)
+        self.outer += exact.T @ exact
+        self.count += len(x)
+        self.numbers.append(numbers)
+        self.features.append(features[numbers % self.stride == 0])
+        self.logits.append(logits if self.keep_logits else logits[:0])
+
+    def statistics(self) -> Statistics:
+        """Of the images of all ranks, on every rank."""
+        for name, empty in self._empty.items():  # a rank without images joins in
+            setattr(self, name, getattr(self, name) or [empty.to(self.device)])
+        with self.sync_context():
+            features, logits, numbers = (_joined(getattr(self, name)) for name in ("features", "logits", "numbers"))
+            kept = numbers[numbers % self.stride == 0].argsort()
+            count, total = int(self.count), self.total
+            mean = total / count
+            scatter = self.outer - count * mean[:, None] * mean
+            return Statistics(
+                count=count,
+                mean=mean.cpu(),
+                covariance=(scatter / max(count - 1, 1)).cpu(),
+                features=features[kept].cpu(),
+                logits=(logits[numbers.argsort()] if self.keep_logits else logits).cpu(),
+                non_finite=int(self.non_finite),
+            )
+
+    def compute(self) -> dict[str, Score]:
+        """The scores by name, equal on every rank."""
+        return compare(self.statistics(), self.references, self.protocol, self.extractor)
+
+
+def device_of(extractor: FeatureExtractor) -> torch.device:
+    """Where an extractor lies, perhaps put there by an earlier metric."""
+    tensors = chain(extractor.parameters(), extractor.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def _joined(parts: Tensor | list[Tensor]) -> Tensor:
+    return parts if isinstance(parts, Tensor) else torch.cat(parts)
+
+
+def compare(
+    samples: Statistics, references: Mapping[str, Statistics], protocol: Protocol, extractor: FeatureExtractor
+) -> dict[str, Score]:
+    """The scores of samples against references, each with its protocol; no number where a sample is not finite.
+
+    Raises ConfigError where features are not finite: an extractor of one's own may give such.
+    """
+    for name, one in {"the samples": samples, **references}.items():
+        if not one.covariance.isfinite().all():
+            raise ConfigError(f"{extractor.name} gives features of {name} that are not finite; write other features")
+    common = {**protocol.describe(), "samples": samples.count, **extractor.describe()}
+    scores = dict(_fid(samples, references, common))
+    if len(samples.logits):
+        scores["inception_score"] = _inception_score(samples, protocol, common)
+    for name, reference in list(references.items())[:1]:
+        against = {**common, "reference": f"{name}, {reference.count} images"}
+        if protocol.kid_subsets:
+            scores["kid"] = _kid(samples, reference, protocol, against)
+        if protocol.neighbours:
+            scores.update(_precision_recall(samples, reference, protocol, against))
+    if samples.non_finite:
+        return {name: replace(score, value=None, std=None) for name, score in scores.items()}
+    return scores
+
+
+# The imports below take a second: torch-fidelity is loaded when scores are computed.
+
+
+def _fid(samples: Statistics, references: Mapping[str, Statistics], common: Details) -> Iterator[tuple[str, Score]]:
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+
+    moments = {"mu": samples.mean.numpy(), "sigma": samples.covariance.numpy()}
+    for number, (name, other) in enumerate(references.items()):
+        theirs = {"mu": other.mean.numpy(), "sigma": other.covariance.numpy()}
+        fid = fid_statistics_to_metric(moments, theirs, verbose=False)["frechet_inception_distance"]
+        against = {**common, "reference": f"{name}, {other.count} images"}
+        yield f"fid/{name.split(':')[-1]}" if number else "fid", Score(fid, None, against)
+
+
+def _inception_score(samples: Statistics, protocol: Protocol, common: Details) -> Score:
+    from torch_fidelity.metric_isc import isc_features_to_metric
+
+    score = isc_features_to_metric(samples.logits, protocol.splits, shuffle=True, rng_seed=protocol.seed)
+    details = {"splits": protocol.splits, "spread": "standard deviation over splits"}
+    return Score(score["inception_score_mean"], score["inception_score_std"], {**common, **details})
+
+
+def _kid(samples: Statistics, reference: Statistics, protocol: Protocol, against: Details) -> Score:
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    size = min(protocol.kid_subset_size, len(samples.features), len(reference.features))
+    kid = kid_features_to_metric(
+        samples.features,
+        reference.features,
+        kid_subsets=protocol.kid_subsets,
+        kid_subset_size=size,
+        rng_seed=protocol.seed,
+        verbose=False,
+    )
+    mean, std = kid["kernel_inception_distance_mean"], kid["kernel_inception_distance_std"]
+    details = {**against, "subsets": protocol.kid_subsets, "subset_size": size}
+    if size == len(samples.features) == len(reference.features):
+        return Score(mean, None, details)  # every subset is all images, and varies by rounding
+    return Score(mean, std, {**details, "spread": "standard deviation over subsets"})
+
+
+def _precision_recall(
+    samples: Statistics, reference: Statistics, protocol: Protocol, against: Details
+) -> dict[str, Score]:
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    found = prc_features_to_metric(
+        samples.features,
+        reference.features,
+        prc_neighborhood=protocol.neighbours,
+        prc_batch_size=2000,  # distances to all images, for that many at a time
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    images = {"samples_compared": len(samples.features), "reference_compared": len(reference.features)}
+    details = {**against, "neighbours": protocol.neighbours, **images}
+    return {name: Score(found[name], None, details) for name in ("precision", "recall")}

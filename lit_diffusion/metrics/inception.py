@@ -1,0 +1,119 @@
+"""Inception of 2015-12-05, in torch-fidelity's port and numerics: the features that the literature's FID means."""
+
+import socket
+import sys
+from http.client import HTTPException
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.metrics.features import FeatureExtractor, content_of, first_words, sha256_of
+
+FILE = "weights-inception-2015-12-05-6726825d.pth"
+SAME_FILES = (
+    FILE,
+    "pt_inception-2015-12-05-6726825d.pth",
+)  # torch-fidelity's and pytorch-fid's name for the same bytes
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+TIMEOUT = 20  # seconds without an answer
+
+
+class InceptionFeatures(FeatureExtractor):
+    """The 2,048 pooled features and the 1,008 logits without bias, "inception-v3-compat" of torch-fidelity.
+
+    Images of any size come to 299x299 by TensorFlow 1's bilinear rule, without antialiasing. Grey images are repeated
+    to three channels.
+
+    weights: a file of torch-fidelity's format; by default the official one, from torch's cache of checkpoints, where
+    torch-fidelity keeps it too (TORCH_HOME moves it), or from the network. channels_last: the memory layout that is
+    faster on CPUs and on GPUs with tensor cores; features differ by rounding only.
+    """
+
+    resize = "bilinear of TensorFlow 1 to 299x299, no antialiasing"
+
+    def __init__(self, weights: str | None = None, channels_last: bool = True):
+        super().__init__()
+        self.weights = None if weights is None else Path(weights).expanduser()
+        self.channels_last = channels_last
+
+    @property
+    def name(self) -> str:
+        """torch-fidelity's name; other weights than the official ones are said to be other."""
+        return "inception-v3-compat" if self.sha256 in ("", SHA256) else "inception-v3-compat with other weights"
+
+    @property
+    def key(self) -> str:
+        return f"{super().key} {'channels_last' if self.channels_last else 'contiguous'}"
+
+    def check(self, image_shape: tuple[int, ...]) -> str | None:
+        if image_shape[0] == 1:
+            return "Inception takes colour: grey images are repeated to three channels"
+        if image_shape[0] != 3:
+            raise ConfigError(f"Inception takes 3 channels or 1, not {image_shape[0]}; write other features")
+        return None
+
+    def read(self) -> str:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # a second to import
+
+        path = official_file() if self.weights is None else self.weights
+        content = content_of(path, f"write the path of Inception's weights, or none for {FILE}")
+        digest = sha256_of(content)
+        if self.weights is None and digest != SHA256:
+            raise ConfigError(
+                f"{path} is damaged: its SHA-256 is {digest}, not {SHA256}; remove it, and it is fetched again"
+            )
+        expected = f"; the official file is {FILE}, SHA-256 {SHA256}"
+        try:
+            state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # every kind of damage raises its own
+            raise ConfigError(f"{path} (SHA-256 {digest}) is no file of tensors alone{expected}") from error
+        tensors = BytesIO()  # the port loads whatever pickle it is given; this one holds tensors
+        torch.save(state, tensors)
+        tensors.seek(0)
+        try:
+            network = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=tensors)
+        except Exception as error:  # no dictionary, or others than Inception's names and shapes
+            raise ConfigError(f"{path} (SHA-256 {digest}) does not hold Inception's weights{expected}") from error
+        *self.trunk, self.fc = network.children()
+        self.trunk = torch.nn.Sequential(*self.trunk)
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
+        return digest
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+        x = interpolate_bilinear_2d_like_tensorflow1x(
+            pixels.expand(-1, 3, -1, -1), size=(299, 299), align_corners=False
+        )
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        features = self.trunk((x - 128) / 128).flatten(1)
+        return features, features.mm(self.fc.weight.T)
+
+
+def official_file() -> Path:
+    """The official weights in torch's cache, fetched if need be. Raises ConfigError where they cannot be had."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    for name in SAME_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    before = socket.getdefaulttimeout()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        socket.setdefaulttimeout(TIMEOUT)
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(folder / FILE), SHA256, progress=sys.stderr.isatty())
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise ConfigError(
+            f"Inception's weights are missing and cannot be fetched ({first_words(error)}); put {FILE} "
+            f"(SHA-256 {SHA256}) into {folder}, or set TORCH_HOME to the folder that holds hub/checkpoints/{FILE}, or "
+            "write its path as weights"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return folder / FILE
