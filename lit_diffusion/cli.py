@@ -9,15 +9,20 @@ from lit_diffusion.errors import ConfigError
 
 TRAINING = {
     "fit": "train a model: lightning fit -c configs/digits.yaml",
-    "validate": "held-out loss of a checkpoint: lightning validate -c runs/X/config.yaml --ckpt_path last",
-    "test": "the same on the test split",
+    "validate": "loss and scores of a checkpoint: lightning validate -c runs/X/config.yaml --ckpt_path last",
+    "test": "the same, entered in summary.json: lightning test -c runs/X/config.yaml --ckpt_path best",
+    "predict": "samples, reconstructions, interpolations: lightning predict -c runs/X/config.yaml --ckpt_path best",
 }
+TOOLS = {
+    "score": "FID, IS, KID, precision, recall of any images: lit-diffusion score samples.npz cifar10:train",
+}
+COMMANDS = {**TRAINING, **TOOLS}
 HELP = f"""usage: lightning COMMAND -c CONFIG [-c OVERLAY ...] [--KEY=VALUE ...]
 
 Diffusion models as a PyTorch Lightning experiment framework, version {__version__}.
 
 commands:
-{"".join(f"  {name:<10}{text}{chr(10)}" for name, text in TRAINING.items())}
+{"".join(f"  {name:<10}{text}{chr(10)}" for name, text in COMMANDS.items())}
 A configuration is a YAML file; later files and options override earlier ones:
   lightning fit -c configs/digits.yaml -c configs/objective/variational_bound.yaml
   lightning fit -c configs/digits.yaml --model.reverse.parameterization=PosteriorMean
@@ -50,10 +55,14 @@ def dispatch(arguments: list[str]) -> None:
         from lit_diffusion import training_cli
 
         training_cli.main(arguments)
+    elif command in TOOLS:
+        from lit_diffusion import score_command
+
+        score_command.main(arguments[1:])
     elif command.startswith("-"):
         raise ConfigError(f"{command} comes before the command; write `lightning fit {' '.join(arguments[:2])} ...`")
     elif not command:
-        raise ConfigError(f"no command given; write one of {', '.join(TRAINING)}, or --help")
+        raise ConfigError(f"no command given; write one of {', '.join(COMMANDS)}, or --help")
     else:
         lightning_sdk(command)
 
@@ -65,7 +74,7 @@ def lightning_sdk(command: str) -> None:
     ]
     if not theirs:
         raise ConfigError(
-            f"there is no command {command}; write one of {', '.join(TRAINING)} "
+            f"there is no command {command}; write one of {', '.join(COMMANDS)} "
             "(commands of lightning-sdk need that package installed)"
         )
     theirs[0].load()()
