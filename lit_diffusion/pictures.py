@@ -1,5 +1,6 @@
 """Pictures that people look at: grids of images and labelled chains."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torchvision.utils import make_grid
 
 MIN_SIDE = 48  # pixels; smaller images are enlarged by a whole factor, without smoothing
 LABEL_HEIGHT = 18
+GAP = 6  # pixels beside a label
 
 
 def grid(images: Tensor, columns: int) -> Image.Image:
@@ -28,4 +30,19 @@ def chain(columns: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
     width = (body.width - 2) / len(columns)
     for i, label in enumerate(labels):
         draw.text((2 + (i + 0.5) * width, LABEL_HEIGHT / 2), label, fill="black", font=font, anchor="mm")
+    return picture
+
+
+def rows(images: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
+    """Rows of images (N, C, H, W) in [-1, 1], a label, of any number of lines, to the left of each."""
+    body = grid(torch.cat(list(images)), len(images[0]))
+    font = ImageFont.load_default(12)
+    measure = ImageDraw.Draw(body)
+    margin = math.ceil(max(measure.multiline_textbbox((0, 0), label, font)[2] for label in labels)) + 2 * GAP
+    picture = Image.new("RGB", (margin + body.width, body.height), "white")
+    picture.paste(body, (margin, 0))
+    draw, height = ImageDraw.Draw(picture), (body.height - 2) / len(images)
+    for i, label in enumerate(labels):
+        place = (margin - GAP, 2 + (i + 0.5) * height)
+        draw.multiline_text(place, label, fill="black", font=font, anchor="rm", align="right")
     return picture

@@ -48,6 +48,11 @@ class Sampler(ABC):
                 f"{type(self).__name__} {what}, but the model has T = {num_steps}; write at most {num_steps}"
             )
 
+    def shorten(self, num_steps: int) -> None:
+        """Takes all T steps where that is fewer than the number of steps it was told to take."""
+        if isinstance(self.steps, int):
+            self.steps = min(self.steps, num_steps)
+
     def subset(self, num_steps: int) -> Sequence[int]:
         """The steps that the chain visits, ascending."""
         self.check(num_steps)
@@ -114,3 +119,20 @@ class DDIMSampler(Sampler):
         )  # rounding may fall below zero at eta = 1
         mean = spread(signal, x_0) * x_0 + spread(direction, x_0) * prediction.eps
         return Gaussian(mean, spread(variance, x_0))
+
+    @torch.no_grad()
+    def encode(self, reverse: ReverseModel, x_0: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(t, x_t) from images x_0 (B, *) up to their latents x_T: the chain of eta = 0 backwards.
+
+        The ODE of Song et al. 2020, section 4.3, in Euler steps from s to t > s with the eps predicted at s:
+        x_t / sqrt(alpha_bar_t) - x_s / sqrt(alpha_bar_s) = (sigma_t - sigma_s) eps, where sigma^2 = 1 / alpha_bar - 1.
+        The network knows no step 0 and is asked for the first step there. eps follows from the clipped x_0, as above.
+        """
+        x, process, steps = x_0, reverse.process, self.subset(reverse.num_steps)
+        for s, t in zip([0, *steps], steps):
+            at_s, at_t = (torch.full((len(x),), step, device=x.device) for step in (s, t))
+            eps = reverse.predict(x, at_s.clamp(min=steps[0]), clip=True).eps
+            kept = process.schedule.alpha(at_t, at_s).sqrt()
+            added = process.schedule.noise(at_t).sqrt() - kept * process.schedule.noise(at_s).sqrt()
+            x = spread(kept, x) * x + spread(added, x) * eps
+            yield t, x

@@ -1,0 +1,100 @@
+"""How much of an image is still there at step t: noised, and denoised back."""
+
+import copy
+import csv
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from lit_diffusion import pictures
+from lit_diffusion.callbacks.evaluation import say
+from lit_diffusion.callbacks.predict.base import Prediction
+from lit_diffusion.callbacks.predict.images import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.progress import task
+from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
+from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.files import written_whole
+from lit_diffusion.seeding import derive_seed
+
+
+class Reconstruct(Prediction):
+    """Takes the first `num_images` images of a split to each of `steps` and back: x_0 -> x_t ~ q(x_t | x_0) -> x_0'.
+
+    The way back is the reverse chain from t, as in the stochastic decoder of Ho et al. 2020, figure 7: what survives at
+    t is kept, the rest is imagined. sampler: takes t and those of its steps that lie below; by default the model's own.
+    steps: by default the quarters of T. All steps share one noise.
+
+    `reconstruct.png` shows it. `reconstruct.npz` holds steps (S,), originals (N, H, W, C), noisy and reconstructions
+    (S, N, H, W, C), float32 in units of [-1, 1]; `reconstruct.csv` the root mean square error (RMSE) of each step on
+    the scale 0..255.
+    """
+
+    def __init__(
+        self,
+        steps: list[int] | None = None,
+        num_images: int = 8,
+        split: str = "test",
+        sampler: Sampler | None = None,
+    ):
+        if steps is not None and (not steps or min(steps) < 1):
+            raise ConfigError(f"steps: {steps} cannot be reached with noise; write steps from 1 to T, or null")
+        if num_images < 1:
+            raise ConfigError(f"num_images: {num_images} are no images; write 1 or more")
+        self.steps, self.num_images, self.split, self.sampler = steps, num_images, split, sampler
+
+    def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().check(trainer, pl_module)
+        check_split(trainer, self.split, 1)
+        num_steps = pl_module.reverse.num_steps
+        (self.sampler or pl_module.sampler).check(num_steps)
+        if self.steps and max(self.steps) > num_steps:
+            raise ConfigError(f"steps: {max(self.steps)} is beyond T = {num_steps}; write at most {num_steps}")
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        reverse, seed, device = pl_module.reverse, pl_module.seed, pl_module.device
+        steps = sorted(set(self.steps or quarters(reverse.num_steps)))
+        chains = [starting_at(self.sampler or pl_module.sampler, t, reverse.num_steps) for t in steps]
+        x_0 = first_images(trainer, self.split, self.num_images)
+        draw = torch.Generator(device).manual_seed(derive_seed(seed, "reconstruct"))
+        eps = torch.randn(x_0.shape, generator=draw, device=device)
+        noisy, denoised = [], []
+        with task(trainer, "denoising", sum(len(one.subset(reverse.num_steps)) for one in chains)) as advance:
+            for t, one in zip(steps, chains):
+                x = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).reparameterize(eps)
+                noisy.append(x)
+                for step in one.chain(reverse, x, draw.manual_seed(derive_seed(seed, "reconstruct", t))):
+                    x = step.x_s
+                    advance()
+                denoised.append(x)
+                refuse_divergence(int(not_finite(x)), len(x))
+        back = torch.stack(denoised).clamp(-1, 1)  # (S, B, C, H, W)
+        rmse = [127.5 * (one - x_0).square().mean().sqrt().item() for one in back]
+        folder = self.folder(trainer)
+        arrays = {"steps": torch.tensor(steps), "originals": x_0, "noisy": torch.stack(noisy), "reconstructions": back}
+        write_arrays(folder / "reconstruct.npz", arrays)
+        with written_whole(folder / "reconstruct.csv") as temporary, temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([("t", "rmse"), *zip(steps, rmse)])
+        rows, labels = [x_0], ["original"]
+        for t, x_t, x, error in zip(steps, noisy, back, rmse):
+            rows += [x_t, x]
+            labels += [f"noise to t = {t}", f"back from t = {t}\nRMSE {error:.1f}"]
+        with written_whole(folder / "reconstruct.png") as temporary:
+            pictures.rows(rows, labels).save(temporary)
+        errors = ", ".join(f"{error:.1f} from t = {t}" for t, error in zip(steps, rmse))
+        say(trainer, f"RMSE of {len(x_0)} reconstructions on the scale 0..255: {errors}")
+        say(trainer, f"reconstructions: {folder}/reconstruct.png, .npz and .csv")
+
+
+def quarters(num_steps: int) -> list[int]:
+    """T/4, T/2, 3T/4 and T."""
+    return [max(1, round(num_steps * i / 4)) for i in range(1, 5)]
+
+
+def starting_at(sampler: Sampler, t: int, num_steps: int) -> Sampler:
+    """The sampler with a chain from t: over t and those of its steps that lie below."""
+    shortened = copy.copy(sampler)
+    shortened.steps = [*(step for step in sampler.subset(num_steps) if step < t), t]
+    return shortened

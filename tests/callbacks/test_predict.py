@@ -1,0 +1,331 @@
+"""What `lightning predict` writes: the right files, of the right images, the same every time."""
+
+import csv
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from torch import nn
+
+from lit_diffusion import pictures
+from lit_diffusion.callbacks.predict import Interpolate, Prediction, Reconstruct, Samples
+from lit_diffusion.callbacks.predict.reconstruct import starting_at
+from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.diffusion import (
+    AncestralSampler,
+    CleanImage,
+    DDIMSampler,
+    GaussianProcess,
+    GaussianReverse,
+    LinearSchedule,
+    PosteriorVariance,
+    Simple,
+)
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.module import DiffusionModule
+from lit_diffusion.pixels import to_float, to_levels
+
+NUM_STEPS = 20
+SCHEDULE = LinearSchedule(NUM_STEPS, 0.01, 0.5)
+
+
+class Few(ImageData):
+    """Six random images for training, `test` of them for tests."""
+
+    num_levels = 256
+
+    def __init__(self, channels: int = 1, test: int = 6):
+        super().__init__(batch_size=4)
+        self.image_shape = (channels, 4, 4)
+        levels = torch.randint(0, 256, (6, *self.image_shape), generator=torch.Generator().manual_seed(1))
+        self.levels, self.test = levels.to(torch.uint8), test
+
+    def read(self):
+        return {"train": MemoryStore(self.levels), "test": MemoryStore(self.levels[: self.test])}
+
+
+class Exact(nn.Module):
+    """E[x_0 | x_t] for data that are the images of `Few`: their mean, weighted by how well they explain x_t."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.images = nn.Parameter(to_float(Few(channels).levels, 256))
+
+    def forward(self, x, index):
+        kept, noise = SCHEDULE.alpha_bar(index + 1).to(x), SCHEDULE.noise(index + 1).to(x)  # (B,)
+        distance = (x[:, None] - kept.sqrt().view(-1, 1, 1, 1, 1) * self.images).square().flatten(2).sum(2)
+        weights = (-distance / (2 * noise[:, None])).softmax(1)  # (B, 6)
+        return torch.einsum("bn,nchw->bchw", weights, self.images)
+
+
+def predict(folder, *predictions: Prediction, channels=1, broken=False, data=None, **options):
+    """Runs predictions as the command does, and returns their folder."""
+    reverse = GaussianReverse(
+        GaussianProcess(SCHEDULE), lambda *_: Exact(channels), CleanImage(), PosteriorVariance(), channels=channels
+    )
+    if broken:
+        reverse.network.images.data.fill_(float("nan"))
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        callbacks=[*predictions],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    module, data = DiffusionModule(reverse, Simple(), AncestralSampler()), data or Few(channels)
+    data.setup()
+    for prediction in predictions:
+        prediction.check(SimpleNamespace(datamodule=data), module)
+    trainer.predict(module, datamodule=data, return_predictions=False)
+    return folder / "predict"
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_npz_pngs_and_grid_hold_the_same_samples(channels, tmp_path):
+    """As many as asked for, in order; the NPZ with three channels, which is what evaluators take."""
+    folder = predict(tmp_path, Samples(150, 64), channels=channels)
+    with np.load(folder / "samples.npz") as file:
+        assert file.files == ["arr_0"]
+        samples = file["arr_0"]
+    assert samples.shape == (150, 4, 4, 3) and samples.dtype == np.uint8
+    assert len(np.unique(samples, axis=0)) > 1
+    numbered = sorted(path for path in folder.glob("*.png") if path.name != "grid.png")
+    assert [path.name for path in numbered] == [f"{i:06d}.png" for i in range(150)]
+    for path, expected in zip(numbered, samples):
+        image = Image.open(path)
+        assert image.mode == ("L" if channels == 1 else "RGB")
+        assert (np.asarray(image.convert("RGB")) == expected).all()
+    grid = np.asarray(Image.open(folder / "grid.png"))
+    cells = grid[2:, 2:].reshape(10, 50, 10, 50, 3).transpose(0, 2, 1, 3, 4).reshape(100, 50, 50, 3)
+    assert (cells[:, :48:12, :48:12] == samples[:100]).all()
+
+
+def test_samples_are_those_of_the_sampler_block_by_block(tmp_path):
+    """Of 8 bits, from the generators of (seed, block)."""
+    seen = []
+
+    class Expected(Prediction):
+        def predict(self, trainer, pl_module):
+            for block, count in enumerate((4, 4, 2)):
+                x_0 = DDIMSampler(5)(pl_module.reverse, (count, 1, 4, 4), pl_module.sample_generator(block))
+                seen.append(to_levels(x_0, 256))
+
+    folder = predict(tmp_path, Samples(10, 4, DDIMSampler(5)), Expected())
+    assert (np.load(folder / "samples.npz")["arr_0"][..., 0] == torch.cat(seen)[:, 0].numpy()).all()
+
+
+def test_the_same_prediction_makes_the_same_bytes(tmp_path, monkeypatch):
+    """All files of all kinds; another seed makes others."""
+
+    def run(name):
+        predictions = Samples(10, 4), Reconstruct(), Interpolate(2), Interpolate(2)
+        return contents(predict(tmp_path / name, *predictions))
+
+    first, second = run("a"), run("b")
+    assert first == second and len(first) == 10 + 2 + 3 + 2
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    other = run("c")
+    assert all(other[name] != first[name] for name in ("samples.npz", "grid.png", "reconstruct.npz"))
+
+
+def test_a_prediction_replaces_the_samples_of_an_earlier_one_and_nothing_else(tmp_path):
+    """Ten after twenty leave ten; other files stay."""
+    folder = predict(tmp_path, Samples(20, 8), Reconstruct())
+    (folder / "mine.png").touch()
+    predict(tmp_path, Samples(10, 8))
+    expected = {f"{i:06d}.png" for i in range(10)} | {"samples.npz", "grid.png", "mine.png"}
+    assert set(contents(folder)) == expected | {f"reconstruct.{kind}" for kind in ("png", "npz", "csv")}
+    assert np.load(folder / "samples.npz")["arr_0"].shape == (10, 4, 4, 3)
+
+
+@pytest.mark.parametrize("prediction", [Samples(10, 4), Reconstruct(), Interpolate(2), Interpolate(2, step=3)])
+def test_a_diverged_model_is_said_to_be_one_and_leaves_earlier_files_alone(prediction, tmp_path):
+    """NaN is no black image."""
+    before = contents(predict(tmp_path, Samples(6, 6), Reconstruct()))
+    with pytest.raises(ConfigError, match=r"^\d+ of \d+ samples are not finite: the model has diverged; write"):
+        predict(tmp_path, prediction, broken=True)
+    assert contents(tmp_path / "predict") == before  # no half-written file either
+
+
+def test_samples_are_streamed_to_an_uncompressed_member(tmp_path):
+    """Readers of a part of the file, as guided-diffusion's, need version 1.0 of the header and no compression."""
+    folder = predict(tmp_path, Samples(3, 2))
+    with zipfile.ZipFile(folder / "samples.npz") as archive:
+        (member,) = archive.infolist()
+        assert (member.filename, member.compress_type) == ("arr_0.npy", zipfile.ZIP_STORED)
+        with archive.open(member) as array:
+            assert np.lib.format.read_magic(array) == (1, 0)
+
+
+def test_reconstructions_from_small_steps_are_the_images(tmp_path):
+    """With an exact model: what little noise hides is restored, what all noise hides is another image of the data."""
+    folder = predict(tmp_path, Reconstruct([1, NUM_STEPS], num_images=6))
+    file, originals = np.load(folder / "reconstruct.npz"), Few().levels.permute(0, 2, 3, 1).numpy()
+    assert file["steps"].tolist() == [1, NUM_STEPS]
+    near, far = (np.rint((x + 1) * 127.5) for x in file["reconstructions"])
+    assert (near == originals).all()
+    assert (far != originals).any(axis=(1, 2, 3)).sum() >= 3
+    assert all((x == originals).all(axis=(1, 2, 3)).any() for x in far)
+    rows = list(csv.DictReader((folder / "reconstruct.csv").open()))
+    for row, x in zip(rows, file["reconstructions"]):
+        expected = 127.5 * np.sqrt(np.mean((x.astype(np.float64) - file["originals"]) ** 2))
+        assert float(row["rmse"]) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert [row["t"] for row in rows] == ["1", str(NUM_STEPS)]
+
+
+def test_all_steps_of_a_reconstruction_share_one_noise(tmp_path):
+    """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps; by default at the quarters of T."""
+    file = np.load(predict(tmp_path, Reconstruct()) / "reconstruct.npz")
+    assert file["steps"].tolist() == [5, 10, 15, 20]
+    kept = SCHEDULE.alpha_bar(torch.tensor(file["steps"])).view(-1, 1, 1, 1, 1).numpy()
+    eps = (file["noisy"] - np.sqrt(kept) * file["originals"]) / np.sqrt(1 - kept)
+    np.testing.assert_allclose(eps, np.broadcast_to(eps[:1], eps.shape), atol=1e-5)
+    assert 0.7 < eps[0].std() < 1.3
+
+
+def test_the_picture_of_reconstructions_has_a_label_beside_every_row(tmp_path):
+    """Originals, then noise and the way back of each step; no label reaches into another row or into the images."""
+    folder = predict(tmp_path, Reconstruct([3, NUM_STEPS], num_images=2))
+    file, picture = np.load(folder / "reconstruct.npz"), np.asarray(Image.open(folder / "reconstruct.png"))
+    pairs = zip(file["noisy"], file["reconstructions"])
+    rows = np.concatenate([file["originals"], *(x for pair in pairs for x in pair)])
+    body = np.asarray(pictures.grid(torch.tensor(rows).movedim(-1, 1), columns=2))
+    margin = picture.shape[1] - body.shape[1]
+    assert (picture[:, margin:] == body).all()
+    labels = (picture[:, :margin] < 255).any(axis=2)
+    assert not labels[:, :2].any() and not labels[:, -2:].any()
+    for row in range(5):
+        strip = labels[2 + 50 * row : 50 + 50 * row]
+        assert strip.any() and not strip[:4].any() and not strip[-4:].any()
+
+
+@pytest.mark.parametrize(("t", "visited"), [(6, [2, 5, 6]), (5, [2, 5]), (1, [1]), (9, [2, 5, 8, 9])])
+def test_a_chain_from_t_visits_t_and_the_samplers_steps_below(t, visited):
+    """The sampler itself stays as it is, and so do its other settings."""
+    sampler = DDIMSampler([2, 5, 8], eta=0.3)
+    shortened = starting_at(sampler, t, 10)
+    assert list(shortened.subset(10)) == visited and shortened.eta == 0.3
+    assert sampler.steps == [2, 5, 8]
+
+
+def test_the_ends_of_an_interpolation_are_the_encoded_and_decoded_images(tmp_path):
+    """Image 2i on the left, 2i + 1 on the right; the way between depends on both."""
+    seen, sampler = [], DDIMSampler(10)
+
+    class Expected(Prediction):
+        def predict(self, trainer, pl_module):
+            x = to_float(Few().levels, 256)
+            for _, latents in sampler.encode(pl_module.reverse, x):
+                x = latents
+            for step in sampler.chain(pl_module.reverse, x):
+                x = step.x_s
+            seen.append(x.unflatten(0, (3, 2)).movedim(-3, -1).numpy())
+
+    file = np.load(predict(tmp_path, Interpolate(3, 5, sampler=sampler), Expected()) / "interpolate.npz")
+    assert file["weights"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert file["images"].shape == (3, 5, 4, 4, 1)
+    np.testing.assert_allclose(file["images"][:, [0, -1]], seen[0], atol=1e-4)
+    expected = to_float(Few().levels, 256).unflatten(0, (3, 2)).movedim(-3, -1)
+    assert (file["originals"] == expected.numpy()).all()
+
+
+def test_the_picture_of_interpolations_stands_between_the_real_images(tmp_path):
+    """An original, the way, the other original, from left to right; one pair a row."""
+    folder = predict(tmp_path, Interpolate(3, 2, sampler=DDIMSampler(5)))
+    file, picture = np.load(folder / "interpolate.npz"), np.asarray(Image.open(folder / "interpolate.png"))
+    rows = np.concatenate([file["originals"][:, :1], file["images"], file["originals"][:, 1:]], axis=1)
+    body = pictures.grid(torch.tensor(rows).flatten(0, 1).movedim(-1, 1), columns=4)
+    assert (picture[pictures.LABEL_HEIGHT :] == np.asarray(body)).all()
+
+
+def test_an_interpolation_at_a_small_step_keeps_its_ends(tmp_path):
+    """Noised to t = 1 and back by an exact model: the images themselves."""
+    file = np.load(predict(tmp_path, Interpolate(3, 3, step=1)) / "interpolate.npz")
+    np.testing.assert_allclose(file["images"][:, [0, -1]], file["originals"], atol=1e-5)
+
+
+def test_an_interpolation_of_the_prior_needs_no_images(tmp_path):
+    """Its ends are images of the data, as the model knows no others."""
+    file = np.load(predict(tmp_path, Interpolate(5, source="prior"), data=Few(test=0)) / "interpolate.npz")
+    assert set(file.files) == {"weights", "images"}
+    ends = torch.tensor(file["images"][:, [0, -1]]).flatten(0, 1).flatten(1)
+    images = to_float(Few().levels, 256).flatten(1)
+    assert (torch.cdist(ends, images).min(dim=1).values < 0.05).all()
+
+
+def test_predictions_do_not_touch_the_global_random_generators(tmp_path):
+    """Nor leave the module in another mode."""
+    before = torch.get_rng_state()
+    predict(tmp_path, Samples(3, 2), Reconstruct(), Interpolate(2), Interpolate(2, source="prior"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+WRONG = {
+    "no samples": (lambda: Samples(0), "^num_samples: 0 are no images; write"),
+    "no batch": (lambda: Samples(4, 0), "^batch_size: 0 are no images; write"),
+    "no steps": (lambda: Reconstruct([]), r"^steps: \[\] cannot be reached"),
+    "step 0": (lambda: Reconstruct([0, 3]), r"^steps: \[0, 3\] cannot be reached"),
+    "no images": (lambda: Reconstruct(num_images=0), "^num_images: 0 are no images"),
+    "no pairs": (lambda: Interpolate(0), "^num_pairs: 0 are no pairs"),
+    "one point": (lambda: Interpolate(num_points=1), "^num_points: 1 has not both ends"),
+    "a step of the prior": (lambda: Interpolate(source="prior", step=3), "^step: draws of the prior are at T"),
+    "chain beyond T": (
+        lambda: Samples(sampler=DDIMSampler(21)),
+        "^DDIMSampler takes 21 steps, but the model has T",
+    ),
+    "noise beyond T": (lambda: Reconstruct([21], split="train"), "^steps: 21 is beyond T = 20; write at most 20"),
+    "split": (lambda: Reconstruct(split="val"), "^split: there is no val; write one of train, test"),
+    "empty split": (
+        lambda: Reconstruct(),
+        r"^split: test holds 0 images where 1 or more are needed; write train \(6\)$",
+    ),
+    "too few for the pairs": (
+        lambda: Interpolate(9),
+        "^split: test holds 0 images where 18 or more are needed; ask for fewer$",
+    ),
+    "ancestral latents": (
+        lambda: Interpolate(source="prior", sampler=AncestralSampler()),
+        "^sampler: AncestralSampler draws noise on the way, so that it has no latents; write DDIMSampler with eta: 0",
+    ),
+    "noisy latents": (
+        lambda: Interpolate(source="prior", sampler=DDIMSampler(eta=0.5)),
+        "^sampler: DDIMSampler draws noise",
+    ),
+    "step beyond T": (lambda: Interpolate(3, split="train", step=21), "^step: 21 is no step of the model; write one"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG.values(), ids=WRONG.keys())
+def test_a_mistake_is_one_line_and_nothing_is_written(make, message, tmp_path):
+    with pytest.raises(ConfigError, match=message) as error:
+        predict(tmp_path, make(), data=Few(test=0))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "predict").exists()
+
+
+def test_images_that_are_no_pictures_are_refused(tmp_path):
+    with pytest.raises(
+        ConfigError, match="^Samples writes grey or RGB pictures, but the data's images have 2 channels"
+    ):
+        predict(tmp_path, Samples(), channels=2)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_files_of_one(tmp_path):
+    """Bytes and all, with the last block on either of them."""
+    predictions = Samples(20, 8), Reconstruct(), Interpolate(2)
+    one = contents(predict(tmp_path / "one", *predictions))
+    two = contents(predict(tmp_path / "two", *predictions, devices=2, strategy="ddp_spawn"))
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
