@@ -54,7 +54,7 @@ class DiffusionModule(LightningModule):
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         # Sums over ranks, then divides: Lightning's own mean truncates the mean number of images a rank to an integer.
-        self.held_out = MeanMetric()
+        self.held_out = MeanMetric(nan_strategy="disable")  # a loss that is no number is not left out
 
     @property
     def seed(self) -> int:
@@ -77,7 +77,12 @@ class DiffusionModule(LightningModule):
         """As validation."""
         self._evaluate("test/loss", x_0, batch_index)
 
+    def predict_step(self, batch: Tensor, batch_index: int) -> None:
+        """Nothing: predictions draw from the model themselves."""
+
     def _evaluate(self, name: str, x_0: Tensor, batch_index: int) -> None:
+        if not len(x_0):
+            return  # a data set without test images
         # Drawn for the batch of all ranks, of which this one holds every n-th image: the loss does not depend on n.
         rank, ranks = self.global_rank, self.trainer.world_size
         seed_step(derive_seed(self.seed, "evaluate", batch_index), self.device)

@@ -1,12 +1,13 @@
-"""`lightning fit`, `validate` and `test`: from configuration files and a command line to a run."""
+"""`lightning fit`, `validate`, `test` and `predict`: from configuration files and a command line to a run."""
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -17,15 +18,33 @@ import lit_diffusion.diffusion
 import lit_diffusion.module
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion import checkpoints, run_folder
-from lit_diffusion.callbacks import EMA, LastCheckpoint, RunProgress, RunSummary, SampleGrids, Timing
+from lit_diffusion.callbacks import (
+    EMA,
+    BitsPerDim,
+    Evaluation,
+    GenerationMetrics,
+    LastCheckpoint,
+    Prediction,
+    RunProgress,
+    RunSummary,
+    SampleGrids,
+    Timing,
+)
 from lit_diffusion.config_sources import ConfigSources
 from lit_diffusion.error_location import locate
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 from lit_diffusion.wandb_account import check_account
+from lit_diffusion.watchdog import end_with_parent
 
-COMMANDS = ("fit", "validate", "test")
-CALLBACKS = {"ema": EMA, "grids": SampleGrids, "checkpoint": ModelCheckpoint}
+COMMANDS = ("fit", "validate", "test", "predict")
+CALLBACKS = {
+    "ema": EMA,
+    "grids": SampleGrids,
+    "scores": GenerationMetrics,
+    "bits_per_dim": BitsPerDim,
+    "checkpoint": ModelCheckpoint,
+}
 CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
 TRAINER_DEFAULTS = {"enable_model_summary": False, "check_val_every_n_epoch": None, "val_check_interval": 1000}
 NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
@@ -34,6 +53,8 @@ NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_step
 def main(arguments: list[str]) -> None:
     """Runs one of COMMANDS. Raises ConfigError, with where, for a user's mistake."""
     quiet()
+    if "LOCAL_RANK" in os.environ:  # started by the first process, or by torchrun
+        end_with_parent()
     # Only with this setting does an override on the command line reach ${...} in a file.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     TrainingCLI(ConfigSources(arguments))
@@ -42,8 +63,8 @@ def main(arguments: list[str]) -> None:
 class TrainingCLI(LightningCLI):
     """Lightning's command line with the parts of a run that every experiment has.
 
-    `ema`, `grids` and `checkpoint` are callbacks with keys of their own, so that the command line reaches them; CSV
-    logging, progress bars, timing and summary.json are always on.
+    `ema`, `grids`, `scores`, `bits_per_dim`, `prediction` and `checkpoint` are callbacks with keys of their own, so
+    that the command line reaches them; CSV logging, progress bars, timing and summary.json are always on.
     """
 
     def __init__(self, sources: ConfigSources):
@@ -87,8 +108,10 @@ class TrainingCLI(LightningCLI):
         )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
+        parser.add_lightning_class_args(Prediction, "prediction", subclass_mode=True, required=False)
         parser.set_defaults(
             {
+                "prediction": {"class_path": "Samples"},
                 "checkpoint.filename": "{step}",
                 "checkpoint.every_n_train_steps": 1000,
                 "checkpoint.save_top_k": -1,
@@ -125,8 +148,8 @@ class TrainingCLI(LightningCLI):
         self.folder = named
         if self.fitting:
             self._choose_folder(named)
-            self.saved = self.settings.clone()  # what a run of its own would be told
-            self.saved.ckpt_path = None
+        self.saved = self.settings.clone()  # what a run of its own would be told
+        self.saved.ckpt_path = None
         self.settings.trainer.default_root_dir = str(self.folder)
         self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
         if not self.fitting:
@@ -159,15 +182,22 @@ class TrainingCLI(LightningCLI):
         if self.fitting:
             # name and version are empty: the run folder is the log folder
             kwargs["logger"] = [*loggers, CSVLogger(str(self.folder), name="", version="")]
-        best = ModelCheckpoint(
-            self.settings.checkpoint.dirpath, "best", monitor="val/loss", enable_version_counter=False
-        )
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, LastCheckpoint(), best]
+        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary]
+        if not self._get(self.config_init, "scores").tracks:  # else the lowest FID is the best
+            self.trainer_defaults["callbacks"].append(
+                ModelCheckpoint(
+                    self.settings.checkpoint.dirpath, "best", monitor="val/loss", enable_version_counter=False
+                )
+            )
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split()), key="trainer") from error
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """As the parent; the end of training is saved before it is scored."""
+        return super()._instantiate_trainer(config, [LastCheckpoint(), *callbacks])
 
     def before_fit(self) -> None:
         """All that can be found wrong before anything is written, then the complete configuration."""
@@ -175,16 +205,19 @@ class TrainingCLI(LightningCLI):
             return
         self.check()
         run_folder.check_space(self.folder, sum(p.numel() for p in self.model.parameters()))
-        with written_whole(self.folder / "config.yaml") as temporary:
-            temporary.write_text(self._parser("fit").dump(self.saved, skip_none=False))
+        self._write_config()
         hyperparameters = self.saved.as_dict()
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(hyperparameters)
 
+    def _write_config(self) -> None:
+        with written_whole(self.folder / "config.yaml") as temporary:
+            temporary.write_text(self._parser(self.subcommand).dump(self.saved, skip_none=False))
+
     def check(self) -> None:
-        """Raises ConfigError unless data, model and checkpoint fit each other."""
-        self.datamodule.trainer = self.trainer  # which knows the number of processes
+        """Raises ConfigError unless data, model, checkpoint and all that will be scored or predicted fit each other."""
+        self.datamodule.trainer, self.trainer.datamodule = self.trainer, self.datamodule  # as the trainer will do
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
         self.model.reverse.check(self.datamodule.image_shape, self.datamodule.num_levels)
@@ -194,13 +227,19 @@ class TrainingCLI(LightningCLI):
             raise ConfigError(" ".join(str(error).split()), key="model.optimizer") from error
         if self.settings.ckpt_path:
             checkpoints.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, Evaluation | Prediction) and callback.runs_in(self.subcommand):
+                callback.check(self.trainer, self.model)
 
     def before_validate(self) -> None:
         if not self.settings.ckpt_path:
             raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
-        self.check()
+        if rank_zero_only.rank == 0:
+            self.check()
+            if self.subcommand == "test" and not (self.folder / "config.yaml").exists():
+                self._write_config()  # scores in a folder of their own say where they come from
 
-    before_test = before_validate
+    before_test = before_predict = before_validate
 
     def clean_up(self) -> None:
         """A run that has not reached its first step leaves nothing behind."""
@@ -212,6 +251,8 @@ def quiet() -> None:
     """Lightning's notices and warnings that say nothing about a run of ours."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # which says that a process has died before it ends the others
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     for message in (
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",
@@ -220,6 +261,9 @@ def quiet() -> None:
         ".*dirpath has changed.*",  # a resumed run has a folder of its own
         ".*loading a checkpoint outside the 'fit' stage.*",  # validate and test take the average that it holds
         ".*across ranks is zero.*",  # no held-out images: no validation
+        ".*predict returned None.*",  # it has written files
+        ".*callbacks used to create the checkpoint need to be provided.*",  # scores may be off
+        ".*all_gather is deprecated.*",  # Lightning's call
         ".*weights_only.*",
         ".*treespec.*",
     ):

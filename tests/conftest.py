@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 DIGITS = f"{CONFIGS}/digits.yaml"
-# digits.yaml, shrunk: a network of a few thousand parameters, seven steps of noise, no pictures, no W&B
+# digits.yaml, shrunk: a network of a few thousand parameters, seven steps of noise, no pictures, no scores, no W&B
 TINY = [
     *("-c", DIGITS),
     "--model.reverse.network.width=8",
@@ -27,6 +27,8 @@ TINY = [
     "--model.lr_schedule.steps=2",
     "--data.batch_size=32",
     "--grids.every_n_steps=0",
+    "--scores.num_samples=0",
+    "--bits_per_dim.splits=[]",
     "--trainer.logger=false",
     "--trainer.enable_progress_bar=false",
     "--trainer.log_every_n_steps=1",
@@ -35,8 +37,9 @@ TINY = [
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    """No test inherits another's seed or run folder."""
+def clean_environment(monkeypatch, tmp_path_factory):
+    """No test inherits another's seed or run folder, or finds what an earlier one has cached."""
+    monkeypatch.setenv("LIT_DIFFUSION_CACHE", str(tmp_path_factory.mktemp("cache")))
     for name in ("PL_GLOBAL_SEED", "LIT_DIFFUSION_RUN_FOLDER"):
         monkeypatch.delenv(name, raising=False)
 

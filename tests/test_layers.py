@@ -11,12 +11,13 @@ PACKAGE = Path(lit_diffusion.__file__).parent
 # Lowest first. Rooms of one layer do not import each other.
 LAYERS = [
     {"errors", "seeding", "__init__"},
-    {"diffusion", "nn", "files", "pictures"},
+    {"diffusion", "nn", "files", "pictures", "pixels", "plots"},
     {"data", "module", "metrics"},
+    {"references"},
     {"callbacks"},
-    {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account"},
+    {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account", "watchdog"},
     {"error_location"},
-    {"training_cli"},
+    {"training_cli", "score_command"},
     {"cli"},
     {"__main__"},
 ]

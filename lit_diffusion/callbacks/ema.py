@@ -36,7 +36,9 @@ class EMA(WeightAveraging):
                 f"{trainer.precision} keeps no float32 weights to average; write bf16-mixed or 32-true",
                 key="trainer.precision",
             )
-        super().setup(trainer, pl_module, stage)
+        super().setup(
+            trainer, pl_module, "fit"
+        )  # the parent knows an average in fits only, and here both can be scored
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -58,6 +60,11 @@ class EMA(WeightAveraging):
         for to, origin in zip(average_buffers, raw_buffers):
             to.copy_(origin)
         model.n_averaged += 1
+
+    @property
+    def holds_average(self) -> bool:
+        """Whether the module holds the average at this moment."""
+        return self._applied
 
     @contextmanager
     def applied(self, pl_module: LightningModule) -> Iterator[None]:
@@ -123,3 +130,9 @@ def averaged(trainer: Trainer, pl_module: LightningModule) -> ContextManager[Non
 def ema_of(trainer: Trainer) -> EMA | None:
     """The trainer's EMA callback."""
     return next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
+
+
+def weights_in_use(trainer: Trainer) -> str:
+    """ "ema" while the module holds an average, else "raw"."""
+    ema = ema_of(trainer)
+    return "ema" if ema is not None and ema.holds_average else "raw"

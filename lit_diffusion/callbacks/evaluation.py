@@ -35,6 +35,7 @@ class Evaluation(Callback, ABC):
             raise ConfigError(f"every_n_steps: {every_n_steps} is negative; write a number of steps, or 0 for never")
         self.every_n_steps, self.at_end = every_n_steps, at_end
         self._scored_at = -1
+        self._loaded_step = 0
 
     @property
     def enabled(self) -> bool:
@@ -50,9 +51,16 @@ class Evaluation(Callback, ABC):
         """The scores, equal on all ranks. final: at the end of a fit or in `validate` and `test`."""
 
     def runs_in(self, command: str) -> bool:
-        """Whether `fit`, `validate`, `test` or `predict` will score."""
+        """Whether that command, of fit, validate, test and predict, will score."""
         in_fit = self.at_end or self.every_n_steps > 0
         return self.enabled and (in_fit if command == "fit" else command != "predict")
+
+    def step(self, trainer: Trainer) -> int:
+        """Updates that the weights have seen."""
+        return trainer.global_step or self._loaded_step
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._loaded_step = checkpoint["global_step"]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
@@ -102,12 +110,20 @@ def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
         logger.log_metrics(numbers, step=trainer.global_step)
     for summary in (c for c in trainer.callbacks if isinstance(c, RunSummary)):
         summary.scores.update({name: score.as_dict() for name, score in scores.items()})
-    bar = trainer.progress_bar_callback
-    show = bar.print if isinstance(bar, RunProgress) else Console(file=sys.stdout).print
     if final:
-        show(score_table(scores))
+        say(trainer, score_table(scores))
     else:
-        show(f"step {trainer.global_step}: " + ", ".join(f"{name} {score}" for name, score in scores.items()))
+        say(trainer, f"step {trainer.global_step}: " + ", ".join(f"{name} {score}" for name, score in scores.items()))
+
+
+@rank_zero_only
+def say(trainer: Trainer, message: str | Table) -> None:
+    """Prints above the progress bars."""
+    bar = trainer.progress_bar_callback
+    if isinstance(bar, RunProgress):
+        bar.print(message, highlight=False)
+    else:
+        Console(file=sys.stdout).print(message, highlight=False, soft_wrap=True)
 
 
 def score_table(scores: dict[str, Score]) -> Table:

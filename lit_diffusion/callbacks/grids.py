@@ -48,8 +48,8 @@ class SampleGrids(Callback):
         self._drawn = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.sampler is not None and isinstance(self.sampler.steps, int):
-            self.sampler.steps = min(self.sampler.steps, pl_module.reverse.num_steps)
+        if self.sampler is not None:
+            self.sampler.shorten(pl_module.reverse.num_steps)
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -20,10 +20,10 @@ class RunProgress(ProgressBar):
     Where the output is no terminal, a line every `plain_every` seconds takes the place of the bars.
     """
 
-    def __init__(self, plain_every: float = 10.0):
+    def __init__(self, plain_every: float = 10.0, file: TextIO | None = None):
         super().__init__()
         self.plain_every = plain_every
-        self._console = Console(file=sys.stdout)
+        self._console = Console(file=file or sys.stdout)
         self._bars: Progress | None = None
         self._train: TaskID | None = None
         self._enabled = True

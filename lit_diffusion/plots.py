@@ -1,0 +1,59 @@
+"""Plots that people read: the variational bound by step, and rate against distortion."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE = "#1f5fa8", "#c8641e"
+
+
+def bound(
+    first: np.ndarray,
+    last: np.ndarray,
+    terms: np.ndarray,
+    errors: np.ndarray,
+    rate: np.ndarray,
+    rmse: np.ndarray,
+    title: str,
+) -> Figure:
+    """Left the terms per step; right the rate against the error of the estimate of x_0  (Ho et al. 2020, figure 5).
+
+    first, last: the steps of each row, ascending from 1 to T; terms, errors: sum of their terms and its standard error,
+    bits/dim; rate: bits/dim; rmse: on the 0..255 scale. All (k,), NaN where there is no number.
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    left, right = figure.subplots(1, 2)
+    size = last - first + 1
+    draw_terms(left, np.append(first, last[-1] + 1) - 0.5, terms / size, errors / size)
+    finite = np.isfinite(rate) & np.isfinite(rmse)
+    right.plot(rate[finite], rmse[finite], color=BLUE, marker="o" if len(rate) <= 100 else None, markersize=3)
+    right.set(xlabel="rate, bits/dim", ylabel="RMSE of the estimate of $x_0$ on 0..255", title="Rate and distortion")
+    right.set_xlim(left=0)
+    right.set_ylim(bottom=0)
+    if finite[0]:
+        note = f"$t=1$: {rate[0]:.3g} bits/dim, RMSE {rmse[0]:.2f}"
+        right.annotate(note, (rate[0], rmse[0]), (0, 25), textcoords="offset points", ha="right", fontsize=9,
+                       arrowprops={"arrowstyle": "-", "color": "gray"})  # fmt: skip
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    return figure
+
+
+def draw_terms(axes: Axes, edges: np.ndarray, terms: np.ndarray, errors: np.ndarray) -> None:
+    """L_0 as a point, the others per step between edges (k+1,), with two standard errors; on log axes if positive."""
+    band, label = np.nan_to_num(2 * errors), "± 2 standard errors"
+    axes.errorbar(
+        [1], terms[:1], band[:1], color=ORANGE, marker="o", markersize=4, capsize=3, label="$L_0$, the decoder's"
+    )
+    if len(terms) > 1:
+        low, high = terms[1:] - band[1:], terms[1:] + band[1:]
+        axes.stairs(terms[1:], edges[1:], baseline=None, color=BLUE, label="$L_{t-1}$, mean over images")
+        axes.stairs(high, edges[1:], baseline=low, fill=True, color=BLUE, alpha=0.25, label=label)
+    positive = terms[np.isfinite(terms) & (terms > 0)]
+    if len(positive):
+        axes.set(xscale="log", yscale="log", ylim=(positive.min() / 3, positive.max() * 3))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set(xlim=(0.8, edges[-1]), xlabel="step $t$", ylabel="bits/dim per step", title="Terms of the bound")
+    axes.legend(frameon=False, fontsize=9)

@@ -1,0 +1,188 @@
+"""FID and its kin of a model: when they are computed, on which weights, and what stands beside them."""
+
+import csv
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from lit_diffusion.errors import ConfigError
+from tests.conftest import TINY
+from tests.test_training import STEPS, assert_same_training, weights
+
+SCORES = [
+    "--scores.num_samples=30",
+    "--scores.track_samples=20",
+    "--scores.batch_size=16",
+    "--scores.track_sampler.steps=3",
+]
+TRACK = ["--scores.every_n_steps=4", "--scores.at_end=true"]
+NAMES = {"fid", "inception_score", "kid", "precision", "recall"}
+
+
+def summary(folder) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def logged(folder, name: str) -> dict[int, float]:
+    with (folder / "metrics.csv").open() as file:
+        return {int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
+
+
+@pytest.fixture
+def trained(command, tmp_path):
+    """A folder runs/here with a trained tiny model; scoring is left to the test."""
+    command("fit", *TINY, *STEPS, "--run.name=here")
+    return tmp_path / "runs/here"
+
+
+def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(command, tmp_path):
+    """Tracked values are in metrics.csv, the last in summary.json, and best.ckpt is of the step with the lowest FID."""
+    command("fit", *TINY, *STEPS, *SCORES, *TRACK, "--run.name=here")
+    run = tmp_path / "runs/here"
+    fid = logged(run, "fid")
+    assert sorted(fid) == [4, 8, 12]
+    tracked = {step: value for step, value in fid.items() if step < 12}  # the last is of other samples
+    assert weights(run / "checkpoints/best.ckpt")["global_step"] == min(tracked, key=tracked.get)
+    scores = summary(run)["scores"]
+    assert set(scores) == NAMES
+    assert scores["fid"]["value"] == pytest.approx(fid[12])
+    expected = {
+        "protocol": "TorchFidelity",
+        "quantisation": "8 bits",
+        "samples": 30,
+        "reference": "Digits:train, 1500 images",
+        "features": "digits-classifier",
+        "resize": "none, 8x8",
+        "sampler": "AncestralSampler",
+        "nfe": 7,
+        "variance": "BetaVariance",
+        "weights": "ema",
+        "seed": 0,
+        "step": 12,
+    }
+    assert expected.items() <= scores["fid"]["protocol"].items()
+    assert scores["kid"]["protocol"]["subset_size"] == 30
+
+
+def test_scoring_does_not_disturb_training(command, tmp_path):
+    """With and without it, weights, average and optimizer are the same."""
+    command("fit", *TINY, *STEPS, "--run.name=quiet")
+    command("fit", *TINY, *STEPS, *SCORES, *TRACK, "--run.name=busy", "--bits_per_dim.splits=[test]")
+    assert_same_training(*(tmp_path / f"runs/{name}/checkpoints/last.ckpt" for name in ("quiet", "busy")))
+
+
+def test_a_resumed_run_goes_on_looking_for_the_lowest_fid(command, tmp_path):
+    """Its tracked scores equal those of the unbroken run, and its folder has a best.ckpt of its own."""
+    options = [*TINY, *STEPS, *SCORES, *TRACK]
+    command("fit", *options, "--run.name=whole")
+    command("fit", *options, "--run.name=resumed", f"--ckpt_path={tmp_path}/runs/whole/checkpoints/step=5.ckpt")
+    whole, resumed = (logged(tmp_path / f"runs/{name}", "fid") for name in ("whole", "resumed"))
+    assert resumed == {step: value for step, value in whole.items() if step > 5}
+    assert (tmp_path / "runs/resumed/checkpoints/best.ckpt").exists()
+
+
+def test_a_checkpoint_is_scored_with_another_sampler_variance_and_number_of_samples(command, trained):
+    """What the command line says holds, stands in the protocol, and goes to the folder that it names."""
+    other = ["--model.sampler=DDIMSampler", "--model.sampler.steps=4", "--model.reverse.variance=PosteriorVariance"]
+    saved = ["-c", "runs/here/config.yaml", "--ckpt_path=runs/here/checkpoints/last.ckpt", *SCORES]
+    command("test", *saved, *other, "--run.name=ddim", "--scores.num_samples=25")
+    scores = summary(trained.parent / "ddim")["scores"]
+    protocol = scores["fid"]["protocol"]
+    assert (protocol["sampler"], protocol["nfe"], protocol["samples"]) == ("DDIMSampler", 4, 25)
+    assert (protocol["eta"], protocol["variance"], protocol["step"]) == (0.0, "PosteriorVariance", 12)
+    assert (trained.parent / "ddim/config.yaml").exists()
+    command("test", *saved)
+    assert summary(trained)["scores"]["fid"]["protocol"]["sampler"] == "AncestralSampler"
+    assert summary(trained)["scores"]["fid"]["value"] != scores["fid"]["value"]
+    assert summary(trained)["status"] == "finished"  # all else in the summary stays
+
+
+def test_raw_and_average_are_scored_side_by_side(command, trained):
+    """`both` gives what each of the two gives alone."""
+    saved = ["test", "-c", "runs/here/config.yaml", "--ckpt_path=last", *SCORES]
+    command(*saved, "--scores.weights=both")
+    both = summary(trained)["scores"]
+    assert set(both) == NAMES | {f"{name}/raw" for name in NAMES}
+    assert both["fid"]["value"] != both["fid/raw"]["value"]
+    assert (both["fid"]["protocol"]["weights"], both["fid/raw"]["protocol"]["weights"]) == ("ema", "raw")
+    command(*saved, "--scores.weights=raw")
+    assert summary(trained)["scores"]["fid"]["value"] == both["fid/raw"]["value"]
+    command(*saved, "--scores.weights=raw", "--ema.decay=0")
+    assert summary(trained)["scores"]["fid"]["value"] == both["fid/raw"]["value"]
+
+
+def test_the_protocol_of_the_release_compares_with_both_splits(command, trained):
+    """Floats that are not rounded, against train and test."""
+    command("test", "-c", "runs/here/config.yaml", "--ckpt_path=last", *SCORES, "--scores.protocol=DDPMRelease")
+    scores = summary(trained)["scores"]
+    assert scores["fid/test"]["protocol"]["reference"] == "Digits:test, 297 images"
+    assert scores["fid"]["protocol"]["quantisation"] == "none, clipped to [-1, 1]"
+
+
+def test_validate_prints_scores_and_writes_nothing(command, trained, capsys):
+    """The same numbers as `test`, and the folder stays as it was."""
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    command("validate", "-c", "runs/here/config.yaml", "--ckpt_path=last", *SCORES)
+    printed = capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+    command("test", "-c", "runs/here/config.yaml", "--ckpt_path=last", *SCORES)
+    assert f"{summary(trained)['scores']['fid']['value']:.4g}" in printed
+
+
+def test_samples_that_are_not_finite_are_divergence_never_a_number(command, trained, capsys):
+    """Of a checkpoint with weights that are not numbers; JSON holds null."""
+    path = trained / "checkpoints/last.ckpt"
+    checkpoint = weights(path)
+    for part in ("state_dict", "current_model_state"):
+        for name, tensor in checkpoint[part].items():
+            if tensor.is_floating_point():
+                checkpoint[part][name] = torch.full_like(tensor, torch.nan)
+    torch.save(checkpoint, path)
+    (trained / "summary.json").unlink()
+    command("test", "-c", "runs/here/config.yaml", "--ckpt_path=last", *SCORES, "--bits_per_dim.splits=[test]")
+    found = summary(trained)
+    assert set(found["scores"]) == {*NAMES, "bits_per_dim/test"}
+    assert all(score["value"] is None and score["std"] is None for score in found["scores"].values())
+    assert found["status"] == "diverged"
+    assert "30 of 30 samples are not finite: the model has diverged" in " ".join(capsys.readouterr().out.split())
+
+
+def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
+    """A folder of images, all for training: FID against them, and no bits/dim of a test split that is not there."""
+    (tmp_path / "images").mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for i in range(20):
+        pixels = torch.randint(0, 256, (8, 8), dtype=torch.uint8, generator=generator).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"images/{i}.png")
+    data = ["--data=ImageFolder", "--data.root=images", "--data.size=8", "--data.channels=1", "--data.batch_size=8"]
+    levels = "--model.reverse.decoder.num_levels=256"
+    command("fit", *TINY, *data, levels, "--trainer.max_steps=2", "--run.name=here")
+    score = ["--scores.num_samples=20", "--bits_per_dim.splits=[test,train]", "--bits_per_dim.terms=3"]
+    command("test", "-c", "runs/here/config.yaml", "--ckpt_path=last", *score)
+    assert set(summary(tmp_path / "runs/here")["scores"]) == {*NAMES, "bits_per_dim/train"}
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--scores.num_samples=9"], "9 samples are fewer than the 10 splits of IS"),
+        (["--scores.features=InceptionFeatures"], "weights-inception-2015-12-05-6726825d.pth"),
+        (["--scores.features=FileFeatures", "--scores.features.path=none.pt2"], "none.pt2"),
+        (["--scores.batch_size=0"], "scores.batch_size: 0 is too small"),
+    ],
+)
+def test_what_would_stop_scoring_stops_the_run_before_it_starts(command, tmp_path, monkeypatch, options, line):
+    """One line, and no folder."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ConfigError) as error:
+        command("fit", *TINY, *SCORES, "--scores.at_end=true", *options, "--run.name=here")
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs/here").exists()
