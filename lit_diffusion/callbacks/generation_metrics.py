@@ -26,7 +26,8 @@ from lit_diffusion.references import reference_statistics
 class GenerationMetrics(Evaluation):
     """Scores exactly `num_samples` samples of the model's own sampler in `validate`, `test` and, with `at_end`, at the
     end of a fit. Every `every_n_steps` steps of a fit it scores `track_samples` of them, drawn by `track_sampler` (by
-    default again the model's own; all steps, if the model has fewer), and keeps the checkpoint of the lowest FID as `checkpoints/best.ckpt`.
+    default again the model's own; all steps, if the model has fewer), and keeps the checkpoint of the lowest FID as
+    `checkpoints/best.ckpt`.
 
     Samples are drawn in blocks of `batch_size` whose randomness is a function of (seed, block), so that they are the
     same on any number of devices. num_samples: 0 for no scores. weights: the average (`ema`), the `raw` weights, or
