@@ -32,7 +32,7 @@ def bound(
     right.set_xlim(left=0)
     right.set_ylim(bottom=0)
     if finite[0]:
-        note = f"$t=1$: {rate[0]:.3g} bits/dim, RMSE {rmse[0]:.2f}"
+        note = f"$t=1$: {rate[0]:.2f} bits/dim, RMSE {rmse[0]:.2f}"
         right.annotate(note, (rate[0], rmse[0]), (0, 25), textcoords="offset points", ha="right", fontsize=9,
                        arrowprops={"arrowstyle": "-", "color": "gray"})  # fmt: skip
     for axes in (left, right):
@@ -43,17 +43,17 @@ def bound(
 
 def draw_terms(axes: Axes, edges: np.ndarray, terms: np.ndarray, errors: np.ndarray) -> None:
     """L_0 as a point, the others per step between edges (k+1,), with two standard errors; on log axes if positive."""
-    band, label = np.nan_to_num(2 * errors), "± 2 standard errors"
-    axes.errorbar(
-        [1], terms[:1], band[:1], color=ORANGE, marker="o", markersize=4, capsize=3, label="$L_0$, the decoder's"
-    )
+    band, label = np.nan_to_num(2 * errors), f"$L_0$ = {terms[0]:.2g}, the decoder's"
+    axes.errorbar([1], terms[:1], band[:1], color=ORANGE, marker="o", markersize=4, capsize=3, label=label)
     if len(terms) > 1:
-        low, high = terms[1:] - band[1:], terms[1:] + band[1:]
         axes.stairs(terms[1:], edges[1:], baseline=None, color=BLUE, label="$L_{t-1}$, mean over images")
-        axes.stairs(high, edges[1:], baseline=low, fill=True, color=BLUE, alpha=0.25, label=label)
-    positive = terms[np.isfinite(terms) & (terms > 0)]
+        if np.isfinite(errors).any():
+            low, high = terms[1:] - band[1:], terms[1:] + band[1:]
+            axes.stairs(high, edges[1:], baseline=low, fill=True, color=BLUE, alpha=0.25, label="± 2 standard errors")
+    positive = np.sort(terms[np.isfinite(terms) & (terms > 0)])
     if len(positive):
-        axes.set(xscale="log", yscale="log", ylim=(positive.min() / 3, positive.max() * 3))
+        lowest = max(positive[0], positive[:2][-1] / 1000)  # a decoder's term of 1e-19 would flatten all others
+        axes.set(xscale="log", yscale="log", ylim=(lowest / 3, positive[-1] * 3))
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlim=(0.8, edges[-1]), xlabel="step $t$", ylabel="bits/dim per step", title="Terms of the bound")
     axes.legend(frameon=False, fontsize=9)

@@ -138,9 +138,13 @@ def parts(bound: BoundEstimate) -> dict[str, Estimate]:
 
 def line(split: str, bound: BoundEstimate) -> str:
     """One line for the terminal."""
-    shown = {name: Score(*finite(number)) for name, number in parts(bound).items()}
-    three = ", ".join(f"{name} {shown[name]}" for name in ("L_T", "L_1..T-1", "L_0"))
-    return f"{split}: {shown['total']} bits/dim = {three}; RMSE of x_0 {shown['rmse']} of 255"
+    text = {
+        # the spread of a term that matters to no one would fill the line with zeros
+        name: f"{number.value:.1g}" if abs(number.value) < 0.001 else str(Score(*finite(number)))
+        for name, number in parts(bound).items()
+    }
+    three = ", ".join(f"{name} {text[name]}" for name in ("L_T", "L_1..T-1", "L_0"))
+    return f"{split}: {text['total']} bits/dim = {three}; RMSE of x_0 {text['rmse']} of 255"
 
 
 def write_files(path: Path, bound: BoundEstimate, protocol: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.schedule import NoiseSchedule, spread
 
 # Variance of the Gaussian data whose information the strata share. Larger values move strata to noisier steps, infinity
-# makes them equal in log SNR. 20 terms of a model of digits vary least for 4 to 16, on all schedules.
+# makes them equal in log SNR. 20 terms of models of digits vary least for 4 to 16, on each of four schedules.
 DATA_VARIANCE = 4.0
 GOLDEN = (math.sqrt(5) - 1) / 2  # the fractional parts of its multiples are even on [0, 1), however many are taken
 
