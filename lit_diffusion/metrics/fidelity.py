@@ -85,8 +85,10 @@ class Fidelity(Metric):
     def _add(self, x: Tensor, numbers: Tensor) -> None:
         finite = x.isfinite().flatten(1).all(1)
         self.non_finite += (~finite).sum()
+        pixels = self.protocol.pixels(x.nan_to_num())
+        pixels = pixels.clone(memory_format=torch.contiguous_format)  # strides decide which kernels run, and round how
         with torch.autocast(self.device.type, enabled=False):  # a trainer's precision is none of its scores'
-            features, logits = self.extractor(self.protocol.pixels(x.nan_to_num()))
+            features, logits = self.extractor(pixels)
         exact = features.double()
         self.total += exact.sum(0)
         self.outer += exact.T @ exact

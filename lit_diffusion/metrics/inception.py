@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import warnings
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
@@ -67,7 +68,9 @@ class InceptionFeatures(FeatureExtractor):
             )
         expected = f"; the official file is {FILE}, SHA-256 {SHA256}"
         try:
-            state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickles that it then refuses
+                state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # every kind of damage raises its own
             raise ConfigError(f"{path} (SHA-256 {digest}) is no file of tensors alone{expected}") from error
         tensors = BytesIO()  # the port loads whatever pickle it is given; this one holds tensors

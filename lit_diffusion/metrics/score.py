@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: torchmetrics rebuilds what `compute` returns
 class Score:
     """A measured value, its spread, and how it was measured.
 
