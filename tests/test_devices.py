@@ -100,7 +100,7 @@ def test_two_nodes_of_torchrun_score_what_one_process_does(trained):
 
 @pytest.mark.parametrize("victim", ["first", "second"])
 def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
-    """Killed while both draw samples, minutes from the next exchange: all is over within seconds, and the cause said."""
+    """Killed while both draw samples, minutes from the next exchange: all is over in seconds, and the cause said."""
     endless = saved("test", "dead", *SCORE, "--scores.num_samples=10000000", *DDP)
     first = start(endless, trained)
     second = child_of(first.pid)
