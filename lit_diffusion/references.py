@@ -55,7 +55,8 @@ def reference_statistics(
     """
     extractor.load()
     first = ranks[0] == 0
-    path = cache_file(images.fingerprint, extractor.key, protocol.key) if first else None
+    device = str(settings.get("device") or "cpu").partition(":")[0]  # which round differently
+    path = cache_file(images.fingerprint, extractor.key, protocol.key, device) if first else None
     cached = read_cached(path) if path else None
     if broadcast(cached is not None):
         return cached

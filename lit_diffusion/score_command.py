@@ -27,13 +27,11 @@ from lit_diffusion.references import Bar, reference_statistics, statistics_of
 PROTOCOLS = {protocol.__name__: protocol for protocol in (TorchFidelity, DDPMRelease)}
 BETTER = {"fid": "↓", "inception_score": "↑", "kid": "↓", "precision": "↑", "recall": "↑"}  # lower or higher
 OWN = {
-    "splits": "{} splits",
-    "subsets": "{} subsets",
-    "subset_size": "{} images each",
-    "spread": "± {}",
-    "neighbours": "{} neighbours",
-    "samples_compared": "{} samples",
-    "reference_compared": "{} reference images",
+    "splits": "{splits} splits",
+    "neighbours": "{neighbours} neighbours",
+    "subsets": "{subsets} subsets of {subset_size}",
+    "samples_compared": "{samples_compared} against {reference_compared} images",
+    "spread": "± {spread}",
 }
 
 
@@ -49,7 +47,7 @@ def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
     scores = score(options)
     if options.json:
-        print(json.dumps({name: one.as_dict() for name, one in scores.items()}, indent=2))
+        print(json.dumps({name: one.as_dict() for name, one in scores.items()}, indent=2, allow_nan=False))
     else:
         print(*report(scores), sep="\n")
 
@@ -63,7 +61,7 @@ def report(scores: dict[str, Score]) -> Iterator[str]:
     yield ""
     width = max(len(str(score)) for score in scores.values())
     for name, score in scores.items():
-        own = [text.format(score.protocol[key]) for key, text in OWN.items() if key in score.protocol]
+        own = [text.format_map(score.protocol) for key, text in OWN.items() if key in score.protocol]
         yield f"{name:<15}  {BETTER[name]} {score!s:<{width}}  {', '.join(own)}".rstrip()
 
 
@@ -112,6 +110,9 @@ def score(options: argparse.Namespace) -> dict[str, Score]:
     protocol.check(len(samples), len(reference), reference.name)
     for note in {extractor.check(samples.shape), extractor.check(reference.shape)} - {None}:
         print(note, file=sys.stderr)
+    if samples.shape[0] != reference.shape[0] and not isinstance(extractor, InceptionFeatures):
+        channels_of = (f"{one.name} has {one.shape[0]} channels" for one in (samples, reference))
+        raise ConfigError(f"{' and '.join(channels_of)}; write images of the same number")
     if samples.shape[1:] != reference.shape[1:]:
         sizes = (f"{one.name} holds images of {'x'.join(map(str, one.shape[1:]))}" for one in (samples, reference))
         raise ConfigError(f"{', '.join(sizes)}: different sizes do not compare; bring them to one size")

@@ -32,7 +32,7 @@ from lit_diffusion.callbacks import (
 )
 from lit_diffusion.config_sources import ConfigSources
 from lit_diffusion.error_location import locate
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.files import written_whole
 from lit_diffusion.wandb_account import check_account
 from lit_diffusion.watchdog import end_with_parent
@@ -138,6 +138,9 @@ class TrainingCLI(LightningCLI):
         if run.name and (Path(run.name).name != run.name or run.name == ".."):
             raise ConfigError(f"{run.name} is a path; write a name here and the folder in run.dir", key="run.name")
         named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
+        for key in (*CALLBACKS, "prediction"):
+            if self.settings[key] is None:
+                raise ConfigError("null is no setting here; leave it out, or write its parts", key=key)
         for name in NEVER_ZERO:
             if self.settings.trainer[name] == 0:
                 raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{name}")
@@ -150,6 +153,8 @@ class TrainingCLI(LightningCLI):
             self._choose_folder(named)
         self.saved = self.settings.clone()  # what a run of its own would be told
         self.saved.ckpt_path = None
+        for own in ("verbose", "return_predictions"):  # of `test` and of `predict`, which no other command takes
+            self.saved.pop(own, None)
         self.settings.trainer.default_root_dir = str(self.folder)
         self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
         if not self.fitting:
@@ -213,7 +218,7 @@ class TrainingCLI(LightningCLI):
 
     def _write_config(self) -> None:
         with written_whole(self.folder / "config.yaml") as temporary:
-            temporary.write_text(self._parser(self.subcommand).dump(self.saved, skip_none=False))
+            temporary.write_text(self._parser("fit").dump(self.saved, skip_none=False))
 
     def check(self) -> None:
         """Raises ConfigError unless data, model, checkpoint and all that will be scored or predicted fit each other."""
@@ -229,15 +234,18 @@ class TrainingCLI(LightningCLI):
             checkpoints.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
         for callback in self.trainer.callbacks:
             if isinstance(callback, Evaluation | Prediction) and callback.runs_in(self.subcommand):
-                callback.check(self.trainer, self.model)
+                with blamed_on("prediction" if isinstance(callback, Prediction) else None):
+                    callback.check(self.trainer, self.model)
 
     def before_validate(self) -> None:
         if not self.settings.ckpt_path:
             raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
         if rank_zero_only.rank == 0:
             self.check()
-            if self.subcommand == "test" and not (self.folder / "config.yaml").exists():
-                self._write_config()  # scores in a folder of their own say where they come from
+            if self.subcommand == "test":
+                RunSummary.read(self.trainer)  # before the work, not after it
+            if self.subcommand != "validate" and not (self.folder / "config.yaml").exists():
+                self._write_config()  # scores and samples in a folder of their own say where they come from
 
     before_test = before_predict = before_validate
 

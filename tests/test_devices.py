@@ -50,6 +50,10 @@ def assert_same_scores(one: dict, other: dict) -> None:
         assert other[name]["protocol"] == score["protocol"]
 
 
+def files(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -74,10 +78,8 @@ def test_two_processes_score_and_draw_what_one_does(trained):
     finish(
         start(saved("predict", "two", "--prediction.num_samples=1003", "--prediction.batch_size=100", *DDP), trained)
     )
-    one, two = (
-        {path.name: path.read_bytes() for path in (trained / d / "here/predict").iterdir()} for d in ("one", "two")
-    )
-    assert len(one) == 1003 + 2  # the NPZ and the grid
+    one, two = (files(trained / run / "here/predict") for run in ("one", "two"))
+    assert len(one) == 1003 + 3  # the NPZ, the grid, and how they were drawn
     assert one == two
 
 

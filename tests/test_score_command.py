@@ -115,9 +115,9 @@ def test_people_read_what_was_compared_and_every_score_in_a_line(capsys):
     assert rows.keys() == SCORES
     assert rows["fid"].split()[1:] == ["↓", "7.227"]
     assert rows["inception_score"].endswith("10 splits, ± standard deviation over splits")
-    assert rows["kid"].endswith("3 subsets, 297 images each, ± standard deviation over subsets")
-    assert rows["recall"].endswith("3 neighbours, 297 samples, 1500 reference images")
-    assert max(map(len, shown.splitlines())) <= 100
+    assert rows["kid"].endswith("3 subsets of 297, 297 against 1500 images, ± standard deviation over subsets")
+    assert rows["recall"].endswith("3 neighbours, 297 against 1500 images")
+    assert max(map(len, shown.splitlines())) <= 110
 
 
 def sha256_of_digits():
@@ -296,6 +296,9 @@ def test_own_features_score_too(tmp_path, score):
     found = score("digits:test", "digits:train", "--features", tmp_path / "rows.pt", "--kid-subsets", "2")
     assert found.keys() == SCORES
     assert found["fid"]["protocol"]["features_sha256"] == sha256_of((tmp_path / "rows.pt").read_bytes())
+    np.savez(tmp_path / "colour.npz", np.zeros((20, 8, 8, 3), np.uint8))
+    message = mistake(tmp_path / "colour.npz", "digits:train", "--features", tmp_path / "rows.pt")
+    assert f"{tmp_path}/colour.npz has 3 channels and Digits:train has 1" in message
 
 
 def start(*arguments):

@@ -42,7 +42,7 @@ class BitsPerDim(Evaluation):
         self,
         every_n_steps: int = 0,
         at_end: bool = False,
-        terms: int | None = None,
+        terms: int | None = 20,
         splits: list[str] = ["test", "train"],  # noqa: B006  never changed; the parser wants a list
         batch_size: int = 500,
     ):

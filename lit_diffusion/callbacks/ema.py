@@ -115,7 +115,8 @@ class EMA(WeightAveraging):
             checkpoint["state_dict"], checkpoint["current_model_state"] = average, raw
 
     def _exchange(self, pl_module: LightningModule, applied: bool) -> None:
-        updated = self._average_model is not None and int(self._average_model.n_averaged) > 0
+        averages = self.decay > 0 and self._average_model is not None
+        updated = averages and int(self._average_model.n_averaged) > 0
         if updated and applied != self._applied:
             self._swap_models(pl_module)
             self._applied = applied

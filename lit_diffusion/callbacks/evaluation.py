@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -22,13 +22,14 @@ from lit_diffusion.metrics.score import Score
 
 class Evaluation(Callback, ABC):
     """Scores a model in `lightning validate` and `test`, and in a fit every `every_n_steps` steps (0 for never) and,
-    with `at_end`, when training is over.
+    with `at_end`, when training is over. tracks_the_end: the last step too is one of every n.
 
     `evaluate` runs on all ranks at once, with the EMA weights in place and the module in evaluation mode. It must not
     touch torch's global generators: between two steps of training nothing may be disturbed.
     """
 
     activity = "scoring"
+    tracks_the_end = False
 
     def __init__(self, every_n_steps: int, at_end: bool):
         if every_n_steps < 0:
@@ -66,7 +67,8 @@ class Evaluation(Callback, ABC):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         step = trainer.global_step
-        due = self.every_n_steps and step % self.every_n_steps == 0 and 0 < step < trainer.estimated_stepping_batches
+        last = step >= trainer.estimated_stepping_batches
+        due = self.every_n_steps and step > 0 and (self.tracks_the_end if last else step % self.every_n_steps == 0)
         if due and self.enabled and step != self._scored_at:  # several batches may go into a step
             self._run(trainer, pl_module, final=False)
 
@@ -105,15 +107,28 @@ def evaluating(trainer: Trainer, pl_module: LightningModule, activity: str) -> I
 @rank_zero_only
 def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
     """Scores go to the loggers, to summary.json, and to the terminal."""
-    numbers = {name: score.value for name, score in scores.items() if score.value is not None}
+    # what is tracked has another protocol, and so another name
+    prefix = "" if final else "track/"
+    numbers = {f"{prefix}{name}": score.value for name, score in scores.items() if score.value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=trainer.global_step)
     for summary in (c for c in trainer.callbacks if isinstance(c, RunSummary)):
         summary.scores.update({name: score.as_dict() for name, score in scores.items()})
+    how = caption(next(iter(scores.values())).protocol) if scores else ""
     if final:
+        say(trainer, how)
         say(trainer, score_table(scores))
     else:
-        say(trainer, f"step {trainer.global_step}: " + ", ".join(f"{name} {score}" for name, score in scores.items()))
+        found = ", ".join(f"{name} {score}" for name, score in scores.items())
+        say(trainer, f"step {trainer.global_step}: {found} ({how})")
+
+
+def caption(protocol: Mapping[str, Any]) -> str:
+    """What a reader must know of a score to compare it: features, samples, sampler, weights."""
+    if "features" not in protocol:
+        return f"{protocol['terms']} of {protocol['T']} terms an image, {protocol['weights']} weights"
+    drawn = f"{protocol['samples']} samples of {protocol['sampler']} in {protocol['nfe']} steps"
+    return f"{protocol['features']}, {drawn}, {protocol['weights']} weights"
 
 
 @rank_zero_only

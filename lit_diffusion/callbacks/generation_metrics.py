@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lit_diffusion.callbacks.ema import ema_of, weights_in_use
+from lit_diffusion.callbacks.ema import ema_of
 from lit_diffusion.callbacks.evaluation import Evaluation, say
 from lit_diffusion.callbacks.progress import task
-from lit_diffusion.callbacks.sample_blocks import sample_blocks
+from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.metrics.features import FeatureExtractor
 from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare
 from lit_diffusion.metrics.inception import InceptionFeatures
@@ -25,14 +25,16 @@ from lit_diffusion.references import reference_statistics
 
 class GenerationMetrics(Evaluation):
     """Scores exactly `num_samples` samples of the model's own sampler in `validate`, `test` and, with `at_end`, at the
-    end of a fit. Every `every_n_steps` steps of a fit it scores `track_samples` of them, drawn by `track_sampler` (by
-    default again the model's own; all steps, if the model has fewer), and keeps the checkpoint of the lowest FID as
-    `checkpoints/best.ckpt`.
+    end of a fit. Every `every_n_steps` steps of a fit, and at its last, it scores `track_samples` of them, drawn by
+    `track_sampler` (by default again the model's own; all steps, if the model has fewer), logs that as `track/fid` and
+    so on, and keeps the checkpoint of the lowest FID as `checkpoints/best.ckpt`.
 
     Samples are drawn in blocks of `batch_size` whose randomness is a function of (seed, block), so that they are the
     same on any number of devices. num_samples: 0 for no scores. weights: the average (`ema`), the `raw` weights, or
     `both`, the latter's scores under names that end in `/raw`.
     """
+
+    tracks_the_end = True  # so that the last step may be the best, and there always is a best
 
     def __init__(
         self,
@@ -78,16 +80,23 @@ class GenerationMetrics(Evaluation):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.track_sampler is not None:
             self.track_sampler.shorten(pl_module.reverse.num_steps)
+        if self.runs_in(stage):
+            self.features.load()  # on every node now, not hours later
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule
         note = self.features.check(data.image_shape)
         if note:
             say(trainer, note)
-        samples = [self.num_samples] + ([self.track_samples] if self.every_n_steps else [])
+        counts = {"num_samples": self.num_samples, **({"track_samples": self.track_samples} if self.tracks else {})}
         for name, split in self._references(trainer):
-            for count in samples:
-                self.protocol.check(count, data.sizes[split], name)
+            for setting, count in counts.items():
+                with blamed_on(f"scores.{setting}"):
+                    self.protocol.check(count, data.sizes[split], name)
+        if self.track_sampler is not None:
+            self.track_sampler.shorten(pl_module.reverse.num_steps)
+            with blamed_on("scores.track_sampler"):
+                self.track_sampler.check(pl_module.reverse.num_steps)
         try:
             self.features.load()
         except ConfigError as error:
@@ -138,10 +147,9 @@ class GenerationMetrics(Evaluation):
         # KID and precision take a while, and the first rank alone has references that came from the cache
         first_rank = trainer.is_global_zero
         scores = compare(samples, references, self.protocol, self.features) if first_rank else None
-        drawn = {**describe_sampler(sampler, pl_module), "weights": weights_in_use(trainer), "seed": pl_module.seed}
-        drawn["step"] = self.step(trainer)
+        drawn = {**describe_samples(trainer, pl_module, sampler, self.batch_size), "step": self.step(trainer)}
         return {
-            name: replace(score, protocol={**score.protocol, **drawn})
+            name: replace(score, protocol={**drawn, **score.protocol})
             for name, score in trainer.strategy.broadcast(scores).items()
         }
 
@@ -151,14 +159,6 @@ class GenerationMetrics(Evaluation):
         if fid is not None and (self.best is None or fid < self.best or not known):
             self.best = fid
             trainer.save_checkpoint(best)
-
-
-def describe_sampler(sampler: Sampler, pl_module: LightningModule) -> dict[str, Any]:
-    """What of the sampler and the reverse model stands beside a score of samples."""
-    reverse = pl_module.reverse
-    settings = {name: value for name, value in vars(sampler).items() if name != "steps"}
-    steps = {"sampler": type(sampler).__name__, **settings, "nfe": len(sampler.subset(reverse.num_steps))}
-    return {**steps, "variance": type(reverse.variance).__name__}
 
 
 def statistics_device(pl_module: LightningModule) -> torch.device:

@@ -3,11 +3,12 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -139,7 +140,8 @@ class Work:
         self.done += amount
         now = time.monotonic()
         speed = self.done / max(now - self._begin, 1e-9)
-        note = f"{speed:,.3g} {self.unit}/s" if self.unit else ""
+        note = f"{speed:,.0f} {self.unit}/s" if speed >= 100 else f"{speed:.3g} {self.unit}/s"
+        note = note if self.unit else ""
         if self._bars and self._task is not None:
             self._bars.update(self._task, completed=self.done, note=note)
         elif now - self._shown >= self.progress.plain_every:
@@ -154,9 +156,16 @@ class Work:
             self._bars.remove_task(self._task)
 
 
-def task(
-    trainer: Trainer, description: str, total: float, unit: str = ""
-) -> AbstractContextManager[Callable[..., None]]:
-    """`RunProgress.task` of the trainer's bar, or a function that does nothing where it has none."""
+@contextmanager
+def task(trainer: Trainer, description: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
+    """`RunProgress.task` of the trainer's bar, if it has one. The function that it yields ends the work on SIGTERM."""
     bar = trainer.progress_bar_callback
-    return bar.task(description, total, unit) if isinstance(bar, RunProgress) else nullcontext(lambda amount=1: None)
+    shown = bar.task(description, total, unit) if isinstance(bar, RunProgress) else nullcontext(lambda amount=1: None)
+    with shown as show:
+
+        def advance(amount: float = 1) -> None:
+            if trainer.received_sigterm:  # Lightning itself looks between batches only
+                raise SIGTERMException
+            show(amount)
+
+        yield advance

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.timing import Timing
+from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 
 SCHEMA = 1
@@ -51,10 +52,23 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        path = self._path(trainer)
-        summary = json.loads(path.read_text()) if path.exists() else self._summary(trainer, pl_module, self._end)
+        summary = self.read(trainer) or self._summary(trainer, pl_module, self._end)
         summary["scores"].update(self.scores)
-        self._put(path, summary)
+        if self._end == "diverged":
+            summary["status"] = "diverged"
+        self._put(self._path(trainer), summary)
+
+    @classmethod
+    def read(cls, trainer: Trainer) -> dict[str, Any] | None:
+        """The summary that is there, or None. Raises ConfigError where it is none."""
+        path = cls._path(trainer)
+        try:
+            summary = json.loads(path.read_text()) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} is damaged ({error}); remove it, and scores go to a new one") from error
+        if summary is not None and not (isinstance(summary, dict) and isinstance(summary.get("scores"), dict)):
+            raise ConfigError(f"{path} is no summary of a run; remove it, and scores go to a new one")
+        return summary
 
     @property
     def _end(self) -> str:

@@ -1,12 +1,14 @@
 """Samples in numbered blocks that devices share: the same images, whatever the number of devices."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_levels
@@ -60,6 +62,23 @@ def gather_blocks(
         levels = trainer.strategy.all_gather(whole).reshape(-1, *shape)[:count]  # only the end was padded
         if trainer.is_global_zero:
             yield levels.cpu()
+
+
+def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, block_size: int) -> dict[str, Any]:
+    """All that samples are a function of, but for the weights themselves, as it stands beside scores and files."""
+    reverse = pl_module.reverse
+    return {
+        "sampler": type(sampler).__name__,
+        **vars(sampler),
+        "nfe": len(sampler.subset(reverse.num_steps)),
+        "T": reverse.num_steps,
+        "variance": type(reverse.variance).__name__,
+        "clip_x_0": reverse.clip_x_0,
+        "weights": weights_in_use(trainer),
+        "seed": pl_module.seed,
+        "block_size": block_size,
+        "precision": str(trainer.precision),
+    }
 
 
 def not_finite(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """FID, IS, KID, precision and recall from one pass over the images, exact on any number of devices."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +16,7 @@ from lit_diffusion.metrics.protocol import Protocol
 from lit_diffusion.metrics.score import Score
 
 Details = dict[str, Any]
+DISTANCES = 10**7  # between features, in memory at a time
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def compare(
     Raises ConfigError where features are not finite: an extractor of one's own may give such.
     """
     for name, one in {"the samples": samples, **references}.items():
-        if not one.covariance.isfinite().all():
+        if not (one.covariance.isfinite().all() and one.logits.isfinite().all()):
             raise ConfigError(f"{extractor.name} gives features of {name} that are not finite; write other features")
     common = {**protocol.describe(), "samples": samples.count, **extractor.describe()}
     scores = dict(_fid(samples, references, common))
@@ -151,6 +153,9 @@ def compare(
             scores["kid"] = _kid(samples, reference, protocol, against)
         if protocol.neighbours:
             scores.update(_precision_recall(samples, reference, protocol, against))
+    for name, score in scores.items():
+        if not math.isfinite(score.value):
+            raise ConfigError(f"{name} of {extractor.name} is no number: its features overflow; write other features")
     if samples.non_finite:
         return {name: replace(score, value=None, std=None) for name, score in scores.items()}
     return scores
@@ -174,7 +179,7 @@ def _inception_score(samples: Statistics, protocol: Protocol, common: Details) -
     from torch_fidelity.metric_isc import isc_features_to_metric
 
     score = isc_features_to_metric(samples.logits, protocol.splits, shuffle=True, rng_seed=protocol.seed)
-    details = {"splits": protocol.splits, "spread": "standard deviation over splits"}
+    details = {"splits": protocol.splits, "shuffle": protocol.seed, "spread": "standard deviation over splits"}
     return Score(score["inception_score_mean"], score["inception_score_std"], {**common, **details})
 
 
@@ -191,7 +196,8 @@ def _kid(samples: Statistics, reference: Statistics, protocol: Protocol, against
         verbose=False,
     )
     mean, std = kid["kernel_inception_distance_mean"], kid["kernel_inception_distance_std"]
-    details = {**against, "subsets": protocol.kid_subsets, "subset_size": size}
+    compared = {"samples_compared": len(samples.features), "reference_compared": len(reference.features)}
+    details = {**against, **compared, "subsets": protocol.kid_subsets, "subset_size": size, "draw": protocol.seed}
     if size == len(samples.features) == len(reference.features):
         return Score(mean, None, details)  # every subset is all images, and varies by rounding
     return Score(mean, std, {**details, "spread": "standard deviation over subsets"})
@@ -206,7 +212,7 @@ def _precision_recall(
         samples.features,
         reference.features,
         prc_neighborhood=protocol.neighbours,
-        prc_batch_size=2000,  # distances to all images, for that many at a time
+        prc_batch_size=max(1, DISTANCES // max(len(samples.features), len(reference.features))),
         save_cpu_ram=True,
         verbose=False,
     )

@@ -59,7 +59,7 @@ class Protocol(ABC):
     @property
     def key(self) -> str:
         """Identifies what statistics of images depend on."""
-        return f"{'quantised' if self.quantised else 'floats'} {self.max_features}"
+        return f"{type(self).__module__}.{type(self).__qualname__} {self.max_features}"
 
     def stride(self, num_images: int) -> int:
         """KID, precision and recall take every `stride`-th of that many images."""

@@ -23,7 +23,7 @@ class Score:
             return "diverged"
         if self.std is None:
             return f"{self.value:.4g}"
-        digits = max(0, 1 - math.floor(math.log10(self.std))) if self.std > 0 else 4
+        digits = min(6, max(0, 1 - math.floor(math.log10(self.std)))) if 0 < self.std < math.inf else 4
         return f"{self.value:.{digits}f} ± {self.std:.{digits}f}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -41,13 +41,12 @@ def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(command
     """Tracked values are in metrics.csv, the last in summary.json, and best.ckpt is of the step with the lowest FID."""
     command("fit", *TINY, *STEPS, *SCORES, *TRACK, "--run.name=here")
     run = tmp_path / "runs/here"
-    fid = logged(run, "fid")
-    assert sorted(fid) == [4, 8, 12]
-    tracked = {step: value for step, value in fid.items() if step < 12}  # the last is of other samples
+    tracked = logged(run, "track/fid")
+    assert sorted(tracked) == [4, 8, 12]
     assert weights(run / "checkpoints/best.ckpt")["global_step"] == min(tracked, key=tracked.get)
     scores = summary(run)["scores"]
     assert set(scores) == NAMES
-    assert scores["fid"]["value"] == pytest.approx(fid[12])
+    assert scores["fid"]["value"] == pytest.approx(logged(run, "fid")[12])
     expected = {
         "protocol": "TorchFidelity",
         "quantisation": "8 bits",
@@ -78,7 +77,7 @@ def test_a_resumed_run_goes_on_looking_for_the_lowest_fid(command, tmp_path):
     options = [*TINY, *STEPS, *SCORES, *TRACK]
     command("fit", *options, "--run.name=whole")
     command("fit", *options, "--run.name=resumed", f"--ckpt_path={tmp_path}/runs/whole/checkpoints/step=5.ckpt")
-    whole, resumed = (logged(tmp_path / f"runs/{name}", "fid") for name in ("whole", "resumed"))
+    whole, resumed = (logged(tmp_path / f"runs/{name}", "track/fid") for name in ("whole", "resumed"))
     assert resumed == {step: value for step, value in whole.items() if step > 5}
     assert (tmp_path / "runs/resumed/checkpoints/best.ckpt").exists()
 
@@ -109,8 +108,9 @@ def test_raw_and_average_are_scored_side_by_side(command, trained):
     assert (both["fid"]["protocol"]["weights"], both["fid/raw"]["protocol"]["weights"]) == ("ema", "raw")
     command(*saved, "--scores.weights=raw")
     assert summary(trained)["scores"]["fid"]["value"] == both["fid/raw"]["value"]
-    command(*saved, "--scores.weights=raw", "--ema.decay=0")
+    command(*saved, "--ema.decay=0")
     assert summary(trained)["scores"]["fid"]["value"] == both["fid/raw"]["value"]
+    assert summary(trained)["scores"]["fid"]["protocol"]["weights"] == "raw"
 
 
 def test_the_protocol_of_the_release_compares_with_both_splits(command, trained):
@@ -167,7 +167,11 @@ def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--scores.num_samples=9"], "9 samples are fewer than the 10 splits of IS"),
+        (["--scores.num_samples=9"], "command line: scores.num_samples: 9 samples are fewer than the 10 splits of IS"),
+        (
+            ["--scores.every_n_steps=1", "--scores.track_sampler.steps=[1,9]"],
+            "scores.track_sampler: DDIMSampler visits step 9",
+        ),
         (["--scores.features=InceptionFeatures"], "weights-inception-2015-12-05-6726825d.pth"),
         (["--scores.features=FileFeatures", "--scores.features.path=none.pt2"], "none.pt2"),
         (["--scores.batch_size=0"], "scores.batch_size: 0 is too small"),
@@ -186,3 +190,38 @@ def test_what_would_stop_scoring_stops_the_run_before_it_starts(command, tmp_pat
     assert line in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "runs/here").exists()
+
+
+def test_a_run_shorter_than_the_interval_has_a_best_checkpoint_too(command, tmp_path):
+    """The last step is tracked as well."""
+    command("fit", *TINY, *SCORES, "--trainer.max_steps=3", "--scores.every_n_steps=100", "--run.name=here")
+    assert weights(tmp_path / "runs/here/checkpoints/best.ckpt")["global_step"] == 3
+
+
+@pytest.mark.parametrize("saved_by", ["fit", "test", "predict"])
+def test_a_saved_configuration_serves_every_command(command, trained, saved_by):
+    """Whichever command has written it."""
+    checkpoint = "--ckpt_path=runs/here/checkpoints/last.ckpt"
+    if saved_by != "fit":
+        command(saved_by, "-c", "runs/here/config.yaml", checkpoint, "--run.name=other", "--prediction.num_samples=2")
+    saved = "runs/here/config.yaml" if saved_by == "fit" else "runs/other/config.yaml"
+    for name in ("validate", "test", "predict"):
+        command(name, "-c", saved, checkpoint, "--prediction.num_samples=2")
+    command("fit", "-c", saved, "--trainer.max_steps=1")
+
+
+def test_a_damaged_summary_is_found_before_the_work(command, trained):
+    """One line, and the file stays as it is."""
+    (trained / "summary.json").write_text("{")
+    with pytest.raises(ConfigError, match="summary.json is damaged"):
+        command("test", "-c", "runs/here/config.yaml", "--ckpt_path=last", *SCORES)
+    assert (trained / "summary.json").read_text() == "{"
+
+
+@pytest.mark.parametrize("section", ["scores", "bits_per_dim", "prediction", "ema"])
+def test_null_in_the_place_of_a_section_is_refused(command, tmp_path, section):
+    """In a file, where a user would write it."""
+    (tmp_path / "null.yaml").write_text(f"{section}: null\n")
+    with pytest.raises(ConfigError) as error:
+        command("fit", *TINY, "-c", str(tmp_path / "null.yaml"), "--trainer.max_steps=1")
+    assert section in str(error.value)

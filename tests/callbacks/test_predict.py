@@ -4,6 +4,8 @@ import csv
 import zipfile
 from types import SimpleNamespace
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def predict(folder, *predictions: Prediction, channels=1, broken=False, data=Non
 
 
 def contents(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -100,12 +102,14 @@ def test_npz_pngs_and_grid_hold_the_same_samples(channels, tmp_path):
         samples = file["arr_0"]
     assert samples.shape == (150, 4, 4, 3) and samples.dtype == np.uint8
     assert len(np.unique(samples, axis=0)) > 1
-    numbered = sorted(path for path in folder.glob("*.png") if path.name != "grid.png")
+    numbered = sorted((folder / "samples").iterdir())
     assert [path.name for path in numbered] == [f"{i:06d}.png" for i in range(150)]
     for path, expected in zip(numbered, samples):
         image = Image.open(path)
         assert image.mode == ("L" if channels == 1 else "RGB")
         assert (np.asarray(image.convert("RGB")) == expected).all()
+    how = json.loads((folder / "samples.json").read_text())
+    assert (how["samples"], how["sampler"], how["block_size"]) == (150, "AncestralSampler", 64)
     grid = np.asarray(Image.open(folder / "grid.png"))
     cells = grid[2:, 2:].reshape(10, 50, 10, 50, 3).transpose(0, 2, 1, 3, 4).reshape(100, 50, 50, 3)
     assert (cells[:, :48:12, :48:12] == samples[:100]).all()
@@ -133,7 +137,7 @@ def test_the_same_prediction_makes_the_same_bytes(tmp_path, monkeypatch):
         return contents(predict(tmp_path / name, *predictions))
 
     first, second = run("a"), run("b")
-    assert first == second and len(first) == 10 + 2 + 3 + 2
+    assert first == second and len(first) == 10 + 3 + 3 + 2
     monkeypatch.setenv("PL_GLOBAL_SEED", "7")
     other = run("c")
     assert all(other[name] != first[name] for name in ("samples.npz", "grid.png", "reconstruct.npz"))
@@ -144,7 +148,8 @@ def test_a_prediction_replaces_the_samples_of_an_earlier_one_and_nothing_else(tm
     folder = predict(tmp_path, Samples(20, 8), Reconstruct())
     (folder / "mine.png").touch()
     predict(tmp_path, Samples(10, 8))
-    expected = {f"{i:06d}.png" for i in range(10)} | {"samples.npz", "grid.png", "mine.png"}
+    expected = {f"samples/{i:06d}.png" for i in range(10)}
+    expected |= {"samples.npz", "samples.json", "grid.png", "mine.png"}
     assert set(contents(folder)) == expected | {f"reconstruct.{kind}" for kind in ("png", "npz", "csv")}
     assert np.load(folder / "samples.npz")["arr_0"].shape == (10, 4, 4, 3)
 

@@ -141,10 +141,11 @@ def test_one_pixel_that_is_no_number_leaves_no_score(protocol, value):
         assert one.protocol["samples"] == 40
 
 
-def test_features_that_are_no_numbers_are_said_to_be_so():
+@pytest.mark.parametrize("output", ["features", "logits"])
+def test_features_that_are_no_numbers_are_said_to_be_so(output):
     """An extractor of one's own can divide by zero."""
     table = extractor()
-    table.features[11, 2] = float("nan")
+    getattr(table, output)[11, 2] = float("nan")
     metric = fill(Fidelity(table, PROTOCOL, SHAPE, COUNT, reference()), torch.arange(COUNT), [COUNT])
     with pytest.raises(ConfigError, match="^table gives features of the samples that are not finite; write"):
         metric.compute()

@@ -8,10 +8,12 @@ from urllib.error import URLError
 import pytest
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import Fidelity, InceptionFeatures, TorchFidelity, inception
 from lit_diffusion.metrics.features import sha256_of
+from lit_diffusion.metrics.inception import resized
 from tests.metrics.made import inception_file
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
@@ -189,6 +191,12 @@ def test_grey_images_are_repeated_to_three_channels_which_is_said_and_others_ref
     assert features.check((1, 8, 8)) == "Inception takes colour: grey images are repeated to three channels"
     with pytest.raises(ConfigError, match="^Inception takes 3 channels or 1, not 4; write other features$"):
         features.check((4, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (20, 30), (32, 32), (299, 299), (300, 600)], ids=str)
+def test_the_resize_is_torch_fidelitys_to_the_last_bit(size):
+    x = 255 * torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(resized(x), interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False))
 
 
 @pytest.mark.parametrize(("channels_last", "tolerance"), [(False, 1e-6), (True, 1e-4)])

@@ -72,22 +72,25 @@ def test_another_extractor_protocol_or_set_of_images_has_a_file_of_its_own(cache
     assert again.forward_passes == 0
 
 
-def test_the_files_of_a_folder_are_told_apart(tmp_path):
-    """By name, size and time, and by content where those agree, as in files without compression."""
+def test_a_change_of_any_file_of_a_folder_is_noticed(tmp_path):
+    """Its content, also where name, size and time of modification agree, as in files without compression; its name."""
+    for name, colour in {"a": 10, "b": 20}.items():
+        Image.new("RGB", (4, 4), color=(colour, 0, 0)).save(tmp_path / f"{name}.bmp")
+        os.utime(tmp_path / f"{name}.bmp", (0, 0))
 
-    def fingerprint(folder, **colours):
-        (tmp_path / folder).mkdir()
-        for name, colour in colours.items():
-            path = tmp_path / folder / f"{name}.bmp"
-            Image.new("RGB", (4, 4), color=(colour, 0, 0)).save(path)
-            os.utime(path, (0, 0))
-        return open_images(str(tmp_path / folder)).fingerprint
+    def fingerprint():
+        return open_images(str(tmp_path)).fingerprint
 
-    one = fingerprint("one", a=10, b=20)
-    assert fingerprint("copy", a=10, b=20) == one
-    assert len({one, fingerprint("2", a=10, b=30), fingerprint("3", a=10, c=20), fingerprint("4", a=10)}) == 4
-    (tmp_path / "one/b.bmp").touch()
-    assert open_images(str(tmp_path / "one")).fingerprint != one
+    seen = [fingerprint()]
+    assert fingerprint() == seen[0]
+    Image.new("RGB", (4, 4), color=(30, 0, 0)).save(tmp_path / "b.bmp")
+    os.utime(tmp_path / "b.bmp", (0, 0))
+    seen.append(fingerprint())
+    (tmp_path / "b.bmp").rename(tmp_path / "c.bmp")
+    seen.append(fingerprint())
+    (tmp_path / "c.bmp").unlink()
+    seen.append(fingerprint())
+    assert len(set(seen)) == 4
 
 
 def damages(content: bytes):
