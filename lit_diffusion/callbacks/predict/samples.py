@@ -33,7 +33,7 @@ class Samples(Prediction):
     `samples.npz` holds all of them as `arr_0`, (N, H, W, 3) uint8, the layout of the evaluators of guided-diffusion,
     which feed it to Inception as it is: grey images are repeated in the three channels. `samples/000000.png` and so on
     are the same images one by one, grey ones in one channel; `grid.png` shows the first hundred; `samples.json` says
-    how they were drawn. They replace those of an earlier run all at once, when the last sample is drawn. Other batch sizes
+    how they were drawn. All replace those of an earlier run at once, when the last sample is drawn. Other batch sizes
     draw other samples.
     """
 

@@ -1,0 +1,173 @@
+"""What an evaluation costs: scores against torch-fidelity, and samples against a bare loop, in turn in one process.
+
+    python -m benchmarks.evaluation [scores] [digits] [cifar10]
+
+scores: FID, IS and KID of two folders of PNG files, from reading the weights to the numbers, by our pass with its
+defaults and by torch_fidelity.calculate_metrics with its own. Both use one file of random weights, and their scores
+must agree to 1e-4. digits, cifar10: one block of samples of the configuration's network by `sample_blocks` and by a
+loop as one would write it in a script; both draw the same noise, and their images must agree. The two take turns; each
+pair is one ratio, and the median of the ratios is printed with its quartiles. CIFAR10's network draws 4 images in 4
+steps: fewer images make overhead look larger.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_fidelity
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lit_diffusion import training_cli
+from lit_diffusion.callbacks.sample_blocks import sample_blocks
+from lit_diffusion.data.image_set import open_images
+from lit_diffusion.diffusion import AncestralSampler
+from lit_diffusion.metrics import InceptionFeatures, TorchFidelity, compare
+from lit_diffusion.references import statistics_of
+from tests.metrics.made import inception_file, write_pictures
+
+IMAGES, SUBSET = 96, 90  # in each folder; of KID
+SETTINGS = {  # images, steps, pairs, options
+    "digits": (100, 50, 11, ["-c", "configs/digits.yaml"]),
+    "cifar10": (4, 4, 7, ["-c", "configs/cifar10.yaml", "--data=benchmarks.training_overhead.RandomImages"]),
+}
+KEYS = ("frechet_inception_distance", "inception_score_mean", "kernel_inception_distance_mean")
+
+
+def in_turn(name: str, work: str, ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> None:
+    """Times both `pairs` times, one after the other, and prints the ratio."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(pairs):
+        for timed, spent in zip((ours, theirs), times):
+            begin = time.perf_counter()
+            timed()
+            spent.append(time.perf_counter() - begin)
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(*times)], n=4, method="inclusive")
+    seconds = [statistics.median(spent) for spent in times]
+    print(
+        f"{name}: ours / theirs = {middle:.3f} (quartiles {low:.3f} to {high:.3f}; {pairs} pairs of {work}, medians "
+        f"{seconds[0]:.2f} and {seconds[1]:.2f} s)"
+    )
+
+
+def our_scores(samples: str, reference: str, weights: str) -> list[float]:
+    extractor, protocol = InceptionFeatures(weights), TorchFidelity(kid_subset_size=SUBSET, neighbours=0)
+    theirs = statistics_of(open_images(reference), extractor, protocol)
+    ours = statistics_of(open_images(samples), extractor, protocol, keep_logits=True)
+    scores = compare(ours, {"reference": theirs}, protocol, extractor)
+    return [scores[name].value for name in ("fid", "inception_score", "kid")]
+
+
+def their_scores(samples: str, reference: str, weights: str) -> list[float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of their number of workers
+        found = torch_fidelity.calculate_metrics(
+            input1=samples,
+            input2=reference,
+            cuda=False,
+            isc=True,
+            fid=True,
+            kid=True,
+            kid_subset_size=SUBSET,
+            feature_extractor_weights_path=weights,
+            cache=False,
+            verbose=False,
+        )
+    return [found[key] for key in KEYS]
+
+
+def measure_scores(pairs: int = 4) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [
+            str(write_pictures(Path(folder) / name, IMAGES, 32, noise, seed))
+            for seed, (name, noise) in enumerate({"samples": 40, "reference": 0}.items())
+        ]
+        arguments = (*sources, str(inception_file(Path(folder))))
+        both = list(zip(our_scores(*arguments), their_scores(*arguments)))  # the first pass of each warms up
+        difference = max(abs(a / b - 1) for a, b in both)
+        assert difference < 1e-4, both
+        in_turn(
+            "scores",
+            f"2 x {IMAGES} images",
+            lambda: our_scores(*arguments),
+            lambda: their_scores(*arguments),
+            pairs,
+        )
+        print(f"scores: largest relative difference {difference:.1e}")
+
+
+@torch.no_grad()
+def bare_loop(
+    network: torch.nn.Module, shape: tuple[int, ...], steps: list[int], generator: torch.Generator
+) -> torch.Tensor:
+    """Algorithm 2 of Ho et al. 2020 over some of 1000 steps: eps prediction, variance beta."""
+    alpha_bar = torch.cat([torch.ones(1), torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)])
+    x = torch.randn(shape, generator=generator)
+    for t, s in zip(reversed(steps), [*reversed(steps[:-1]), 0]):
+        a_t, a_s = float(alpha_bar[t]), float(alpha_bar[s])
+        beta = 1 - a_t / a_s
+        eps = network(x, torch.full((len(x),), t - 1))
+        x_0 = ((x - (1 - a_t) ** 0.5 * eps) / a_t**0.5).clamp(-1, 1)
+        x = (a_s**0.5 * beta * x_0 + (a_t / a_s) ** 0.5 * (1 - a_s) * x) / (1 - a_t)
+        if s:
+            x = x + beta**0.5 * torch.randn(shape, generator=generator)
+    return x
+
+
+class Sampling(Callback):
+    """Measures instead of training."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        images, count, pairs, _ = SETTINGS[self.name]
+        sampler, shape = AncestralSampler(count), (images, *trainer.datamodule.image_shape)
+        steps = list(sampler.subset(1000))
+        pl_module.eval()
+
+        def ours() -> torch.Tensor:
+            with torch.no_grad():
+                ((_, x),) = sample_blocks(trainer, pl_module, sampler, images, images, lambda amount: None)
+            return x
+
+        def theirs() -> torch.Tensor:
+            return bare_loop(pl_module.reverse.network, shape, steps, pl_module.sample_generator(0))
+
+        assert torch.allclose(ours(), theirs(), atol=1e-3)  # warms both up
+        in_turn(self.name, f"{images} images in {count} steps", ours, theirs, pairs)
+
+
+def measure_sampling(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        training_cli.main(
+            [
+                "fit",
+                *SETTINGS[name][-1],
+                "--data.batch_size=2",
+                "--trainer.max_steps=1",
+                "--trainer.limit_val_batches=0",
+                "--trainer.logger=false",
+                "--trainer.enable_progress_bar=false",
+                "--grids.every_n_steps=0",
+                "--scores.num_samples=0",
+                "--bits_per_dim.at_end=false",
+                "--trainer.callbacks=benchmarks.evaluation.Sampling",
+                f"--trainer.callbacks.name={name}",
+                f"--run.dir={folder}",
+            ]
+        )
+
+
+MEASURES = {"scores": measure_scores, **{name: lambda name=name: measure_sampling(name) for name in SETTINGS}}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measure", nargs="*", help=f"of {', '.join(MEASURES)}; by default each")
+    for name in parser.parse_args().measure or MEASURES:
+        MEASURES[name]()
