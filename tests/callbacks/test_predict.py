@@ -1,10 +1,9 @@
 """What `lightning predict` writes: the right files, of the right images, the same every time."""
 
 import csv
+import json
 import zipfile
 from types import SimpleNamespace
-
-import json
 
 import numpy as np
 import pytest
