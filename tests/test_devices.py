@@ -123,3 +123,12 @@ def child_of(pid: int) -> int:
             return int(listed[0])
         time.sleep(0.1)
     raise AssertionError("no second process came")
+
+
+def test_scoring_ends_on_sigterm_within_seconds(trained):
+    """Not at its end, hours later; the status is that of a command that the signal has ended."""
+    process = start(saved("test", "ended", *SCORE, "--scores.num_samples=10000000"), trained)
+    time.sleep(10)
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode in (143, -15)

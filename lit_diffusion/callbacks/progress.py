@@ -1,5 +1,6 @@
 """Progress of training and of sampling in the terminal."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -165,7 +166,7 @@ def task(trainer: Trainer, description: str, total: float, unit: str = "") -> It
 
         def advance(amount: float = 1) -> None:
             if trainer.received_sigterm:  # Lightning itself looks between batches only
-                raise SIGTERMException
+                raise SIGTERMException(128 + signal.SIGTERM)  # the status of a command that it has ended
             show(amount)
 
         yield advance
