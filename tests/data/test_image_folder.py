@@ -140,7 +140,7 @@ def test_the_memory_for_resized_images_decides_where_they_stay(folder):
     for spare, in_memory in ((0, True), (-1, False)):
         data = ImageFolder(str(folder), 4, 4, num_workers=0, cache_bytes=9 * 3 * 4 * 4 + spare)
         data.setup()
-        assert hasattr(data._store("train"), "images") == in_memory
+        assert hasattr(data.store("train"), "images") == in_memory
 
 
 def test_the_split_depends_on_neither_the_seed_nor_images_that_come_later(folder):
