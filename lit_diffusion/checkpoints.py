@@ -1,8 +1,10 @@
 """Checkpoint files, looked at before anything starts."""
 
+import sys
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.optim import Optimizer
 
@@ -13,16 +15,44 @@ PARTS = ("state_dict", "optimizer_states", "pytorch-lightning_version")  # of ev
 
 
 def find(path: str, run: Path) -> Path:
-    """The file that `--ckpt_path` names; `best` and `last` are those of the run folder `run`.
+    """The file that `--ckpt_path` names. `best` is that of the run folder `run`, `last` the newest of its checkpoints
+    that is whole: what an interruption has left half written is passed over.
 
     Raises ConfigError where it does not exist.
     """
     file = run / "checkpoints" / f"{path}.ckpt" if path in ("best", "last") else Path(path)
+    if path == "last":
+        file = newest(file.parent) or file
     if not file.is_file():
         made = sorted(str(other) for other in file.parent.glob("*.ckpt"))
         instead = f"write one of {', '.join(made)}" if made else "write the path of a .ckpt file"
         raise ConfigError(f"there is no checkpoint {file}; {instead}", key=KEY)
     return file
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the most steps among those in a folder that are whole; the others are named in a warning."""
+    # best.ckpt may be of the newest step too, but is written while that step's scores are not yet complete
+    steps = {file: step_of(file) for file in sorted(folder.glob("*.ckpt")) if file.name != "best.ckpt"}
+    for file in (file for file, step in steps.items() if step is None):
+        warn(f"{file} is damaged or no checkpoint of ours, and passed over")
+    whole = [(step, file.name == "last.ckpt", file) for file, step in steps.items() if step is not None]
+    return max(whole)[-1] if whole else None
+
+
+@rank_zero_only
+def warn(message: str) -> None:
+    """One line, once, whatever the number of processes."""
+    print(message, file=sys.stderr)
+
+
+def step_of(file: Path) -> int | None:
+    """Updates of the weights in a checkpoint; None where the file is no whole one."""
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        return int(checkpoint["global_step"]) if all(part in checkpoint for part in PARTS) else None
+    except Exception:  # torch raises a different type for every kind of damage
+        return None
 
 
 def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from lit_diffusion import __version__
@@ -14,6 +15,8 @@ TRAINING = {
     "predict": "samples, reconstructions, interpolations: lightning predict -c runs/X/config.yaml --ckpt_path best",
 }
 TOOLS = {
+    "sweep": "every cell of a sweep file, no server: lit-diffusion sweep sweeps/table2.yaml -c configs/digits.yaml",
+    "table": "a paper's table, ours beside theirs: lit-diffusion table runs/table2 --layout table2",
     "score": "FID, IS, KID, precision, recall of any images: lit-diffusion score samples.npz cifar10:train",
 }
 COMMANDS = {**TRAINING, **TOOLS}
@@ -56,15 +59,24 @@ def dispatch(arguments: list[str]) -> None:
 
         training_cli.main(arguments)
     elif command in TOOLS:
-        from lit_diffusion import score_command
-
-        score_command.main(arguments[1:])
+        tool(command)(arguments[1:])
     elif command.startswith("-"):
         raise ConfigError(f"{command} comes before the command; write `lightning fit {' '.join(arguments[:2])} ...`")
     elif not command:
         raise ConfigError(f"no command given; write one of {', '.join(COMMANDS)}, or --help")
     else:
         lightning_sdk(command)
+
+
+def tool(command: str) -> Callable[[list[str]], None]:
+    """The function of a command that trains nothing itself."""
+    if command == "score":
+        from lit_diffusion.score_command import main
+    elif command == "sweep":
+        from lit_diffusion.experiments.sweep_command import main
+    else:
+        from lit_diffusion.experiments.table_command import main
+    return main
 
 
 def lightning_sdk(command: str) -> None:

@@ -10,6 +10,7 @@ import yaml
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
+VARIABLE = "LIT_DIFFUSION_CONFIG"  # the base of a sweep that an agent of W&B runs
 # A checkout keeps configs/ beside the package; a wheel installs it under the environment's share folder.
 SHIPPED = (Path(__file__).parent.parent, Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
 
@@ -88,5 +89,7 @@ def find(name: str) -> Path:
     for folder in (Path(), *SHIPPED):
         if (folder / name).is_file():
             return folder / name
+    if name == VARIABLE:  # as an agent of W&B leaves a variable that is not set
+        raise ConfigError(f"the environment variable {name} is not set; write export {name}=configs/digits.yaml")
     shipped = sorted(path.name for folder in SHIPPED for path in (folder / "configs").glob("*.yaml"))
     raise ConfigError(f"{name}: no such file; write one that exists, as configs/{', configs/'.join(shipped)}")

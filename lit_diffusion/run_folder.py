@@ -33,6 +33,12 @@ def reserve(folder: Path) -> Path:
             return candidate
 
 
+def continued(folder: Path) -> Path:
+    """Takes a folder that is there, for a run that goes on in it."""
+    os.environ[VARIABLE] = str(folder)
+    return folder
+
+
 def inherited() -> Path | None:
     """The folder that the first process of this run has reserved, if that was another process."""
     return Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None

@@ -5,10 +5,10 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
+from lit_diffusion.arguments import Parser
 from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.data.image_set import SETS, open_images
 from lit_diffusion.errors import ConfigError
@@ -33,13 +33,6 @@ OWN = {
     "samples_compared": "{samples_compared} against {reference_compared} images",
     "spread": "± {spread}",
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """Says a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def main(arguments: list[str]) -> None:

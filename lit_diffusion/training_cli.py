@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -21,9 +22,11 @@ from lit_diffusion import checkpoints, run_folder
 from lit_diffusion.callbacks import (
     EMA,
     BitsPerDim,
+    Divergence,
     Evaluation,
     GenerationMetrics,
     LastCheckpoint,
+    MetricsFile,
     Prediction,
     RunProgress,
     RunSummary,
@@ -34,11 +37,14 @@ from lit_diffusion.config_sources import ConfigSources
 from lit_diffusion.error_location import locate
 from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.files import written_whole
-from lit_diffusion.wandb_account import check_account
-from lit_diffusion.watchdog import end_with_parent
+from lit_diffusion.fit_loop import FitLoop
+from lit_diffusion.settings import flattened
+from lit_diffusion.wandb_account import agent, check_account
+from lit_diffusion.watchdog import STARTED_BY, end_with_parent
 
 COMMANDS = ("fit", "validate", "test", "predict")
 CALLBACKS = {
+    "divergence": Divergence,
     "ema": EMA,
     "grids": SampleGrids,
     "scores": GenerationMetrics,
@@ -53,11 +59,21 @@ NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_step
 def main(arguments: list[str]) -> None:
     """Runs one of COMMANDS. Raises ConfigError, with where, for a user's mistake."""
     quiet()
-    if "LOCAL_RANK" in os.environ:  # started by the first process, or by torchrun
+    if "LOCAL_RANK" in os.environ or STARTED_BY in os.environ:  # by the first process, by torchrun, by a sweep
         end_with_parent()
     # Only with this setting does an override on the command line reach ${...} in a file.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     TrainingCLI(ConfigSources(arguments))
+
+
+def check(arguments: list[str]) -> dict[str, Any]:
+    """Builds and checks all that `main` would, runs nothing, writes nothing. Returns the settings, by dotted keys.
+
+    Raises ConfigError, with where, for a user's mistake.
+    """
+    quiet()
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    return TrainingCLI(ConfigSources(arguments), only_check=True).run_summary.settings
 
 
 class TrainingCLI(LightningCLI):
@@ -67,8 +83,8 @@ class TrainingCLI(LightningCLI):
     that the command line reaches them; CSV logging, progress bars, timing and summary.json are always on.
     """
 
-    def __init__(self, sources: ConfigSources):
-        self.sources = sources
+    def __init__(self, sources: ConfigSources, only_check: bool = False):
+        self.sources, self.only_check = sources, only_check
         self.folder: Path | None = None
         self.owns_folder = False
         self.run_summary = RunSummary()
@@ -146,27 +162,31 @@ class TrainingCLI(LightningCLI):
                 raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{name}")
         if self.settings.checkpoint.dirpath:
             raise ConfigError("checkpoints lie in the run's folder; write run.dir", key="checkpoint.dirpath")
+        goes_on = self.settings.ckpt_path == "last"  # in the folder of that checkpoint
         if self.settings.ckpt_path:
             self.settings.ckpt_path = str(checkpoints.find(self.settings.ckpt_path, named))
         self.folder = named
-        if self.fitting:
-            self._choose_folder(named)
+        if self.fitting and not self.only_check:
+            self._choose_folder(named, goes_on)
         self.saved = self.settings.clone()  # what a run of its own would be told
         self.saved.ckpt_path = None
         for own in ("verbose", "return_predictions"):  # of `test` and of `predict`, which no other command takes
             self.saved.pop(own, None)
         self.settings.trainer.default_root_dir = str(self.folder)
         self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
-        if not self.fitting:
+        if not self.fitting and not (agent() and self.subcommand == "test"):
             self.settings.trainer.logger = False  # a score is printed, not logged
         for logger in self._wandb_loggers():
+            logger.init_args.offline = logger.init_args.offline and not agent()
             check_account(logger.init_args.offline)
             logger.init_args.save_dir = str(self.folder)
             logger.init_args.name = logger.init_args.name or self.folder.name
 
-    def _choose_folder(self, named: Path) -> None:
+    def _choose_folder(self, named: Path, goes_on: bool) -> None:
         inherited = run_folder.inherited()
-        if inherited is None and rank_zero_only.rank == 0:
+        if goes_on:
+            self.folder = run_folder.continued(named)
+        elif inherited is None and rank_zero_only.rank == 0:
             self.folder, self.owns_folder = run_folder.reserve(named), True
         else:
             self.folder = inherited or named  # of the other ranks, none writes
@@ -188,7 +208,7 @@ class TrainingCLI(LightningCLI):
             # name and version are empty: the run folder is the log folder
             kwargs["logger"] = [*loggers, CSVLogger(str(self.folder), name="", version="")]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary]
+        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(self.folder)]
         if not self._get(self.config_init, "scores").tracks:  # else the lowest FID is the best
             self.trainer_defaults["callbacks"].append(
                 ModelCheckpoint(
@@ -202,7 +222,17 @@ class TrainingCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """As the parent; the end of training is saved before it is scored."""
-        return super()._instantiate_trainer(config, [LastCheckpoint(), *callbacks])
+        trainer = super()._instantiate_trainer(config, [LastCheckpoint(), *callbacks])
+        FitLoop.install(trainer)
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self.only_check:
+            self._describe()
+            self._require_checkpoint()
+            self.check()
+        else:
+            super()._run_subcommand(subcommand)
 
     def before_fit(self) -> None:
         """All that can be found wrong before anything is written, then the complete configuration."""
@@ -210,15 +240,21 @@ class TrainingCLI(LightningCLI):
             return
         self.check()
         run_folder.check_space(self.folder, sum(p.numel() for p in self.model.parameters()))
+        self._describe()
         self._write_config()
         hyperparameters = self.saved.as_dict()
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(hyperparameters)
 
+    def _describe(self) -> None:
+        """The complete configuration, as text and as settings."""
+        self.saved_text = self._parser("fit").dump(self.saved, skip_none=False)
+        self.run_summary.settings = flattened(yaml.safe_load(self.saved_text))
+
     def _write_config(self) -> None:
         with written_whole(self.folder / "config.yaml") as temporary:
-            temporary.write_text(self._parser("fit").dump(self.saved, skip_none=False))
+            temporary.write_text(self.saved_text)
 
     def check(self) -> None:
         """Raises ConfigError unless data, model, checkpoint and all that will be scored or predicted fit each other."""
@@ -238,16 +274,20 @@ class TrainingCLI(LightningCLI):
                     callback.check(self.trainer, self.model)
 
     def before_validate(self) -> None:
-        if not self.settings.ckpt_path:
-            raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
+        self._require_checkpoint()
         if rank_zero_only.rank == 0:
             self.check()
+            self._describe()
             if self.subcommand == "test":
                 RunSummary.read(self.trainer)  # before the work, not after it
             if self.subcommand != "validate" and not (self.folder / "config.yaml").exists():
                 self._write_config()  # scores and samples in a folder of their own say where they come from
 
     before_test = before_predict = before_validate
+
+    def _require_checkpoint(self) -> None:
+        if not self.fitting and not self.settings.ckpt_path:
+            raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
 
     def clean_up(self) -> None:
         """A run that has not reached its first step leaves nothing behind."""

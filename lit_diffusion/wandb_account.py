@@ -7,6 +7,11 @@ import wandb
 from lit_diffusion.errors import ConfigError
 
 
+def agent() -> bool:
+    """Whether an agent of a W&B sweep has started this process: its scores are waited for on the server."""
+    return "WANDB_SWEEP_ID" in os.environ
+
+
 def check_account(offline: bool) -> None:
     """Raises ConfigError where W&B is to be online and no account is known; asks nothing and waits for nobody."""
     if offline or os.environ.get("WANDB_MODE", "online") != "online":

@@ -6,6 +6,7 @@ import threading
 import time
 
 PERIOD = 2.0  # seconds
+STARTED_BY = "LIT_DIFFUSION_STARTED_BY"  # the process that a run belongs to, as a sweep
 
 
 def end_with_parent() -> None:
@@ -14,12 +15,12 @@ def end_with_parent() -> None:
     Lightning's first process ends the others when one of them dies. Nothing watches the first: the others would notice
     its death at their next exchange, which while sampling may be an hour away.
     """
-    parent = os.getppid()
+    parent = int(os.environ.pop(STARTED_BY, os.getppid()))  # its own children have another parent
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(PERIOD)
-        print("the first process of this run has died, and so the others end", file=sys.stderr, flush=True)
+        print("the process that started this one has died, and so it ends", file=sys.stderr, flush=True)
         os._exit(1)
 
     threading.Thread(target=watch, name="end_with_parent", daemon=True).start()

@@ -112,7 +112,7 @@ def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
     output = first.communicate(timeout=60)[0]  # until the last process has closed it
     assert time.monotonic() - begin < 30
     assert first.returncode != 0
-    assert ("the first process of this run has died" if victim == "first" else "terminated with code -9") in output
+    assert ("the process that started this one has died" if victim == "first" else "terminated with code -9") in output
 
 
 def child_of(pid: int) -> int:

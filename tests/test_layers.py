@@ -10,14 +10,15 @@ import lit_diffusion
 PACKAGE = Path(lit_diffusion.__file__).parent
 # Lowest first. Rooms of one layer do not import each other.
 LAYERS = [
-    {"errors", "seeding", "__init__"},
-    {"diffusion", "nn", "files", "pictures", "pixels", "plots"},
+    {"errors", "seeding", "settings", "__init__"},
+    {"diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary"},
     {"data", "module", "metrics"},
     {"references"},
     {"callbacks"},
-    {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account", "watchdog"},
+    {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account", "watchdog", "fit_loop"},
     {"error_location"},
     {"training_cli", "score_command"},
+    {"experiments"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,11 +1,13 @@
 """Callbacks, one a file."""
 
 from lit_diffusion.callbacks.bits_per_dim import BitsPerDim
+from lit_diffusion.callbacks.divergence import Divergence
 from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.generation_metrics import GenerationMetrics
 from lit_diffusion.callbacks.grids import SampleGrids
 from lit_diffusion.callbacks.last_checkpoint import LastCheckpoint
+from lit_diffusion.callbacks.metrics_file import MetricsFile
 from lit_diffusion.callbacks.predict import Interpolate, Prediction, Reconstruct, Samples
 from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.callbacks.run_summary import RunSummary
@@ -14,10 +16,12 @@ from lit_diffusion.callbacks.timing import Timing
 __all__ = [
     "EMA",
     "BitsPerDim",
+    "Divergence",
     "Evaluation",
     "GenerationMetrics",
     "Interpolate",
     "LastCheckpoint",
+    "MetricsFile",
     "Prediction",
     "Reconstruct",
     "RunProgress",

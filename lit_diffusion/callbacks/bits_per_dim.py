@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lit_diffusion import plots
 from lit_diffusion.callbacks.ema import weights_in_use
-from lit_diffusion.callbacks.evaluation import Evaluation, say
-from lit_diffusion.callbacks.progress import task
+from lit_diffusion.callbacks.evaluation import Evaluation
+from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.bound_estimate import BoundEstimate, BoundSums, Curve, Estimate, estimate, strata
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole

@@ -1,6 +1,5 @@
 """When a model is scored, with which weights, and where the scores go: what all evaluations have in common."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -8,12 +7,12 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
-from lit_diffusion.callbacks.progress import RunProgress
+from lit_diffusion.callbacks.progress import say
 from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.timing import Timing
 from lit_diffusion.errors import ConfigError
@@ -69,11 +68,12 @@ class Evaluation(Callback, ABC):
         step = trainer.global_step
         last = step >= trainer.estimated_stepping_batches
         due = self.every_n_steps and step > 0 and (self.tracks_the_end if last else step % self.every_n_steps == 0)
-        if due and self.enabled and step != self._scored_at:  # several batches may go into a step
+        scored = step == self._scored_at  # several batches may go into a step
+        if due and self.enabled and not scored and not divergence_of(trainer):
             self._run(trainer, pl_module, final=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.at_end and self.enabled:
+        if self.at_end and self.enabled and not divergence_of(trainer):
             self._run(trainer, pl_module, final=True)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,16 +129,6 @@ def caption(protocol: Mapping[str, Any]) -> str:
         return f"{protocol['terms']} of {protocol['T']} terms an image, {protocol['weights']} weights"
     drawn = f"{protocol['samples']} samples of {protocol['sampler']} in {protocol['nfe']} steps"
     return f"{protocol['features']}, {drawn}, {protocol['weights']} weights"
-
-
-@rank_zero_only
-def say(trainer: Trainer, message: str | Table) -> None:
-    """Prints above the progress bars."""
-    bar = trainer.progress_bar_callback
-    if isinstance(bar, RunProgress):
-        bar.print(message, highlight=False)
-    else:
-        Console(file=sys.stdout).print(message, highlight=False, soft_wrap=True)
 
 
 def score_table(scores: dict[str, Score]) -> Table:

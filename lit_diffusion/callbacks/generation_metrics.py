@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from lit_diffusion.callbacks.ema import ema_of
-from lit_diffusion.callbacks.evaluation import Evaluation, say
-from lit_diffusion.callbacks.progress import task
+from lit_diffusion.callbacks.evaluation import Evaluation
+from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler

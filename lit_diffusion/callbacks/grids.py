@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lit_diffusion import pictures
+from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
 from lit_diffusion.callbacks.progress import RunProgress, task
@@ -68,7 +69,7 @@ class SampleGrids(Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.every_n_steps:
+        if self.every_n_steps and not divergence_of(trainer):
             self._draw_samples(trainer, pl_module, pl_module.sampler)
 
     def _draw_data(self, trainer: Trainer, pl_module: LightningModule) -> None:

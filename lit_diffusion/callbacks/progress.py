@@ -9,9 +9,11 @@ from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from lit_diffusion.callbacks.timing import Timing
 
@@ -170,3 +172,13 @@ def task(trainer: Trainer, description: str, total: float, unit: str = "") -> It
             show(amount)
 
         yield advance
+
+
+@rank_zero_only
+def say(trainer: Trainer, message: str | Table) -> None:
+    """Prints above the progress bars."""
+    bar = trainer.progress_bar_callback
+    if isinstance(bar, RunProgress):
+        bar.print(message, highlight=False)
+    else:
+        Console(file=sys.stdout).print(message, highlight=False, soft_wrap=True)

@@ -8,27 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_diffusion import summary as summaries
+from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.timing import Timing
-from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 
-SCHEMA = 1
 PACKAGES = ("lit_diffusion", "torch", "lightning", "torchvision", "torchmetrics", "torch-fidelity", "wandb")
 
 
 class RunSummary(Callback):
-    """Keeps `summary.json` in the trainer's root folder, whole at every moment: status, step, seed, scores, versions,
-    git commit of the code, and seconds by activity. Tables and reports read it.
+    """Keeps `summary.json` in the trainer's root folder, whole at every moment: status, step, seed, scores, settings,
+    versions, git commit of the code, and seconds by activity. Tables and reports read it, in the folder or, as the text
+    that it is, in the summary of a W&B run.
 
-    status: "running", then "finished", "failed", or "diverged" where samples or the bound are not finite. `test` enters
-    its scores into the summary that is there; where there is none, as in a folder made for another sampler's scores, it
-    writes one.
+    status: "running", then "finished", "failed", or "diverged", with the reason, where the loss has exploded or the
+    loss, samples or the bound are not finite. settings: the configuration by dotted keys. `test` enters its scores into
+    the summary that is there; where there is none, as in a folder made for another sampler's scores, it writes one.
     """
 
     def __init__(self) -> None:
         self.scores: dict[str, dict[str, Any]] = {}
+        self.settings: dict[str, Any] = {}
         self.started = False
         self._loaded_step = 0
 
@@ -44,7 +47,7 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, pl_module, "failed" if trainer.interrupted else self._end)
+        self._write(trainer, pl_module, "failed" if trainer.interrupted else self._end(trainer))
 
     @rank_zero_only
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -52,27 +55,25 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        summary = self.read(trainer) or self._summary(trainer, pl_module, self._end)
+        end = self._end(trainer)
+        summary = self.read(trainer) or self._summary(trainer, pl_module, end)
         summary["scores"].update(self.scores)
-        if self._end == "diverged":
-            summary["status"] = "diverged"
-        self._put(self._path(trainer), summary)
+        if end == "diverged":
+            summary |= {"status": end, "reason": self._reason(trainer)}
+        self._put(trainer, summary)
 
     @classmethod
     def read(cls, trainer: Trainer) -> dict[str, Any] | None:
         """The summary that is there, or None. Raises ConfigError where it is none."""
         path = cls._path(trainer)
-        try:
-            summary = json.loads(path.read_text()) if path.exists() else None
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path} is damaged ({error}); remove it, and scores go to a new one") from error
-        if summary is not None and not (isinstance(summary, dict) and isinstance(summary.get("scores"), dict)):
-            raise ConfigError(f"{path} is no summary of a run; remove it, and scores go to a new one")
-        return summary
+        return summaries.read(path) if path.exists() else None
 
-    @property
-    def _end(self) -> str:
-        return "diverged" if any(score["value"] is None for score in self.scores.values()) else "finished"
+    def _end(self, trainer: Trainer) -> str:
+        return "diverged" if self._reason(trainer) else "finished"
+
+    def _reason(self, trainer: Trainer) -> str | None:
+        infinite = [name for name, score in self.scores.items() if score["value"] is None]
+        return divergence_of(trainer) or (f"{', '.join(infinite)}: not finite" if infinite else None)
 
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -80,16 +81,18 @@ class RunSummary(Callback):
             self._write(trainer, pl_module, "failed")
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, status: str) -> None:
-        self._put(self._path(trainer), self._summary(trainer, pl_module, status))
+        self._put(trainer, self._summary(trainer, pl_module, status))
 
     def _summary(self, trainer: Trainer, pl_module: LightningModule, status: str) -> dict[str, Any]:
         seconds = next((c.seconds for c in trainer.callbacks if isinstance(c, Timing)), {})
         return {
-            "schema": SCHEMA,
+            "schema": summaries.SCHEMA,
             "status": status,
+            **({"reason": self._reason(trainer)} if status == "diverged" else {}),
             "step": trainer.global_step or self._loaded_step,
             "seed": pl_module.seed,
             "scores": self.scores,
+            "settings": self.settings,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "git": git_commit(),
             "seconds": {activity: round(value, 3) for activity, value in seconds.items()},
@@ -97,12 +100,15 @@ class RunSummary(Callback):
 
     @staticmethod
     def _path(trainer: Trainer) -> Path:
-        return Path(trainer.default_root_dir) / "summary.json"
+        return Path(trainer.default_root_dir) / summaries.FILE
 
-    @staticmethod
-    def _put(path: Path, summary: dict[str, Any]) -> None:
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2) + "\n")
+    @classmethod
+    def _put(cls, trainer: Trainer, summary: dict[str, Any]) -> None:
+        text = json.dumps(summary, indent=2) + "\n"
+        with written_whole(cls._path(trainer)) as temporary:
+            temporary.write_text(text)
+        for logger in (one for one in trainer.loggers if isinstance(one, WandbLogger)):
+            logger.experiment.summary[summaries.FILE] = text
 
 
 def git_commit() -> str | None:

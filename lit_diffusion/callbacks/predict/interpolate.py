@@ -8,11 +8,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lit_diffusion import pictures
-from lit_diffusion.callbacks.evaluation import say
 from lit_diffusion.callbacks.predict.base import Prediction
 from lit_diffusion.callbacks.predict.images import check_split, first_images, write_arrays
 from lit_diffusion.callbacks.predict.reconstruct import starting_at
-from lit_diffusion.callbacks.progress import task
+from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
 from lit_diffusion.diffusion.interpolation import linear, spherical
 from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler

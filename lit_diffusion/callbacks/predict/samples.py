@@ -15,10 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from lit_diffusion import pictures
-from lit_diffusion.callbacks.evaluation import say
 from lit_diffusion.callbacks.grids import columns_of
 from lit_diffusion.callbacks.predict.base import Prediction
-from lit_diffusion.callbacks.progress import task
+from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, gather_blocks, sample_blocks
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError

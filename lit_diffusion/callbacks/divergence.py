@@ -1,0 +1,75 @@
+"""A run that diverges ends: its table prints a dash, as the paper's does."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lit_diffusion.callbacks.progress import say
+from lit_diffusion.errors import ConfigError
+
+
+class Divergence(Callback):
+    """Ends training where the loss is no longer finite, or explodes against its own history.
+
+    Losses of `every_n_steps` batches are kept on the device and looked at together, so that a step waits for nothing;
+    whatever happens is noticed within twice as many. Their median is the level of the loss. It has exploded when it
+    lies above the lowest level so far by more than `factor` times what the loss has fallen since the start, or times
+    the lowest level itself, whichever is larger. factor: 0 for a loss that may grow as it likes.
+    """
+
+    def __init__(self, every_n_steps: int = 50, factor: float = 100.0):
+        if every_n_steps < 1:
+            raise ConfigError(f"every_n_steps: {every_n_steps} is too small; write a number of steps, 1 or more")
+        if not 0 <= factor < math.inf:
+            raise ConfigError(f"factor: {factor:g} is no size of an explosion; write a number above 1, or 0 for any")
+        self.every_n_steps, self.factor = every_n_steps, factor
+        self.reason: str | None = None
+        self._losses: list[Tensor] = []
+        self._steps: list[int] = []
+        self._levels: tuple[float, float] | None = None  # the first, the lowest
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
+        self._steps.append(trainer.global_step)
+        last = trainer.global_step >= trainer.estimated_stepping_batches
+        if len(self._losses) < self.every_n_steps and not last:
+            return
+        kept = torch.stack([loss.to(pl_module.device) for loss in self._losses])
+        losses = trainer.strategy.reduce(kept, reduce_op="mean").tolist()  # of all ranks
+        self.reason = self._judge(losses, self._steps)
+        self._losses, self._steps = [], []
+        if self.reason:
+            trainer.should_stop = True
+            say(trainer, f"diverged: {self.reason}")
+
+    def _judge(self, losses: list[float], steps: list[int]) -> str | None:
+        """Why these losses end the run, if they do."""
+        for step, loss in zip(steps, losses):
+            if not math.isfinite(loss):
+                return f"the loss is {loss:g} at step {step}"
+        level = sorted(losses)[len(losses) // 2]
+        start, lowest = self._levels or (level, level)
+        if self.factor and level - lowest > self.factor * max(abs(lowest), start - lowest):
+            return f"the loss has grown from {lowest:.4g} to {level:.4g} by step {steps[-1]}"
+        self._levels = start, min(lowest, level)
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its history, so that a resumed run is judged as an unbroken one."""
+        losses = [loss.item() for loss in self._losses]
+        return {"losses": losses, "steps": list(self._steps), "levels": self._levels and list(self._levels)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._losses = [torch.tensor(loss) for loss in state_dict["losses"]]
+        self._steps = state_dict["steps"]
+        self._levels = state_dict["levels"] and tuple(state_dict["levels"])
+
+
+def divergence_of(trainer: Trainer) -> str | None:
+    """Why the run has diverged, or None."""
+    return next((c.reason for c in trainer.callbacks if isinstance(c, Divergence) and c.reason), None)
