@@ -73,9 +73,9 @@ def tool(command: str) -> Callable[[list[str]], None]:
     if command == "score":
         from lit_diffusion.score_command import main
     elif command == "sweep":
-        from lit_diffusion.experiments.sweep_command import main
+        from lit_diffusion.experiments.sweep.command import main
     else:
-        from lit_diffusion.experiments.table_command import main
+        from lit_diffusion.experiments.table.command import main
     return main
 
 

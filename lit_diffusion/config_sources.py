@@ -84,12 +84,12 @@ def settled(content: Any, key: list[str]) -> int:
     return settled(content["init_args"], key) if "init_args" in content else 0
 
 
-def find(name: str) -> Path:
-    """The configuration file of that name, here or among the shipped ones. Raises ConfigError where there is none."""
+def find(name: str, kind: str = "configs") -> Path:
+    """The file of that name, here or among the shipped ones of its kind. Raises ConfigError where there is none."""
     for folder in (Path(), *SHIPPED):
         if (folder / name).is_file():
             return folder / name
     if name == VARIABLE:  # as an agent of W&B leaves a variable that is not set
         raise ConfigError(f"the environment variable {name} is not set; write export {name}=configs/digits.yaml")
-    shipped = sorted(path.name for folder in SHIPPED for path in (folder / "configs").glob("*.yaml"))
-    raise ConfigError(f"{name}: no such file; write one that exists, as configs/{', configs/'.join(shipped)}")
+    shipped = sorted({f"{kind}/{path.name}" for folder in SHIPPED for path in (folder / kind).glob("*.yaml")})
+    raise ConfigError(f"{name}: no such file; write one that exists, as {', '.join(shipped)}")

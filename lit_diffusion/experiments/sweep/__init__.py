@@ -1,0 +1,1 @@
+"""Sweeps: one question, and the runs that answer it, on this machine."""

@@ -1,0 +1,1 @@
+"""Tables: runs beside the numbers of a paper, as a layout arranges them."""

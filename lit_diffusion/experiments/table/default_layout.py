@@ -1,0 +1,36 @@
+"""The layout without a layout: rows by whatever the runs differ in, columns for all scores that they have."""
+
+from collections.abc import Sequence
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.experiments.table.layout import Automatic, Column, Key, Label, Layout, Row, column_of
+from lit_diffusion.experiments.table.runs import Run
+from lit_diffusion.experiments.table.scores import KNOWN, RAW
+from lit_diffusion.experiments.table.settings import differing, short_names
+
+TEST, TRAIN = "bits_per_dim/test", "bits_per_dim/train"
+
+
+def default_layout(runs: Sequence[Run]) -> Layout:
+    """Of these runs. Raises ConfigError where none has settings."""
+    settings = [run.settings for run in runs if run.settings is not None]
+    if not settings:
+        raise ConfigError("no run has settings in its summary, which make the rows; run them again with this version")
+    there = {score for run in runs for score in run.scores} or {"fid"}
+    names = differing(settings)
+    if not names:
+        return Layout(_columns(there), [Row(Label(runs[0].name), {})], head="run")
+    titles = short_names(names)
+    return Layout(_columns(there), Automatic([Key(name, titles[name]) for name in names]))
+
+
+def _columns(scores: set[str]) -> list[Column]:
+    known = [name + suffix for name in KNOWN for suffix in ("", RAW) if name + suffix in scores]
+    both = {TEST, TRAIN} <= scores
+    columns = []
+    for score in [*known, *sorted(scores - set(known))]:
+        if both and score == TEST:
+            columns.append(column_of(TEST, Label("NLL test (train)"), second=TRAIN))
+        elif not (both and score == TRAIN):
+            columns.append(column_of(score))
+    return columns

@@ -1,0 +1,128 @@
+"""A table as text: for a terminal, as Markdown, as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lit_diffusion.experiments.table.experiment import FINISHED, Number
+from lit_diffusion.experiments.table.model import Cell, Table
+from lit_diffusion.experiments.table.scores import BOUND
+
+WIDTH = 120  # characters, where there is no terminal
+ENDLESS = 10_000
+MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*|<["})
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """How a format writes what is no digit."""
+
+    dash: str = "—"
+    plus_minus: str = "±"
+    bound: str = BOUND
+
+
+def cell_text(cell: Cell, symbols: Symbols = Symbols()) -> str:
+    """A cell as `≤3.75 (3.72)`; empty where there is nothing to say."""
+    first = number_text(cell.first, symbols)
+    shows_second = cell.second.status and FINISHED in (cell.first.status, cell.second.status)
+    return f"{first} ({number_text(cell.second, symbols)})" if shows_second else first
+
+
+def number_text(number: Number, symbols: Symbols) -> str:
+    """A number with its spread, or what there is in its place."""
+    if number.status != FINISHED:
+        return symbols.dash if number.status == "diverged" else number.status
+    spread = f"{symbols.plus_minus}{number.std_text}" if number.std_text else ""
+    return f"{number.prefix.replace(BOUND, symbols.bound)}{number.text}{spread}"
+
+
+def terminal(table: Table, console: Console) -> None:
+    """Prints the table; the best numbers are bold on a terminal, and have a star elsewhere."""
+    star = "" if console.is_terminal else "*"
+    grid = _grid(table, star, Symbols())
+    if console.measure(grid, options=console.options.update(width=ENDLESS)).maximum > console.width:
+        grid = _grid(table, star, Symbols(plus_minus=" ± "))  # numbers break at spaces
+    console.print(grid)
+    if star and any(cell.best for row in table.rows for cell in row.cells):
+        console.print(Text("\n* best of this code's numbers in its column"))
+    elif table.notes or table.warnings:
+        console.print()
+    for line in below(table):
+        console.print(Text(line), soft_wrap=not console.is_terminal)
+
+
+def _grid(table: Table, star: str, symbols: Symbols) -> RichTable:
+    title = Text(table.title.text, style="bold") if table.title else None
+    grid = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for head in [*table.heads, *(column.title.text for column in table.columns)]:
+        grid.add_column(Text(head), overflow="fold")
+    for row in table.rows:
+        texts = [Text(label.text, style="italic" if row.is_heading else "") for label in row.labels]
+        for cell in row.cells:
+            text = cell_text(cell, symbols)
+            texts.append(Text(f"{text}{star}", style="bold") if cell.best else Text(text))
+        grid.add_row(*texts)
+    return grid
+
+
+def plain(table: Table) -> str:
+    """The table without a terminal, all columns within 120 characters."""
+    file = io.StringIO()
+    terminal(table, Console(file=file, width=WIDTH, color_system=None, force_terminal=False))
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def below(table: Table) -> Iterator[str]:
+    """Notes and warnings."""
+    yield from table.notes
+    yield from (f"warning: {warning}" for warning in table.warnings)
+
+
+def markdown(table: Table) -> str:
+    """As GitHub shows it."""
+    titles = [*table.heads, *(column.title.text for column in table.columns)]
+    lines = [f"**{table.title.text.translate(MARKDOWN)}**", ""] if table.title else []
+    lines.append(_markdown_row(title.translate(MARKDOWN) for title in titles))
+    lines.append(_markdown_row("---" if index < len(table.heads) else "---:" for index in range(len(titles))))
+    for row in table.rows:
+        labels = [label.text.translate(MARKDOWN) for label in row.labels]
+        if row.is_heading:
+            lines.append(_markdown_row([f"*{labels[0]}*", *[""] * (len(titles) - 1)]))
+            continue
+        texts = [f"**{cell_text(cell)}**" if cell.best else cell_text(cell) for cell in row.cells]
+        lines.append(_markdown_row([*labels, *texts]))
+    notes = [f"- {line.translate(MARKDOWN)}" for line in below(table)]
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _markdown_row(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def comma_separated(table: Table) -> str:
+    """For programs: every number unrounded, with its spread, its status and its seeds in columns of their own."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    scores = [f"{'paper ' * column.paper}{score}" for column in table.columns for score in column.scores]
+    fields = [field for score in scores for field in (score, f"{score} std", f"{score} status", f"{score} seeds")]
+    writer.writerow(["group", *(head or "row" for head in table.heads), "seeds", *fields])
+    group = ""
+    for row in table.rows:
+        if row.is_heading:
+            group = row.labels[0].text
+            continue
+        numbers = [
+            number
+            for cell, column in zip(row.cells, table.columns)
+            for number in (cell.first, cell.second)[: len(column.scores)]
+        ]
+        runs = len(row.experiment.runs) if row.experiment else ""
+        values = [value for one in numbers for value in (one.value, one.std, one.status, one.seeds or "")]
+        writer.writerow([group, *(label.text for label in row.labels), runs, *values])
+    return file.getvalue()

@@ -1,0 +1,92 @@
+"""The rows of a layout, filled with experiments and the paper's numbers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.experiments.table.experiment import Experiment, Number, printed_number
+from lit_diffusion.experiments.table.layout import Automatic, Column, Heading, Label, Layout
+from lit_diffusion.experiments.table.model import Cell, TableRow
+from lit_diffusion.experiments.table.paper import PaperRow, paper_row
+from lit_diffusion.experiments.table.runs import Warn
+from lit_diffusion.experiments.table.scores import BOUND
+from lit_diffusion.experiments.table.settings import ABSENT, differing, matches, order, short_names, shown
+
+
+class Rows:
+    """The rows of a layout. unmatched: experiments that are in none; row_keys: settings that tell rows apart."""
+
+    def __init__(self, layout: Layout, experiments: list[Experiment], warn: Warn):
+        self.layout, self.experiments, self.warn = layout, experiments, warn
+        self.unmatched = list(experiments)
+        self.row_keys: list[str] = []
+        rows = layout.rows
+        self.heads = [key.title for key in rows.by] if isinstance(rows, Automatic) else [layout.head]
+
+    def rows(self) -> Iterator[TableRow]:
+        """In order."""
+        if isinstance(self.layout.rows, Automatic):
+            yield from self._automatic(self.layout.rows)
+            return
+        group = ""
+        for spec in self.layout.rows:
+            if isinstance(spec, Heading):
+                group = f"{spec.label.text}, "
+                yield TableRow([spec.label], spec.label.text, [])
+                continue
+            self.row_keys += spec.where or ()
+            paper = paper_row(spec.paper) if spec.paper else None
+            found = None if spec.where is None else [e for e in self.experiments if matches(e.settings, spec.where)]
+            yield from self._split([spec.label], group + spec.label.text, found, paper)
+
+    def _automatic(self, rows: Automatic) -> Iterator[TableRow]:
+        keys = [key.key for key in rows.by]
+        self.row_keys += keys
+        groups: dict[str, list[Experiment]] = {}
+        for one in self.experiments:
+            if matches(one.settings, rows.where) and any(key in one.settings for key in keys):
+                groups.setdefault(repr([one.settings.get(key, ABSENT) for key in keys]), []).append(one)
+        settings = {text: [same[0].settings.get(key, ABSENT) for key in keys] for text, same in groups.items()}
+        for text in sorted(groups, key=lambda text: [order(value) for value in settings[text]]):
+            texts = [key.names.get(shown(value), shown(value)) for key, value in zip(rows.by, settings[text])]
+            yield from self._split([Label(text) for text in texts], ", ".join(filter(None, texts)), groups[text], None)
+        if not groups:
+            raise ConfigError(f"no run has one of the settings {', '.join(keys)}, which make the rows; write others")
+
+    def _split(
+        self, labels: list[Label], name: str, found: list[Experiment] | None, paper: PaperRow | None
+    ) -> Iterator[TableRow]:
+        """A row for each experiment; one without numbers of ours where there is none."""
+        if not found:
+            yield self._row([*labels, Label("")], name, None, paper, "" if found is None else "missing")
+            return
+        self.unmatched = [one for one in self.unmatched if one not in found]
+        keys = differing([one.settings for one in found]) if len(found) > 1 else []
+        names = short_names(keys)
+        if len(found) > 1:
+            self.row_keys += keys
+            self.warn(
+                f"{name}: {len(found)} different experiments match this row and are not averaged; they differ in "
+                f"{', '.join(keys)}"
+            )
+        found = sorted(found, key=lambda one: [order(one.settings.get(key, ABSENT)) for key in keys])
+        for one in found:
+            differs = ", ".join(f"{names[key]} = {shown(one.settings[key])}" for key in keys if key in one.settings)
+            full = f"{name} ({differs})" if differs else name
+            yield self._row([*labels, Label(differs)], full, one, paper, "")
+
+    def _row(
+        self, labels: list[Label], name: str, one: Experiment | None, paper: PaperRow | None, status: str
+    ) -> TableRow:
+        def number(column: Column, score: str | None) -> Number:
+            if score is None:
+                return Number()
+            if column.paper:
+                return printed_number(paper.scores.get(score) if paper else None, BOUND)
+            # the bound's sign stands once, before the first of two
+            prefix = column.prefix if score == column.score else ""
+            result = one.number(score, column.digits, prefix) if one else Number(status)
+            return result if column.spread else replace(result, std_text="")
+
+        cells = [Cell(number(column, column.score), number(column, column.second)) for column in self.layout.columns]
+        return TableRow(labels, name, cells, one, paper)

@@ -1,0 +1,106 @@
+"""Runs as a table sees them, read from folders. Nothing in a folder is executed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lit_diffusion import summary
+from lit_diffusion.errors import ConfigError
+
+STATUSES = ("running", "finished", "diverged", "failed")
+LARGEST = 10 * 2**20  # bytes of a summary; real ones have some 10 KB
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number of a run. value: None where there is none, because the model has diverged."""
+
+    value: float | None
+    std: float | None = None
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. settings: by dotted keys; None in old summaries. time: of its last change, to tell the newest."""
+
+    name: str
+    status: str
+    reason: str | None
+    seed: int | None
+    scores: dict[str, Score]
+    settings: dict[str, Any] | None
+    time: float
+
+
+def find_runs(folders: list[str], warn: Warn) -> list[Run]:
+    """The runs in folders: each is a run's folder, or holds such one or two levels down. Each run counts once.
+
+    warn: told of every summary that is left out. Raises ConfigError where a folder is not there or holds no run, or
+    where no summary can be read.
+    """
+    found = {path.resolve(): path for folder in folders for path in _summaries(Path(folder))}
+    runs: list[Run] = []
+    problems: list[str] = []
+    for path in found.values():
+        try:
+            runs.append(_read(path))
+        except ConfigError as error:
+            problems.append(str(error))
+    if not runs:
+        others = f", and {len(problems) - 1} more" if problems[1:] else ""
+        raise ConfigError(f"no run can be read: {problems[0]}{others}")
+    for problem in problems:
+        warn(f"left out: {problem}")
+    return runs
+
+
+def _summaries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"{folder} {what}; write the folder of a run, or one that holds folders of runs")
+    own = [folder / summary.FILE]
+    below = [*folder.glob(f"*/{summary.FILE}"), *folder.glob(f"*/*/{summary.FILE}")]
+    found = own if _there(own[0]) else sorted(path for path in below if _there(path))
+    if not found:
+        raise ConfigError(f"{folder} holds no run; write a folder with a {summary.FILE} in it or in its sub-folders")
+    return found
+
+
+def _there(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()
+
+
+def _read(path: Path) -> Run:
+    if path.is_symlink():
+        raise ConfigError(f"{path} is a link; copy the file itself there")
+    check_size(path.stat().st_size, str(path))
+    return run_of(summary.read(path), str(path.parent), path.stat().st_mtime)
+
+
+def check_size(size: int, origin: str) -> None:
+    """Raises ConfigError where a summary of `size` bytes is none of ours."""
+    if size > LARGEST:
+        raise ConfigError(f"{origin} has {size / 2**20:.0f} MB, and a summary at most {LARGEST // 2**20}; remove it")
+
+
+def run_of(content: dict[str, Any], name: str, time: float) -> Run:
+    """The run of a summary that `lit_diffusion.summary` has read. Raises ConfigError where its parts are no such."""
+    status, seed, settings = content.get("status"), content.get("seed"), content.get("settings")
+    if status not in STATUSES or not isinstance(seed, int | None) or not isinstance(settings, dict | None):
+        raise ConfigError(f"the summary of {name} has no valid status, seed or settings; remove it")
+    try:
+        scores = {score: _score(entry) for score, entry in content["scores"].items()}
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"the scores of {name} are damaged; remove its summary") from error
+    return Run(name, status, content.get("reason"), seed, scores, settings, time)
+
+
+def _score(entry: dict[str, Any]) -> Score:
+    value, std = (None if entry.get(key) is None else float(entry[key]) for key in ("value", "std"))
+    if std is not None and not math.isfinite(std):
+        std = None
+    return Score(value if value is not None and math.isfinite(value) else None, std, dict(entry.get("protocol") or {}))

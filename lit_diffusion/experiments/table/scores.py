@@ -1,0 +1,40 @@
+"""The scores that this code knows: their names in a table, and which way is better."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class KnownScore:
+    """title: of a column. best: lowest or highest. digits: after the point. prefix: of a bound."""
+
+    title: str
+    best: str | None = None
+    digits: int = 3
+    prefix: str = ""
+
+
+BOUND = "≤"
+KNOWN = {
+    "inception_score": KnownScore("IS", "highest", 2),
+    "fid": KnownScore("FID", "lowest", 2),
+    "fid/test": KnownScore("FID test", "lowest", 2),
+    "kid": KnownScore("KID", "lowest", 4),
+    "precision": KnownScore("precision", "highest"),
+    "recall": KnownScore("recall", "highest"),
+    "bits_per_dim/test": KnownScore("NLL test", "lowest", 3, BOUND),
+    "bits_per_dim/train": KnownScore("NLL train", "lowest", 3, BOUND),
+    "K": KnownScore("K", "highest"),
+    "K_minus_null": KnownScore("K - L_null", "highest"),
+}
+RAW = "/raw"
+
+
+def is_known(name: str) -> bool:
+    """Whether a score of that name can stand in a summary of this code."""
+    return name.removesuffix(RAW) in KNOWN
+
+
+def known(name: str) -> KnownScore:
+    """What is known of a score; for others their own name, and no direction."""
+    score = KNOWN.get(name.removesuffix(RAW), KnownScore(name.removesuffix(RAW)))
+    return replace(score, title=f"{score.title} (raw weights)") if name.endswith(RAW) else score

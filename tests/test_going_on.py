@@ -1,0 +1,73 @@
+"""`fit --ckpt_path last` goes on in the folder of its run."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from lit_diffusion.checkpoints import newest
+from tests.conftest import TINY
+
+STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_train_steps=5", "--trainer.val_check_interval=4"]
+SCORED = [
+    "--scores.num_samples=20",
+    "--scores.protocol.splits=2",
+    "--scores.every_n_steps=4",
+    "--scores.track_samples=20",
+]
+
+
+def rows(run) -> list[dict[str, str]]:
+    """metrics.csv without the speed, which is another every time."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{key: row[key] for key in sorted(row) if key != "images_per_second"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def run(command, tmp_path):
+    """A finished run."""
+    command("fit", *TINY, *STEPS, *SCORED, "--run.name=here")
+    return tmp_path / "runs/here"
+
+
+def test_a_run_goes_on_in_its_own_folder_to_the_same_end(command, run):
+    """As after a death at step 11: weights, scores and metrics are those of the unbroken run, each once."""
+    scores, metrics = json.loads((run / "summary.json").read_text())["scores"], rows(run)
+    weights = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    (run / "checkpoints/last.ckpt").write_bytes(b"")
+    command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
+    assert [path.name for path in run.parent.iterdir()] == ["here"]
+    assert json.loads((run / "summary.json").read_text())["scores"] == scores
+    assert rows(run) == metrics
+    again = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+def test_a_run_that_died_before_its_scores_gets_them(command, run):
+    """last.ckpt is of the last step: nothing is left to train, and the end is scored all the same."""
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "status": "running", "scores": {}}))
+    command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
+    again = json.loads((run / "summary.json").read_text())
+    assert (again["status"], again["step"]) == ("finished", 12)
+    assert {name: again["scores"][name] for name in ("fid", "kid")} == {n: summary["scores"][n] for n in ("fid", "kid")}
+
+
+def test_the_newest_whole_checkpoint_is_the_last(run, capsys):
+    """By steps, whatever the clock says; what is damaged is named, and best.ckpt is none of them."""
+    folder = run / "checkpoints"
+    assert newest(folder) == folder / "last.ckpt"
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:1000])
+    (folder / "step=5.ckpt").touch()
+    assert newest(folder) == folder / "step=10.ckpt"
+    assert "last.ckpt is damaged or no checkpoint of ours, and passed over" in capsys.readouterr().err
+    for path in folder.glob("step=*.ckpt"):
+        path.unlink()
+    assert newest(folder) is None and (folder / "best.ckpt").exists()
+
+
+def test_another_checkpoint_starts_a_folder_of_its_own(command, run):
+    """A file that is named is where something new begins."""
+    command("fit", "-c", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/step=5.ckpt")
+    assert sorted(path.name for path in run.parent.iterdir()) == ["here", "here-2"]
