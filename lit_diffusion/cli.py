@@ -37,12 +37,14 @@ options:
 
 
 def main() -> None:
-    """Runs the command line in sys.argv. Exit status 2 and one line for a user's mistake."""
+    """Runs the command line in sys.argv. Exit status 2 and one line for a user's mistake, 130 for Ctrl-C."""
     try:
         dispatch(sys.argv[1:])
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def dispatch(arguments: list[str]) -> None:

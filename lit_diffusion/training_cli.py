@@ -251,6 +251,8 @@ class TrainingCLI(LightningCLI):
         """The complete configuration, as text and as settings."""
         self.saved_text = self._parser("fit").dump(self.saved, skip_none=False)
         self.run_summary.settings = flattened(yaml.safe_load(self.saved_text))
+        if not self.fitting:
+            self.run_summary.settings["ckpt_path"] = str(Path(self.settings.ckpt_path).resolve())
 
     def _write_config(self) -> None:
         with written_whole(self.folder / "config.yaml") as temporary:
@@ -279,7 +281,7 @@ class TrainingCLI(LightningCLI):
             self.check()
             self._describe()
             if self.subcommand == "test":
-                RunSummary.read(self.trainer)  # before the work, not after it
+                self.run_summary.check(self.trainer)  # before the work, not after it
             if self.subcommand != "validate" and not (self.folder / "config.yaml").exists():
                 self._write_config()  # scores and samples in a folder of their own say where they come from
 

@@ -16,8 +16,9 @@ class Divergence(Callback):
 
     Losses of `every_n_steps` batches are kept on the device and looked at together, so that a step waits for nothing;
     whatever happens is noticed within twice as many. Their median is the level of the loss. It has exploded when it
-    lies above the lowest level so far by more than `factor` times what the loss has fallen since the start, or times
-    the lowest level itself, whichever is larger. factor: 0 for a loss that may grow as it likes.
+    lies above the lowest level so far, at first that of the first batch, by more than `factor` times what the loss has
+    fallen since the start, or times the lowest level itself, whichever is larger. factor: 0 for a loss that may grow as
+    it likes.
     """
 
     def __init__(self, every_n_steps: int = 50, factor: float = 100.0):
@@ -29,7 +30,7 @@ class Divergence(Callback):
         self.reason: str | None = None
         self._losses: list[Tensor] = []
         self._steps: list[int] = []
-        self._levels: tuple[float, float] | None = None  # the first, the lowest
+        self._levels: tuple[float, float] | None = None  # at the start, the lowest
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
@@ -52,8 +53,10 @@ class Divergence(Callback):
         for step, loss in zip(steps, losses):
             if not math.isfinite(loss):
                 return f"the loss is {loss:g} at step {step}"
+        if len(losses) < self.every_n_steps:
+            return None  # the median of a few says little
         level = sorted(losses)[len(losses) // 2]
-        start, lowest = self._levels or (level, level)
+        start, lowest = self._levels or (losses[0], losses[0])
         if self.factor and level - lowest > self.factor * max(abs(lowest), start - lowest):
             return f"the loss has grown from {lowest:.4g} to {level:.4g} by step {steps[-1]}"
         self._levels = start, min(lowest, level)

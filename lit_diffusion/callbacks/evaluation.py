@@ -113,7 +113,7 @@ def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=trainer.global_step)
     for summary in (c for c in trainer.callbacks if isinstance(c, RunSummary)):
-        summary.scores.update({name: score.as_dict() for name, score in scores.items()})
+        summary.scores.update({f"{prefix}{name}": score.as_dict() for name, score in scores.items()})
     how = caption(next(iter(scores.values())).protocol) if scores else ""
     if final:
         say(trainer, how)

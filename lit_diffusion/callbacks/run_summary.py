@@ -14,8 +14,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from lit_diffusion import summary as summaries
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.timing import Timing
+from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 
+# What data need of a machine, and no score depends on.
+MACHINE = ("data.root", "data.num_workers", "data.cache_bytes", "data.download", "data.eval_batch_size")
 PACKAGES = ("lit_diffusion", "torch", "lightning", "torchvision", "torchmetrics", "torch-fidelity", "wandb")
 
 
@@ -62,6 +65,18 @@ class RunSummary(Callback):
             summary |= {"status": end, "reason": self._reason(trainer)}
         self._put(trainer, summary)
 
+    def check(self, trainer: Trainer) -> None:
+        """Raises ConfigError where the scores of a test would stand beside the settings of another experiment."""
+        found = self.read(trainer) or {}
+        for key, theirs in found.get("settings", {}).items():
+            ours = self.settings.get(key, theirs)
+            if ours != theirs and key.startswith(("model.", "data.")) and not key.startswith(MACHINE):
+                raise ConfigError(
+                    f"{self._path(trainer).parent} has scores of {key} {theirs}, and this test says {ours}; write "
+                    "--run.name=NAME for a folder of its own, and the checkpoint by its path",
+                    key=key,
+                )
+
     @classmethod
     def read(cls, trainer: Trainer) -> dict[str, Any] | None:
         """The summary that is there, or None. Raises ConfigError where it is none."""
@@ -72,7 +87,8 @@ class RunSummary(Callback):
         return "diverged" if self._reason(trainer) else "finished"
 
     def _reason(self, trainer: Trainer) -> str | None:
-        infinite = [name for name, score in self.scores.items() if score["value"] is None]
+        at_end = {name: score for name, score in self.scores.items() if not name.startswith("track/")}
+        infinite = [name for name, score in at_end.items() if score["value"] is None]
         return divergence_of(trainer) or (f"{', '.join(infinite)}: not finite" if infinite else None)
 
     @rank_zero_only

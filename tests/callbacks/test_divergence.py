@@ -31,11 +31,12 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(bad):
 
 
 def test_a_loss_that_explodes_against_its_own_history_is_named():
-    """From 0.02, after a fall of 0.5, to 60: more than a hundred times the fall."""
-    reason = judge([*FALLING, *[60.0] * 10])
-    assert reason == "the loss has grown from 0.02083 to 60 by step 55"
-    assert judge([*FALLING, *[60.0] * 10], factor=1000) is None
-    assert judge([*FALLING, *[60.0] * 10], factor=0) is None
+    """From 0.02, after a fall of 0.98, to 200: more than a hundred times the fall."""
+    reason = judge([*FALLING, *[200.0] * 10])
+    assert reason == "the loss has grown from 0.02083 to 200 by step 55"
+    assert judge([*FALLING, *[90.0] * 10]) is None
+    assert judge([*FALLING, *[200.0] * 10], factor=1000) is None
+    assert judge([*FALLING, *[200.0] * 10], factor=0) is None
 
 
 def test_what_is_no_explosion_lets_a_run_go_on():
@@ -47,6 +48,19 @@ def test_what_is_no_explosion_lets_a_run_go_on():
     assert judge([*FALLING, *[1.0] * 50]) is None
     assert judge([-3.0 - value for value in FALLING]) is None
     assert "grown from -4" in judge([*[-3.0] * 5, *[-4.0] * 5, *[500.0] * 5])
+
+
+def test_an_explosion_at_once_is_measured_by_the_first_loss():
+    """The level of the first losses is that of the explosion itself."""
+    assert judge([1.0, *[1e6] * 20]) == "the loss has grown from 1 to 1e+06 by step 5"
+
+
+def test_a_few_last_losses_are_no_level():
+    """At the end of training fewer are left than are looked at together: only whether they are finite counts."""
+    divergence = Divergence(every_n_steps=5)
+    assert divergence._judge([0.01] * 5, [1, 2, 3, 4, 5]) is None
+    assert divergence._judge([9.0], [6]) is None
+    assert divergence._judge([math.nan], [6]) == "the loss is nan at step 6"
 
 
 def test_a_resumed_history_is_the_unbroken_one():

@@ -45,8 +45,9 @@ def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(command
     assert sorted(tracked) == [4, 8, 12]
     assert weights(run / "checkpoints/best.ckpt")["global_step"] == min(tracked, key=tracked.get)
     scores = summary(run)["scores"]
-    assert set(scores) == NAMES
+    assert set(scores) == NAMES | {f"track/{name}" for name in NAMES}
     assert scores["fid"]["value"] == pytest.approx(logged(run, "fid")[12])
+    assert scores["track/fid"]["value"] == pytest.approx(tracked[12])
     expected = {
         "protocol": "TorchFidelity",
         "quantisation": "8 bits",

@@ -62,6 +62,11 @@ def test_every_cell_ends_and_a_failed_one_stops_no_other(out):
     cells = [job(out, "a"), job(out, "b", "fail"), job(out, "c", "diverged"), job(out, "d")]
     assert sweep(cells, 2) == {"a": "finished", "b": "failed", "c": "diverged", "d": "finished"}
     assert cells[1].reason == "it broke" and cells[2].reason == "nan"
+    (out / "logs/e.log").write_text("disk full, last week\n")
+    killed = job(out, "e", takes=60)
+    seconds = []
+    sweep([killed], watch=lambda jobs: seconds.append(killed._process and killed._process.kill()))
+    assert (killed.state, killed.reason) == ("failed", "killed by signal 9")
 
 
 def test_cells_that_have_ended_are_not_run_again_and_failed_ones_are(out, tmp_path):
@@ -131,9 +136,19 @@ def test_a_folder_that_is_no_run_is_left_alone(out):
     """What lies where a cell's folder belongs is not removed."""
     (out / "a").mkdir(parents=True)
     (out / "a/thesis.tex").write_text("years of work")
+    (out / "b").symlink_to(out / "a")
+    (out / "c").touch()
+    cells = [job(out, name) for name in "abc"]
+    assert sweep(cells) == {"a": "failed", "b": "failed", "c": "failed"}
+    assert all("is in the way, and no run" in cell.reason for cell in cells)
+    assert (out / "a/thesis.tex").exists()
+
+
+def test_a_folder_that_cannot_be_made_fails_its_cells_in_a_line(out):
+    """As where a file has the name of the sweep's folder."""
+    out.touch()
     cell = job(out, "a")
-    assert sweep([cell]) == {"a": "failed"}
-    assert "is in the way, and no run" in cell.reason and (out / "a/thesis.tex").exists()
+    assert sweep([cell]) == {"a": "failed"} and "File exists" in cell.reason or "Not a directory" in cell.reason
 
 
 def test_gpus_are_shared(monkeypatch):
@@ -201,6 +216,22 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
         ),
         ({}, ["--model.nothing=1"], "model.nothing: there is no such setting"),
         ({}, ["-c", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        ({}, ["--run.dir=elsewhere"], "--run.dir: each cell has a folder of its own; write --out"),
+        (
+            {},
+            ["--model.reverse.parameterization=Velocity"],
+            "parameterization: .*tiny.yaml gives it too; write it once",
+        ),
+        ({}, ["--trainer.max_steps", "5"], "--trainer.max_steps: is no option of a cell; write --KEY=VALUE"),
+        ({}, ["--ckpt_path=last"], "--ckpt_path=last: cells go on by themselves"),
+        ({}, ["--print_config=x"], "--print_config: no option of a cell"),
+        ({"parameters": {"model.optimizer.lr": {"values": [0.001, "1e-3"]}}}, [], "are the same run; write one of"),
+        ({"name": "../evil"}, [], "name: ../evil is no name of a folder"),
+        (
+            {"method": "bayes", "run_cap": 2, "metric": {"name": "fid"}, "parameters": {"model.lr": {"values": [1]}}},
+            [],
+            "model.lr=1,.*there is no such setting|lr=1.*no such",
+        ),
     ],
 )
 def test_all_cells_are_checked_before_the_first_starts(sweep_file, tmp_path, changes, options, message):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from lit_diffusion.experiments.table.layout_file import read_layout
 from lit_diffusion.experiments.table.render import plain, terminal
 from lit_diffusion.experiments.table.runs import find_runs
 from lit_diffusion.experiments.table.table import build
+from lit_diffusion.experiments.table.widths import PARTS, WORDS, wrapped
 from tests.experiments.table_made import layout, printed, put, score, summary
 
 LAYOUT = r"""
@@ -168,6 +170,57 @@ def test_all_columns_are_within_120_characters(tmp_path):
     text = plain(build(default_layout(runs), runs)).split("* best")[0]
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
     assert all(title in text for title in ("FID", "IS", "KID", "precision", "recall", "NLL test", "(train)"))
+
+
+CLASSES = ("DiscretizedGaussian", "VariationalBound", "LearnedDiagonal", "PosteriorMean", "AncestralSampler")
+
+
+def wide(folder, scores):
+    """The plain text of runs that differ in much."""
+    for n in range(2):
+        settings = {f"model.part{m}": name if n else "Simple" for m, name in enumerate(CLASSES)}
+        put(
+            folder / str(n),
+            summary(settings=settings, scores={name: score(name, 22414.128, 548.1151) for name in scores}),
+        )
+    runs = find_runs([str(folder)], print)
+    return plain(build(default_layout(runs), runs))
+
+
+def test_names_are_whole_at_120_characters(tmp_path):
+    """What is optional is left out first, and said so."""
+    text = wide(tmp_path, ("inception_score", "fid", "kid", "precision", "recall"))
+    table = text.split("* best")[0]
+    assert max(map(len, table.splitlines())) <= 120 and all(name in table.split() for name in CLASSES)
+    assert "KID" in table and "recall" not in table and "no room for " in text
+
+
+def test_where_nothing_else_helps_names_break_inside_between_their_words():
+    """And only the longest are cut."""
+    assert wrapped("DiscretizedGaussian", 12, PARTS) == "Discretized\nGaussian"
+    assert wrapped("lr=0.001,seed=12", 10, WORDS) == "lr=0.001,\nseed=12"
+    assert wrapped("22414.1280±548.1151", 12, WORDS) == "22414.1280\n±548.1151"
+    assert wrapped("abcdefgh ij", 3, PARTS) == "abc\ndef\ngh\nij"
+
+
+def test_a_narrow_terminal_shows_all(tmp_path):
+    put(tmp_path / "a", summary(scores={"fid": 1.0}))
+    runs = find_runs([str(tmp_path)], print)
+    table = build(default_layout(runs), runs)
+    file = io.StringIO()
+    terminal(table, Console(file=file, force_terminal=True, width=5))
+    assert "FID" in file.getvalue()
+
+
+def test_an_encoding_without_the_characters_gets_others(arguments):
+    """No traceback, and ASCII that says the same."""
+    code = "import sys; from lit_diffusion.experiments.table.command import main; main(sys.argv[1:])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    made = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
+    assert made.returncode == 0 and not made.stderr
+    assert "<=2.87 (2.82)*" in made.stdout and "9.16+-0.15*" in made.stdout and "epsilon | prediction" in made.stdout
 
 
 @pytest.mark.parametrize("suffix, begin", [(".md", "**Two"), (".tex", "% "), (".csv", "group,"), (".txt", "Two_")])

@@ -6,7 +6,7 @@ import pytest
 import wandb
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments.table.command import main
+from lit_diffusion.experiments.table.command import main, show
 from tests.experiments.table_made import layout, printed, put, rows, summary
 
 FID = "columns: [fid]\n"
@@ -61,6 +61,106 @@ def test_a_linked_summary_is_left_out(runs, capsys):
     assert "is a link" in refused(runs / "link")
 
 
+@pytest.fixture
+def linked(tmp_path):
+    """Two runs, and a folder whose summary is a link to the first."""
+    put(tmp_path / "zl" / "ok", summary(settings={"data": "A"}, scores={"fid": 1.0}))
+    put(tmp_path / "zl" / "other", summary(settings={"data": "B"}, scores={"fid": 2.0}))
+    return tmp_path / "zl"
+
+
+@pytest.mark.parametrize("name", ["aa", "zz"])
+@pytest.mark.parametrize(
+    "target, message",
+    [
+        ("../ok/summary.json", "is a link; "),
+        ("../none", "is a link that leads nowhere"),
+        ("summary.json", "is a link that leads"),
+    ],
+)
+def test_a_linked_summary_never_takes_the_place_of_the_run(linked, capsys, name, target, message):
+    """Whether it sorts before or behind the run, dangles or leads to itself: it is named."""
+    (linked / name).mkdir()
+    (linked / name / "summary.json").symlink_to(target)
+    out, err = printed(capsys, linked, "--format", "markdown")
+    assert [row[0] for row in rows(out)] == ["A", "B"]
+    assert err.count("warning: left out: ") == 1 and f"{name}/summary.json {message}" in err
+
+
+@pytest.mark.parametrize("name", ["aa", "zz"])
+def test_a_linked_folder_counts_only_where_its_run_is_found_nowhere_else(linked, capsys, name, tmp_path):
+    """A link to another place is a run as any other; a link to nothing is named."""
+    (linked / name).symlink_to("ok")
+    put(tmp_path / "elsewhere" / "run", summary(settings={"data": "C"}))
+    (linked / "far").symlink_to(tmp_path / "elsewhere" / "run")
+    (linked / "nothing").symlink_to("none")
+    out, err = printed(capsys, linked, linked, "--format", "markdown")
+    assert [row[0] for row in rows(out)] == ["A", "B", "C"]
+    assert f"{linked / name} is a link to {linked / 'ok'}, which counts" in err
+    assert "nothing is a link that leads nowhere" in err and err.count("left out") == 2
+
+
+def test_a_setting_of_any_size_is_compared(runs, capsys):
+    """10**400 is no float."""
+    put(runs / "b", summary(settings={"model.objective": 10**400}, scores={"fid": 1.0}))
+    assert "missing" in printed(capsys, runs, "--layout", "table2").out
+
+
+@pytest.mark.parametrize(
+    "rest, message",
+    [
+        ("rows: [{label: x, where: {model.objectiv: Simple}}]", "no run has a setting model.objectiv;"),
+        ("rows: {by: [model.objective, model.objective.weigting]}", "no run has a setting model.objective.weigting;"),
+        ("rows: {by: [data], where: {model.objective: [Simpel, Simple]}}", "no run has model.objective Simpel"),
+        ("rows: [{label: x, where: {model.sampler.steps: 50}}]", "no run has model.sampler.steps 50"),
+    ],
+)
+def test_what_no_run_has_and_no_class_takes_is_named(runs, tmp_path, capsys, rest, message):
+    """One line each."""
+    _, err = printed(capsys, runs, "--layout", layout(tmp_path, FID + rest))
+    assert err.count(f"warning: {message}") == 1 and err.count("no run has") == 1
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "rows: {by: [model.sampler, model.sampler.eta]}",
+        "rows: [{label: x, where: {model.objective: [Hybrid, lit_diffusion.diffusion.VariationalBound]}}]",
+        "rows: [{label: x, where: {model.objective.scale: null}}]",
+    ],
+)
+def test_what_another_class_of_ours_would_have_is_no_mistake(runs, tmp_path, capsys, rest):
+    assert "no run has" not in printed(capsys, runs, "--layout", layout(tmp_path, FID + rest)).err
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "model.objective: lit_diffusion.diffusion.Simple",
+        "model.init_args.objective: Simple",
+        "model.init_args.objective.class_path: [lit_diffusion.diffusion.objective.Simple, Hybrid]",
+        "model.init_args.objective.init_args.weighting: Constant",
+    ],
+)
+def test_keys_and_classes_may_be_written_in_full(runs, tmp_path, capsys, where):
+    text = f"{FID}rows: [{{label: x, where: {{{where}}}}}]"
+    out, err = printed(capsys, runs, "--layout", layout(tmp_path, text), "--format", "markdown")
+    assert rows(out) == [["x", "**8.00**"]] and not err
+
+
+def test_show_takes_the_layout_only_where_a_run_stands_in_it(runs, capsys):
+    """Else, and where there is none of the name, the rows are what differs."""
+    show([str(runs)], "table2")
+    assert "8.00*" in (out := capsys.readouterr().out) and "Table 2" in out
+    show([str(runs)], "table1")
+    out, err = capsys.readouterr()
+    assert "missing" not in out and "8.00*" in out and "no run stands in the layout table1" in err
+    for name in ("my_sweep", None):
+        show([str(runs)], name)
+        out, err = capsys.readouterr()
+        assert "8.00*" in out and not err
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -75,6 +175,8 @@ def test_a_linked_summary_is_left_out(runs, capsys):
         (f"columns: [{{score: fid, wide: 3}}]\n{ROWS}", "column 1: there is no key wide; write one of best, digits"),
         (f"columns: [{{score: fid, best: up}}]\n{ROWS}", "column 1: best: 'up' is no direction"),
         (f"columns: [{{score: fid, digits: -1}}]\n{ROWS}", "column 1: digits: -1 is negative"),
+        (f"columns: [{{score: fid, digits: 99999999999}}]\n{ROWS}", "column 1: digits: 99999999999 are too many"),
+        (f"{FID}rows: [{{label: x, where: {{3: 4}}}}]", "row 1: where: 3 is no key"),
         (f"columns: [{{score: fid, digits: two}}]\n{ROWS}", "column 1: digits: 'two' has another type"),
         (f"columns: [{{score: fid, paper: ddpm}}]\n{ROWS}", "column 1: paper: 'ddpm' is neither"),
         (f"columns: [fidd]\n{ROWS}", "no run has the score fidd; write one of K, "),
@@ -152,7 +254,7 @@ def test_runs_of_a_project_on_a_server(server, capsys):
             for name, fid, time in (("new", 6.0, 2000.5), ("old", 8.0, 1000))]  # fmt: skip
     server([*ours, FakeRun("other", loss=1), FakeRun("another"), FakeRun("bad", **{"summary.json": "{"})])
     out, err = printed(capsys, "--wandb", "me/digits", "--format", "markdown")
-    assert rows(out) == [["me/digits/new", "**6.00**"]]
+    assert rows(out) == [["digits", "**6.00**"]]
     assert "2 of the runs of me/digits have no summary.json" in err and "the summary of me/digits/bad is damaged" in err
     assert "me/digits/old has the settings and the seed of me/digits/new" in err
 

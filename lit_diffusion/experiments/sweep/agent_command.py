@@ -5,7 +5,7 @@ from typing import Any
 
 from lit_diffusion.errors import ConfigError
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
+SUBCOMMANDS = ("fit", "test")  # which write a summary
 ARGUMENTS = "${args}"
 EXAMPLE = '["${env}", "${program}", fit, -c, "${envvar:LIT_DIFFUSION_CONFIG}", "${args}"]'
 FILES = ("-c", "--config")

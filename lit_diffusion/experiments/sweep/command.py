@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lit_diffusion import training_cli
+from lit_diffusion import summary, training_cli
 from lit_diffusion.arguments import Parser
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.experiments.sweep.agent_command import same_key
 from lit_diffusion.experiments.sweep.bayes import suggest
 from lit_diffusion.experiments.sweep.cell import Cell
 from lit_diffusion.experiments.sweep.display import SweepDisplay
@@ -21,7 +22,6 @@ from lit_diffusion.experiments.sweep.job import ENDS, Job
 from lit_diffusion.experiments.sweep.runner import Sweep
 from lit_diffusion.experiments.sweep.sweep_file import SweepFile
 from lit_diffusion.experiments.table import command as table
-from lit_diffusion.experiments.table.layout_file import shipped_layouts
 from lit_diffusion.files import written_whole
 
 SEED = "seed_everything"
@@ -48,15 +48,10 @@ def main(arguments: list[str]) -> None:
     failed = [job for job in sweep.jobs if job.state == "failed"]
     for job in failed:
         print(f"failed: {job.name}: {job.reason} ({job.log})", file=sys.stderr)
-    show(plan.out, file.name)
+    if any((job.folder / summary.FILE).exists() for job in sweep.jobs):
+        print()
+        table.show([str(plan.out)], file.name)
     sys.exit(1 if failed else 0)
-
-
-def show(out: Path, name: str) -> None:
-    """The table of the cells, in the layout of the sweep's name if there is one."""
-    layout = ["--layout", name] if name in shipped_layouts() else []
-    print()
-    table.main([str(out), *layout])
 
 
 def parser() -> Parser:
@@ -90,6 +85,7 @@ class Plan:
             raise ConfigError("--seeds: bayes proposes one cell after another, each of one seed; write no --seeds")
         if SEED in file.parameters and options.seeds:
             raise ConfigError(f"--seeds: {file.path} gives {SEED} too; write it once")
+        check_base(file, base)
         self.file, self.options = file, options
         self.out: Path = options.out or Path("runs") / (file.name or file.path.stem)
         configs = [part for config in options.config for part in ("-c", config)]
@@ -101,7 +97,21 @@ class Plan:
     def jobs(self) -> list[Job]:
         """The cells that are known before any has run."""
         cells = self._chosen() if self.file.method == "bayes" else self.file.cells(self.options.cells)
-        return [self._job(cell) for cell in self._with_seeds(cells)]
+        jobs = [self._job(cell) for cell in self._with_seeds(cells)]
+        if self.file.method == "bayes" and not jobs:
+            self._proposed([])  # so that a mistake is found before anything is written
+        same: dict[str, Job] = {}
+        for job in jobs:
+            key = json.dumps({key: value for key, value in job.settings.items() if key != "run.name"}, default=str)
+            if same.setdefault(key, job) is not job:
+                raise ConfigError(
+                    f"{self.file.path}: {same[key].name} and {job.name} are the same run; write one of them"
+                )
+        return jobs
+
+    def _proposed(self, history: list[tuple[dict[str, Any], float | None]], number: int = 0) -> tuple[Cell, Job]:
+        cell = Cell.of(suggest(self.file, history, number, seed=0))
+        return cell, self._job(*self._with_seeds([cell]))
 
     def propose(self) -> Job | None:
         """The next cell of a search that learns from the cells before it."""
@@ -113,31 +123,37 @@ class Plan:
                 return None
             tried = [(cell, self._job(*self._with_seeds([cell]))) for cell in cells]
             history = [(dict(cell.parameters), self._value(job)) for cell, job in tried if job.state in ENDS]
-            cells.append(Cell.of(suggest(self.file, history, len(cells), seed=0)))
+            cell, job = self._proposed(history, len(cells))
+            cells.append(cell)
             with written_whole(self.out / "sweep.json") as temporary:
                 content = {"schema": 1, "cells": [dict(cell.parameters) for cell in cells]}
                 temporary.write_text(json.dumps(content, indent=2) + "\n")
-        return self._job(*self._with_seeds(cells[-1:]))
+        return job
 
     def _with_seeds(self, cells: list[Cell]) -> list[Cell]:
         """All cells of the first seed, then all of the next: a table is soon complete."""
         if SEED in self.file.parameters or not cells:
             return cells
         if self._first_seed is None:
-            self._first_seed = int(training_cli.check([*self.command, *cells[0].arguments])[SEED])
+            self._first_seed = int(self._job(cells[0]).settings[SEED])
         return [cell.with_seed(self._first_seed + index) for index in range(self.options.seeds or 1) for cell in cells]
 
     def _job(self, cell: Cell) -> Job:
         command = [*self.command, *cell.arguments]
         if cell.name not in self._checked:
-            self._checked[cell.name] = training_cli.check(command)
+            try:
+                self._checked[cell.name] = training_cli.check(command)
+            except ConfigError as error:
+                raise ConfigError(f"{self.file.path}: {cell.name}: {error}") from error
         job = Job(cell.name, command, self.out, self._checked[cell.name])
         job.check()
         return job
 
     def _value(self, job: Job) -> float | None:
-        score = ((job.summary() or {}).get("scores") or {}).get(self.file.metric["name"]) or {}
-        return score.get("value")
+        scores, name = (job.summary() or {}).get("scores") or {}, self.file.metric["name"]
+        if job.state == "finished" and name not in scores:
+            raise ConfigError(f"{self.file.path}: metric: runs have no score {name}; write one of {', '.join(scores)}")
+        return scores[name].get("value") if name in scores else None
 
     def _chosen(self) -> list[Cell]:
         path = self.out / "sweep.json"
@@ -157,3 +173,19 @@ class Plan:
             yield
         finally:
             os.close(lock)
+
+
+def check_base(file: SweepFile, options: list[str]) -> None:
+    """Raises ConfigError for options that a cell cannot have, or has already."""
+    for option in options:
+        key = same_key(option.partition("=")[0].removeprefix("--"))
+        if "=" not in option or not option.startswith("--"):
+            raise ConfigError(f"{option}: is no option of a cell; write --KEY=VALUE")
+        if key in ("print_config", "help"):
+            raise ConfigError(f"--{key}: no option of a cell; leave it out, or write --dry-run")
+        if key in ("run.dir", "run.name"):
+            raise ConfigError(f"--{key}: each cell has a folder of its own; write --out")
+        if key in map(same_key, file.parameters):
+            raise ConfigError(f"--{key}: {file.path} gives it too; write it once")
+        if file.subcommand == "fit" and option in ("--ckpt_path=last", "--ckpt_path=best"):
+            raise ConfigError(f"{option}: cells go on by themselves; write a file, or nothing")

@@ -76,7 +76,7 @@ class SweepDisplay:
         return jobs[first : first + room]
 
     def _left(self, jobs: list[Job], typical: float | None) -> str:
-        if typical is None:
+        if typical is None or not any(job.state in ("waiting", "running") for job in jobs):
             return ""
         waiting = typical * sum(job.state == "waiting" for job in jobs)
         running = sum(seconds_left(job, typical) or 0.0 for job in jobs if job.state == "running")
@@ -94,7 +94,8 @@ def seconds_left(job: Job, typical: float | None) -> float | None:
     if typical is not None:
         return max(0.0, typical - job.seconds)
     step = job.progress()[0]
-    return job.seconds * (job.total_steps / step - 1) if 0 < step < job.total_steps else None
+    done = step - job.first_step
+    return job.seconds * (job.total_steps - step) / done if done > 0 and step < job.total_steps else None
 
 
 def clock(seconds: float | None) -> str:

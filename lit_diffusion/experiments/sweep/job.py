@@ -14,10 +14,13 @@ from typing import Any
 
 from lit_diffusion import checkpoints, summary
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.experiments.table.settings import matters
 from lit_diffusion.watchdog import STARTED_BY
 
 ENDS = ("finished", "diverged")  # what is never run again
-PROGRAM = (sys.executable, "-m", "lit_diffusion")
+# As this process was started: `python -m` finds a user's classes in the working folder, the installed command does not.
+INSTALLED = Path(sys.argv[0]).name in ("lightning", "lit-diffusion")
+PROGRAM = (sys.executable, sys.argv[0]) if INSTALLED else (sys.executable, "-m", "lit_diffusion")
 KILL_AFTER = 60.0  # seconds that a process has to end by itself
 
 
@@ -34,14 +37,18 @@ class Job:
         self.log = out / "logs" / f"{name}.log"
         self.state, self.reason = "waiting", ""
         self.slot = 0
+        self.first_step = 0  # of this sweep, where an earlier one has come so far
         self._process: subprocess.Popen[bytes] | None = None
         self._begin = self._end = 0.0
+        self._log_begin = 0
         self._seen: tuple[float, tuple[int, float | None]] = (0.0, (0, None))
 
     @property
     def arguments(self) -> list[str]:
         """The command line after `lightning`."""
-        return [*self.command, f"--run.dir={self.out}", f"--run.name={self.name}"]
+        checkpoint = self.settings.get("ckpt_path") if self.command[0] != "fit" else None
+        named = [f"--ckpt_path={checkpoint}"] if checkpoint else []
+        return [*self.command, *named, f"--run.dir={self.out}", f"--run.name={self.name}"]
 
     @property
     def total_steps(self) -> int:
@@ -65,9 +72,8 @@ class Job:
             return
         settings = found.get("settings", {})
         for key, ours in self.settings.items():
-            own = key.startswith(("run.", "prediction")) or key == "ckpt_path"
             theirs = settings.get(key, ours)
-            if not own and theirs != ours:
+            if matters(key) and theirs != ours and not (key == "ckpt_path" and self.command[0] == "fit"):
                 raise ConfigError(
                     f"{self.folder} holds a run with {key} {theirs}, and this sweep says {ours}; write another --out"
                 )
@@ -76,9 +82,10 @@ class Job:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Runs the cell, from its newest checkpoint if it has one, unless it has ended or runs elsewhere."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.log.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        lock = -1
         try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.log.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.state = "waiting"
             self.check()
@@ -86,22 +93,25 @@ class Job:
                 self._run([*self.arguments, *self._resumed()], environment, lock)
         except BlockingIOError:
             self.state = "elsewhere"
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             self.state, self.reason = "failed", str(error)
         finally:
-            os.close(lock)  # the process has its own
+            if lock >= 0:
+                os.close(lock)  # the process has its own
 
     def _resumed(self) -> list[str]:
         if self.command[0] == "fit" and checkpoints.newest(self.folder / "checkpoints"):
             return ["--ckpt_path=last"]
         if self.folder.exists():
-            if any(self.folder.iterdir()) and not (self.folder / "config.yaml").exists():
+            ours = self.folder.is_dir() and not self.folder.is_symlink()
+            if not ours or (any(self.folder.iterdir()) and not (self.folder / "config.yaml").exists()):
                 raise ConfigError(f"{self.folder} is in the way, and no run; move it, or write another --out")
             shutil.rmtree(self.folder)  # a run that had not come to a checkpoint
         return []
 
     def _run(self, arguments: list[str], environment: Mapping[str, str], lock: int) -> None:
         with self.log.open("ab") as log:
+            self._log_begin = log.tell()
             self._process = subprocess.Popen(
                 [*PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -112,6 +122,7 @@ class Job:
                 pass_fds=(lock,),
             )
         self.state, self._begin, self._end = "running", time.monotonic(), 0.0
+        self.first_step = self.progress()[0]
 
     def poll(self) -> None:
         """Notes the end of the process."""
@@ -123,7 +134,8 @@ class Job:
         except ConfigError as error:
             self.state, self.reason = "failed", str(error)
         if self.state not in ENDS:
-            self.state, self.reason = "failed", self.last_line() or f"exit status {status}"
+            killed = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+            self.state, self.reason = "failed", killed if status < 0 else self.last_line() or killed
 
     def stop(self) -> None:
         """Asks the process to end, and waits until it has."""
@@ -139,7 +151,8 @@ class Job:
 
     def last_line(self) -> str:
         """Of what the process has printed."""
-        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        printed = self.log.read_bytes()[self._log_begin :] if self.log.exists() else b""
+        lines = printed.decode(errors="replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def progress(self) -> tuple[int, float | None]:

@@ -33,12 +33,14 @@ class Sweep:
     def run(self) -> None:
         """Until every job has ended, or a signal interrupts it: then running ones are ended too and stay resumable."""
         with self._signals():
-            while not self.interrupted and self._advance():
+            try:
+                while not self.interrupted and self._advance():
+                    self.watch(self.jobs)
+                    time.sleep(PERIOD)
+            finally:
+                for job in self._in("running"):
+                    job.stop()
                 self.watch(self.jobs)
-                time.sleep(PERIOD)
-            for job in self._in("running"):
-                job.stop()
-            self.watch(self.jobs)
 
     def _advance(self) -> bool:
         """Whether there is anything left to wait for."""

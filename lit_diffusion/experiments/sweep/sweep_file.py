@@ -109,8 +109,9 @@ def check(content: Any) -> None:
         raise ConfigError(f"method: there is no method {content.get('method')}; write one of {', '.join(METHODS)}")
     if not isinstance(content.get("program"), str):
         raise ConfigError("program: W&B needs one; write program: lightning")
-    if not isinstance(content.get("name", ""), str):
-        raise ConfigError(f"name: {content['name']} is no text; write a name, as table2")
+    name = content.get("name", "sweep")
+    if not isinstance(name, str) or Path(name).name != name or name == "..":
+        raise ConfigError(f"name: {name} is no name of a folder; write one, as table2")
     cap = content.get("run_cap")
     if cap is not None and (type(cap) is not int or cap < 1):
         raise ConfigError(f"run_cap: {cap} is no number of runs; write 1 or more, as 20")

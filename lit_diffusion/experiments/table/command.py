@@ -9,9 +9,12 @@ from rich.console import Console
 from lit_diffusion.arguments import Parser
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.experiments.table.default_layout import default_layout
+from lit_diffusion.experiments.table.encoding import always_printable
 from lit_diffusion.experiments.table.latex import latex
 from lit_diffusion.experiments.table.layout_file import read_layout, shipped_layouts
+from lit_diffusion.experiments.table.model import Table
 from lit_diffusion.experiments.table.render import comma_separated, markdown, plain, terminal
+from lit_diffusion.experiments.table.rows import matches_any
 from lit_diffusion.experiments.table.runs import find_runs
 from lit_diffusion.experiments.table.table import build
 from lit_diffusion.experiments.table.wandb_runs import fetch_runs
@@ -27,27 +30,54 @@ def main(arguments: list[str]) -> None:
     if bool(options.runs) == bool(options.wandb):
         what = "both folders and --wandb are" if options.runs else "neither folders nor --wandb are"
         raise ConfigError(f"{what} given; write folders of runs, or --wandb entity/project")
-    out = options.out and checked_out(Path(options.out))
+    out = checked_out(Path(options.out)) if options.out else None
     name = format_of(options)
     layout = read_layout(options.layout) if options.layout else None
     warnings: list[str] = []
     warn = warnings.append
     runs = fetch_runs(options.wandb, warn) if options.wandb else find_runs(options.runs, warn)
     table = build(layout or default_layout(runs), runs, warnings)
-    if out:
-        try:
-            with written_whole(out) as temporary:
-                temporary.write_text(FORMATS[name](table), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--out: {out} cannot be written ({error.strerror}); write another") from error
+    if out is None:
+        display(table, name)
+        return
+    try:
+        with written_whole(out) as temporary:
+            temporary.write_text(FORMATS[name](table), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written ({error.strerror}); write another") from error
+    with always_printable():
         print(f"{out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
-    elif name == "terminal" and sys.stdout.isatty():
-        terminal(table, Console(highlight=False))
-    else:
-        print(FORMATS[name](table), end="")
-    if out or name == "csv" or not (sys.stdout.isatty() and sys.stderr.isatty()):  # else they stand there already
-        for warning in table.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+        say(table.warnings)
+
+
+def show(folders: list[str], layout_name: str | None) -> None:
+    """Prints the runs in folders as `main` does, in the shipped layout of that name if there is one and some run stands
+    in it, else by what the runs differ in. Raises ConfigError where no run can be read.
+    """
+    warnings: list[str] = []
+    runs = find_runs(folders, warnings.append)
+    layout = read_layout(layout_name) if layout_name in shipped_layouts() else None
+    if layout is not None and not matches_any(layout, runs):
+        warnings.append(f"no run stands in the layout {layout_name}; the rows are what the runs differ in")
+        layout = None
+    display(build(layout or default_layout(runs), runs, warnings), "terminal")
+
+
+def display(table: Table, name: str) -> None:
+    """Prints the table, and its warnings on stderr where they do not stand below it already."""
+    with always_printable():
+        if name == "terminal" and sys.stdout.isatty():
+            terminal(table, Console(highlight=False))
+        else:
+            print(FORMATS[name](table), end="")
+        if name == "csv" or not (sys.stdout.isatty() and sys.stderr.isatty()):
+            say(table.warnings)
+
+
+def say(warnings: list[str]) -> None:
+    """On stderr."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def parser() -> Parser:

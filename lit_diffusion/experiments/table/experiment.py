@@ -1,13 +1,17 @@
 """Runs that repeat one experiment with several seeds, and the numbers that they make together."""
 
+import math
 import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from lit_diffusion.experiments.table.paper import Printed
+from lit_diffusion.experiments.table.repetitions import apart
 from lit_diffusion.experiments.table.runs import Run, Score, Warn
 from lit_diffusion.experiments.table.settings import Settings, identity
 
+LARGE = 1e9
 FINISHED = "finished"
 # What a number without a value is, where its seeds disagree: the first that one of them is.
 STATES = ("running", "diverged", "failed", "no score")
@@ -31,10 +35,11 @@ class Number:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Runs of the same settings, one a seed."""
+    """Runs of the same settings, one a seed. marks: what tells them from others of the same settings, as `samples`."""
 
     settings: Settings
     runs: list[Run]
+    marks: Mapping[str, Any] = field(default_factory=dict)
 
     def states(self, score: str) -> list[str]:
         """What became of a score in each run."""
@@ -44,16 +49,30 @@ class Experiment:
         """The values that there are."""
         return [run.scores[score] for run in self.runs if state(run, score) == FINISHED]
 
-    def number(self, score: str, digits: int, prefix: str) -> Number:
-        """One seed: its value and own spread. Several: mean and sample standard deviation over those that have one."""
+    def number(self, score: str, digits: int, prefix: str, fixed: bool = True) -> Number:
+        """One seed: its value and own spread. Several: mean and sample standard deviation over those that have one.
+
+        fixed: whether the number has all its `digits` after the point, however large it is.
+        """
         found = self.scores(score)
         if not found:
             return Number(min(self.states(score), key=STATES.index))
         values = [one.value for one in found if one.value is not None]
         value = statistics.fmean(values)
         std = statistics.stdev(values) if len(values) > 1 else found[0].std
-        std_text = "" if std is None else f"{std:.{digits}f}"
-        return Number(FINISHED, value, std, f"{value:.{digits}f}", std_text, len(values), prefix)
+        digits = digits if fixed else min(digits, digits_of(max(abs(value), std or 0.0)))
+        std_text = "" if std is None else text_of(std, digits)
+        return Number(FINISHED, value, std, text_of(value, digits), std_text, len(values), prefix)
+
+
+def digits_of(size: float) -> int:
+    """Digits after the point that make four significant ones."""
+    return max(0, 3 - math.floor(math.log10(size))) if 0 < size < math.inf else 3
+
+
+def text_of(value: float, digits: int) -> str:
+    """A number with these digits after the point; very large ones as 1.234e+20."""
+    return f"{value:.{digits}f}" if abs(value) < LARGE else f"{value:.3e}"
 
 
 def state(run: Run, score: str) -> str:
@@ -76,16 +95,23 @@ def printed_number(printed: Printed | None, bound: str) -> Number:
     return Number(FINISHED, float(printed.value), std, printed.value, printed.std or "", 0, prefix)
 
 
-def experiments_of(runs: Iterable[Run], warn: Warn) -> list[Experiment]:
-    """Runs put together by their settings. Of the same settings and seed the newest counts."""
-    groups: dict[str, dict[int | None, Run]] = {}
+def experiments_of(runs: Iterable[Run], scores: Sequence[str], warn: Warn) -> list[Experiment]:
+    """Runs put together by their settings and by how `scores` were measured. Of the same seed the newest counts."""
+    groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda one: (one.time, one.name)):
         if run.settings is None:
             warn(f"{run.name}: its summary has no settings, so that it matches nothing; its version was too old")
-            continue
-        seeds = groups.setdefault(identity(run.settings), {})
+        else:
+            groups.setdefault(identity(run.settings), []).append(run)
+    repeated = [one for group in groups.values() for one in apart(group, scores)]
+    return [Experiment(same[0].settings or {}, _newest(same, warn), marks) for marks, same in repeated]
+
+
+def _newest(runs: Sequence[Run], warn: Warn) -> list[Run]:
+    """One run a seed, by seed."""
+    seeds: dict[int | None, Run] = {}
+    for run in runs:
         if run.seed in seeds:
             warn(f"{seeds[run.seed].name} has the settings and the seed of {run.name}, which is newer and counts")
         seeds[run.seed] = run
-    repeated = [sorted(seeds.values(), key=lambda run: (run.seed is None, run.seed)) for seeds in groups.values()]
-    return [Experiment(same[0].settings or {}, same) for same in repeated]
+    return sorted(seeds.values(), key=lambda run: (run.seed is None, run.seed))

@@ -21,6 +21,7 @@ class Column:
 
     second: a score in brackets behind the first. best: lowest or highest is set in bold, or None. digits: after the
     point, of this code's numbers; the paper's have their own. spread: whether ± stands behind numbers.
+    fixed: whether a number has all its digits, however large. optional: left out of a terminal that is too narrow.
     """
 
     score: str
@@ -31,6 +32,8 @@ class Column:
     spread: bool = True
     prefix: str = ""
     paper: bool = False
+    fixed: bool = True
+    optional: bool = False
 
     @property
     def scores(self) -> list[str]:
@@ -42,8 +45,9 @@ def column_of(score: str, title: Label | None = None, paper: bool = False, **opt
     """A column of a score with what is known of it, where `options` do not say it."""
     one = known(score)
     default = Label(f"{one.title}, paper" if paper else one.title)
-    rest = {"best": one.best, "digits": one.digits, "prefix": one.prefix, **options}
-    return Column(score, title or default, paper=paper, **rest)
+    fixed = one.fixed or "digits" in options
+    rest: dict[str, Any] = {"best": one.best, "digits": one.digits, "prefix": one.prefix, **options}
+    return Column(score, title or default, paper=paper, fixed=fixed, **rest)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.experiments import strict_yaml
 from lit_diffusion.experiments.table.layout import Automatic, Column, Heading, Key, Label, Layout, Row, column_of
 from lit_diffusion.experiments.table.paper import paper_row
+from lit_diffusion.experiments.table.settings import short_key
 
 SHIPPED = Path(__file__).parent / "layouts"
 BEST = ("lowest", "highest", None)
+MOST_DIGITS = 15  # of a number in double precision
 TYPES: dict[str, tuple[Any, str]] = {
     "score": (str, "the name of a score, as fid"),
     "with": (str, "the name of a score, as bits_per_dim/train"),
@@ -71,6 +73,8 @@ def _column(content: Any, place: str) -> Column:
         raise ConfigError(f"{place}: best: {part['best']!r} is no direction; write lowest, highest or null")
     if part.get("digits", 0) < 0:
         raise ConfigError(f"{place}: digits: {part['digits']} is negative; write 0 or more")
+    if part.get("digits", 0) > MOST_DIGITS:
+        raise ConfigError(f"{place}: digits: {str(part['digits'])[:20]} are too many; write 0 to {MOST_DIGITS}")
     title = Label(part["title"], part.get("latex")) if "title" in part else None
     rest = {key: part[key] for key in ("best", "digits", "spread", "prefix") if key in part}
     return column_of(part["score"], title, paper, second=part.get("with"), **rest)
@@ -82,7 +86,7 @@ def _rows(content: Any) -> list[Heading | Row] | Automatic:
         keys = [_key(one, f"rows: by {number}") for number, one in enumerate(part["by"], 1)]
         if not keys:
             raise ConfigError("rows: by: there are no keys; write at least one, as [model.sampler]")
-        return Automatic(keys, part.get("where", {}))
+        return Automatic(keys, _where(part.get("where", {}), "rows"))
     if not content:
         raise ConfigError("rows: there are none; write at least one, or {by: [dotted keys]}")
     return [_row(one, f"row {number}") for number, one in enumerate(content, 1)]
@@ -90,10 +94,19 @@ def _rows(content: Any) -> list[Heading | Row] | Automatic:
 
 def _key(content: Any, place: str) -> Key:
     if isinstance(content, str):
-        return Key(content, content.rpartition(".")[2])
+        return Key(short_key(content), short_key(content).rpartition(".")[2])
     part = _part(content, place, {"key"}, {"title", "names"})
     names = {str("null" if value is None else value): str(name) for value, name in part.get("names", {}).items()}
-    return Key(part["key"], part.get("title", part["key"].rpartition(".")[2]), names)
+    key = short_key(part["key"])
+    return Key(key, part.get("title", key.rpartition(".")[2]), names)
+
+
+def _where(content: dict[Any, Any], place: str) -> dict[str, Any]:
+    """With the keys of summaries."""
+    for key in content:
+        if not isinstance(key, str):
+            raise ConfigError(f"{place}: where: {key!r} is no key; write a dotted key of a setting, as model.sampler")
+    return {short_key(key): value for key, value in content.items()}
 
 
 def _row(content: Any, place: str) -> Heading | Row:
@@ -108,7 +121,8 @@ def _row(content: Any, place: str) -> Heading | Row:
             paper_row(part["paper"])
         except ConfigError as error:
             raise ConfigError(f"{place}: paper: {error}") from error
-    return Row(Label(part["label"], part.get("latex")), part.get("where"), part.get("paper"))
+    where = _where(part["where"], place) if "where" in part else None
+    return Row(Label(part["label"], part.get("latex")), where, part.get("paper"))
 
 
 def _part(content: Any, place: str, needed: set[str], optional: set[str]) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lit_diffusion.experiments.table.model import TableRow
+from lit_diffusion.experiments.table.phrases import first_few, listed, more_rows, said, some
+from lit_diffusion.experiments.table.repetitions import NOT_GIVEN, RANDOM, STEP
 from lit_diffusion.experiments.table.runs import Score
 from lit_diffusion.experiments.table.scores import known
 from lit_diffusion.experiments.table.settings import within
 
-SEEDS = {"seed", "step", "block_size"}  # fields that make other random numbers, and how long a run was
+SEEDS = RANDOM | {"step"}  # fields that make other random numbers, and how long a run was
 # Fields of a protocol that follow from settings: where these tell rows apart, the fields may differ as well.
 EXPLAINED = {
     "sampler": ("model.sampler",),
@@ -19,29 +21,50 @@ EXPLAINED = {
     "variance": ("model.reverse.variance",),
     "clip_x_0": ("model.reverse.clip_x_0",),
     "precision": ("trainer.precision",),
+    "step": (STEP, "trainer.max_steps", "trainer.max_epochs", "trainer.max_time"),
 }
 Protocol = Mapping[str, Any]
 
 
 def disagreements(rows: Sequence[TableRow], scores: Sequence[str], row_keys: Sequence[str]) -> list[str]:
     """A line for every field of a protocol in which rows differ, though no setting that makes the rows explains it."""
-    found: dict[str, list[str]] = {}
+    lines: dict[str, dict[str, list[str]]] = {}  # by field: what is said, and the scores of which it is
+    absent: dict[str, list[str]] = {}  # by the rows without them: fields
     for score in scores:
-        measured = [(row.name, one.protocol) for row in rows for one in row.measured(score)]
-        for field in dict.fromkeys(field for _, protocol in measured for field in protocol):
-            explained = any(within(setting, row_keys) for setting in EXPLAINED.get(field, ()))
+        measured = [(row.name, [one.protocol for one in row.measured(score)]) for row in rows if row.measured(score)]
+        for field in dict.fromkeys(field for _, found in measured for one in found for field in one):
+            if field in RANDOM or any(within(setting, row_keys) for setting in EXPLAINED.get(field, ())):
+                continue
             values: dict[str, list[str]] = {}
-            for name, protocol in measured:
-                values.setdefault(str(protocol.get(field, "not given")), []).append(name)
-            if len(values) > 1 and field not in SEEDS and not explained:
-                said = ", ".join(f"{value} in {_some(names)}" for value, names in values.items())
-                found.setdefault(f"{field} is {said}", []).append(known(score).title)
-    return [f"rows do not compare in {', '.join(titles)}: {what}" for what, titles in found.items()]
+            for name, found in measured:
+                values.setdefault(listed(one.get(field, NOT_GIVEN) for one in found), []).append(name)
+            if len(values) == 2 and NOT_GIVEN in values:
+                fields = absent.setdefault(some(values[NOT_GIVEN]), [])
+                fields += [field] if field not in fields else []
+            elif len(values) > 1:
+                lines.setdefault(field, {}).setdefault(said(values), []).append(known(score).title)
+    told = {
+        field: "rows do not compare in "
+        + "; ".join(f"{', '.join(titles)}: {field} is {what}" for what, titles in parts.items())
+        for field, parts in lines.items()
+    }
+    missing = [f"rows may not compare: {names} does not say its {listed(own)}" for names, own in absent.items()]
+    return [*first_few(told, "rows do not compare either in"), *missing]
 
 
-def _some(names: list[str]) -> str:
-    names = list(dict.fromkeys(names))
-    return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
+def different_steps(rows: Sequence[TableRow], scores: Sequence[str]) -> list[str]:
+    """A line where seeds are averaged that have not been trained equally long."""
+    found: dict[str, str] = {}
+    for row in rows:
+        for score in scores:
+            steps = sorted({str(one.protocol["step"]) for one in row.measured(score) if "step" in one.protocol})
+            if len(steps) > 1:
+                found.setdefault(row.name, ", ".join(sorted(steps, key=lambda text: (len(text), text))))
+    if not found:
+        return []
+    name, several = next(iter(found.items()))
+    more = f", and {more_rows(len(found) - 1)}" if len(found) > 1 else ""
+    return [f"seeds are averaged that were scored after different training steps: {name} ({several}){more}"]
 
 
 def sentences(rows: Sequence[TableRow], scores: Sequence[str], spread: Sequence[str]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -12,9 +13,9 @@ from rich.text import Text
 from lit_diffusion.experiments.table.experiment import FINISHED, Number
 from lit_diffusion.experiments.table.model import Cell, Table
 from lit_diffusion.experiments.table.scores import BOUND
+from lit_diffusion.experiments.table.widths import BREAKS, GAP, PARTS, squeezed, widths, wrapped
 
 WIDTH = 120  # characters, where there is no terminal
-ENDLESS = 10_000
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*|<["})
 
 
@@ -45,29 +46,56 @@ def number_text(number: Number, symbols: Symbols) -> str:
 def terminal(table: Table, console: Console) -> None:
     """Prints the table; the best numbers are bold on a terminal, and have a star elsewhere."""
     star = "" if console.is_terminal else "*"
-    grid = _grid(table, star, Symbols())
-    if console.measure(grid, options=console.options.update(width=ENDLESS)).maximum > console.width:
-        grid = _grid(table, star, Symbols(plus_minus=" ± "))  # numbers break at spaces
+    grid, left_out = _fitting(table, star, console.width)
     console.print(grid)
     if star and any(cell.best for row in table.rows for cell in row.cells):
         console.print(Text("\n* best of this code's numbers in its column"))
     elif table.notes or table.warnings:
         console.print()
-    for line in below(table):
+    no_room = f"no room for {', '.join(left_out)}: a wider terminal and the other formats have it" if left_out else ""
+    for line in filter(None, [no_room, *below(table)]):
         console.print(Text(line), soft_wrap=not console.is_terminal)
 
 
-def _grid(table: Table, star: str, symbols: Symbols) -> RichTable:
-    title = Text(table.title.text, style="bold") if table.title else None
-    grid = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for head in [*table.heads, *(column.title.text for column in table.columns)]:
-        grid.add_column(Text(head), overflow="fold")
+def _fitting(table: Table, star: str, width: int) -> tuple[RichTable, list[str]]:
+    """The table in a width, and the titles of optional columns that it has no room for."""
+    optional = [number for number, column in enumerate(table.columns) if column.optional]
+    for count in range(len(optional) + 1):
+        left_out = optional[len(optional) - count :]
+        columns = _columns(table, star, left_out)
+        for breaks in BREAKS:
+            if sizes := widths([[text.plain for text in texts] for texts in columns], width, breaks):
+                return _grid(table, columns, sizes, breaks), [table.columns[number].title.text for number in left_out]
+    texts = [[text.plain for text in column] for column in columns]
+    sizes = widths(texts, width, PARTS) or squeezed(texts, width)
+    return _grid(table, columns, sizes, PARTS), [table.columns[number].title.text for number in left_out]
+
+
+def _columns(table: Table, star: str, left_out: Sequence[int]) -> list[list[Text]]:
+    """By column, each with its title first; a heading has only the first."""
+    columns = [[Text(head)] for head in table.heads]
+    kept = [number for number in range(len(table.columns)) if number not in left_out]
+    columns += [[Text(table.columns[number].title.text)] for number in kept]
     for row in table.rows:
         texts = [Text(label.text, style="italic" if row.is_heading else "") for label in row.labels]
-        for cell in row.cells:
-            text = cell_text(cell, symbols)
-            texts.append(Text(f"{text}{star}", style="bold") if cell.best else Text(text))
-        grid.add_row(*texts)
+        for cell in (row.cells[number] for number in kept if row.cells):
+            texts.append(Text(f"{cell_text(cell)}{star}", style="bold") if cell.best else Text(cell_text(cell)))
+        for column, text in zip_longest(columns, texts, fillvalue=Text()):
+            column.append(text)
+    return columns
+
+
+def _grid(table: Table, columns: Sequence[Sequence[Text]], sizes: Sequence[int], breaks: str) -> RichTable:
+    title = Text(table.title.text, style="bold") if table.title else None
+    grid = RichTable(title=title, title_justify="left", box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    lines = [
+        [Text(wrapped(text.plain, size, breaks), style=text.style) for text in column]
+        for column, size in zip(columns, sizes)
+    ]
+    for column, size in zip(lines, sizes):
+        grid.add_column(column[0], width=size, overflow="fold")
+    for row in zip(*(column[1:] for column in lines)):
+        grid.add_row(*row)
     return grid
 
 

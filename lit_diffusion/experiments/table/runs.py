@@ -1,6 +1,7 @@
 """Runs as a table sees them, read from folders. Nothing in a folder is executed."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +43,10 @@ def find_runs(folders: list[str], warn: Warn) -> list[Run]:
     warn: told of every summary that is left out. Raises ConfigError where a folder is not there or holds no run, or
     where no summary can be read.
     """
-    found = {path.resolve(): path for folder in folders for path in _summaries(Path(folder))}
-    runs: list[Run] = []
     problems: list[str] = []
-    for path in found.values():
+    runs: list[Run] = []
+    found = [(Path(folder), path) for folder in folders for path in _summaries(Path(folder))]
+    for path in _without_links(found, problems):
         try:
             runs.append(_read(path))
         except ConfigError as error:
@@ -53,7 +54,7 @@ def find_runs(folders: list[str], warn: Warn) -> list[Run]:
     if not runs:
         others = f", and {len(problems) - 1} more" if problems[1:] else ""
         raise ConfigError(f"no run can be read: {problems[0]}{others}")
-    for problem in problems:
+    for problem in dict.fromkeys(problems):
         warn(f"left out: {problem}")
     return runs
 
@@ -62,21 +63,50 @@ def _summaries(folder: Path) -> list[Path]:
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise ConfigError(f"{folder} {what}; write the folder of a run, or one that holds folders of runs")
-    own = [folder / summary.FILE]
-    below = [*folder.glob(f"*/{summary.FILE}"), *folder.glob(f"*/*/{summary.FILE}")]
-    found = own if _there(own[0]) else sorted(path for path in below if _there(path))
+    """Files, and links that may stand for one: also those that lead nowhere."""
+    own = folder / summary.FILE
+    below = [entry for child in _entries(folder) for entry in (child, *_entries(child))]
+    found = [own] if os.path.lexists(own) else sorted(path for entry in below for path in _summary_in(entry))
     if not found:
         raise ConfigError(f"{folder} holds no run; write a folder with a {summary.FILE} in it or in its sub-folders")
     return found
 
 
-def _there(path: Path) -> bool:
-    return path.is_file() or path.is_symlink()
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir()) if os.path.isdir(folder) else []
+    except OSError:
+        return []
+
+
+def _summary_in(entry: Path) -> list[Path]:
+    if os.path.islink(entry) and not os.path.exists(entry):
+        return [entry]
+    path = entry / summary.FILE
+    return [path] if os.path.isfile(path) or os.path.islink(path) else []
+
+
+def _without_links(found: list[tuple[Path, Path]], problems: list[str]) -> list[Path]:
+    """Each file once, a link's folder only where the run is found nowhere else; problems: the links left out."""
+    kept: dict[str, Path] = {}
+    links: list[tuple[str, Path]] = []
+    for folder, path in found:
+        real, straight = os.path.realpath(path), os.path.join(os.path.realpath(folder), path.relative_to(folder))
+        if not os.path.exists(path):
+            problems.append(f"{path} is a link that leads nowhere; remove it")
+        elif os.path.islink(path):
+            problems.append(f"{path} is a link; copy the file itself there")
+        elif real != straight:
+            links.append((real, path))
+        else:
+            kept.setdefault(real, path)
+    for real, path in links:
+        if kept.setdefault(real, path) != path:
+            problems.append(f"{path.parent} is a link to {kept[real].parent}, which counts; remove it")
+    return sorted(kept.values(), key=[path for _, path in found].index)
 
 
 def _read(path: Path) -> Run:
-    if path.is_symlink():
-        raise ConfigError(f"{path} is a link; copy the file itself there")
     check_size(path.stat().st_size, str(path))
     return run_of(summary.read(path), str(path.parent), path.stat().st_mtime)
 

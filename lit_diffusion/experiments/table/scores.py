@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class KnownScore:
-    """title: of a column. best: lowest or highest. digits: after the point. prefix: of a bound."""
+    """title: of a column. best: lowest or highest. digits: after the point. prefix: of a bound. fixed: whether it has
+    all its digits; if not, no more than four significant ones.
+    """
 
     title: str
     best: str | None = None
     digits: int = 3
     prefix: str = ""
+    fixed: bool = True
 
 
 BOUND = "≤"
@@ -18,7 +21,7 @@ KNOWN = {
     "inception_score": KnownScore("IS", "highest", 2),
     "fid": KnownScore("FID", "lowest", 2),
     "fid/test": KnownScore("FID test", "lowest", 2),
-    "kid": KnownScore("KID", "lowest", 4),
+    "kid": KnownScore("KID", "lowest", 4, fixed=False),
     "precision": KnownScore("precision", "highest"),
     "recall": KnownScore("recall", "highest"),
     "bits_per_dim/test": KnownScore("NLL test", "lowest", 3, BOUND),
@@ -36,5 +39,5 @@ def is_known(name: str) -> bool:
 
 def known(name: str) -> KnownScore:
     """What is known of a score; for others their own name, and no direction."""
-    score = KNOWN.get(name.removesuffix(RAW), KnownScore(name.removesuffix(RAW)))
+    score = KNOWN.get(name.removesuffix(RAW), KnownScore(name.removesuffix(RAW), digits=6, fixed=False))
     return replace(score, title=f"{score.title} (raw weights)") if name.endswith(RAW) else score

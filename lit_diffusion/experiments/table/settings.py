@@ -1,18 +1,17 @@
 """Settings of runs: which of them tell experiments apart, and how they are shown."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 ABSENT = object()  # of a setting that a run does not have
-# Seeds make repetitions; the others change no score: where files go, and what is drawn or shown on the way.
-SAME_EXPERIMENT = (
-    "seed_everything",
+# What changes no score: where files go, what is drawn or shown on the way, and the machine.
+CHANGES_NOTHING = (
     "run",
     "grids",
     "checkpoint",
     "prediction",
-    "ckpt_path",
     "weights_only",
     "config",
     "trainer.logger",
@@ -20,14 +19,40 @@ SAME_EXPERIMENT = (
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
     "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "data.root",
+    "data.num_workers",
+    "data.cache_bytes",
+    "data.download",
+    "data.eval_batch_size",
 )
+# Repetitions of one experiment differ in these: the seed, and the checkpoint that a run with that seed has made.
+REPETITION = ("seed_everything", "ckpt_path")
+FOLDER_IS_THE_DATA = ("ImageFolder",)  # others keep one and the same data set wherever it lies
+CLASS_WITH_MODULE = re.compile(r"([A-Za-z_]\w*\.)+[A-Z]\w*")
 Settings = Mapping[str, Any]
 
 
 def identity(settings: Settings) -> str:
-    """Equal for runs that are repetitions of one experiment."""
-    kept = {key: value for key, value in settings.items() if not within(key, SAME_EXPERIMENT)}
+    """Equal for runs of the same settings, but for seed and checkpoint."""
+    kept = {key: value for key, value in settings.items() if _tells_apart(key, settings)}
     return json.dumps(kept, sort_keys=True)
+
+
+def matters(key: str) -> bool:
+    """Whether a setting can change a score: neither where files go, nor what is shown, nor on which machine."""
+    return not within(key, CHANGES_NOTHING)
+
+
+def _tells_apart(key: str, settings: Settings) -> bool:
+    """Whether a setting makes another experiment of a run."""
+    if key == "data.root" and settings.get("data") in FOLDER_IS_THE_DATA:
+        return True
+    return matters(key) and key not in REPETITION
 
 
 def within(key: str, others: Iterable[str]) -> bool:
@@ -47,25 +72,40 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+
+
+def short_key(key: str) -> str:
+    """One spelling of a dotted key: as summaries have it, without `init_args` and `class_path`."""
+    return ".".join(part for part in key.split(".") if part not in ("init_args", "class_path"))
+
+
+def short_value(value: Any) -> Any:
+    """One spelling of a class: without its module. Lists: of each."""
+    if isinstance(value, list):
+        return [short_value(one) for one in value]
+    return value.rpartition(".")[2] if isinstance(value, str) and CLASS_WITH_MODULE.fullmatch(value) else value
+
+
+def choices(wanted: Any) -> list[Any]:
+    """The values that `where` takes for a setting: the one, each of a list, and the list itself."""
+    both = [wanted, *wanted] if isinstance(wanted, list) else [wanted]
+    return [*both, *(short_value(one) for one in both if short_value(one) != one)]
 
 
 def matches(settings: Settings, where: Mapping[str, Any]) -> bool:
     """Whether every setting is the one that `where` asks for, or one of its list; null is a setting's absence too."""
     for key, wanted in where.items():
         value = settings.get(key)
-        choices = [wanted, *wanted] if isinstance(wanted, list) else [wanted]
-        if not any(equal(value, choice) for choice in choices):
+        if not any(equal(value, choice) for choice in choices(wanted)):
             return False
     return True
 
 
 def differing(all_settings: Sequence[Settings]) -> list[str]:
     """The keys in which experiments differ, fewest that tell it: options that come and go with a class are left out."""
-    keys = [
-        key for key in dict.fromkeys(key for one in all_settings for key in one) if not within(key, SAME_EXPERIMENT)
-    ]
+    keys = list(dict.fromkeys(key for one in all_settings for key in one if _tells_apart(key, one)))
     values = {key: [one.get(key, ABSENT) for one in all_settings] for key in keys}
     several = {key for key in keys if any(not same(value, values[key][0]) for value in values[key])}
     chosen = []
@@ -79,7 +119,7 @@ def differing(all_settings: Sequence[Settings]) -> list[str]:
 
 def same(a: Any, b: Any) -> bool:
     """Equal, and of one kind: absence, null, False and 0 all differ."""
-    return type(a) is type(b) and a == b
+    return type(a) is type(b) and (a == b or (a != a and b != b))  # not a number is equal to itself here
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

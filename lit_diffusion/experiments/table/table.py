@@ -6,12 +6,14 @@ from dataclasses import replace
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.experiments.table.experiment import FINISHED, experiments_of
 from lit_diffusion.experiments.table.layout import Column, Label, Layout
+from lit_diffusion.experiments.table.mistakes import mistakes
 from lit_diffusion.experiments.table.model import Table, TableRow
 from lit_diffusion.experiments.table.notes import notes_of
-from lit_diffusion.experiments.table.protocols import disagreements
+from lit_diffusion.experiments.table.protocols import different_steps, disagreements
 from lit_diffusion.experiments.table.rows import Rows
 from lit_diffusion.experiments.table.runs import Run
 from lit_diffusion.experiments.table.scores import KNOWN, is_known
+from lit_diffusion.experiments.table.training import differences
 
 DIFFERS = "differs in"
 
@@ -19,8 +21,9 @@ DIFFERS = "differs in"
 def build(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> Table:
     """The table. warnings: of what came before. Raises ConfigError where a column's score is none."""
     told = list(warnings)
-    experiments = experiments_of(runs, told.append)
-    maker = Rows(layout, experiments, told.append)
+    ours = list(dict.fromkeys(score for column in layout.columns if not column.paper for score in column.scores))
+    experiments = experiments_of(runs, ours, told.append)
+    maker = Rows(layout, experiments)
     rows, heads = list(maker.rows()), maker.heads
     _check_scores(layout, rows)
     if maker.unmatched:
@@ -31,7 +34,9 @@ def build(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> 
         heads = [*heads, DIFFERS]
     rows = [replace(row, labels=[_printable(label) for label in row.labels[: len(heads)]]) for row in rows]
     rows = _with_best(rows, layout.columns)
-    told += disagreements(rows, layout.scores, maker.row_keys)
+    told += [*maker.shared(), *mistakes(layout, runs)]
+    trained, keys = differences(rows, ours, maker.row_keys)
+    told += [*trained, *disagreements(rows, ours, [*maker.row_keys, *keys]), *different_steps(rows, ours)]
     columns = [replace(column, title=_printable(column.title)) for column in layout.columns]
     notes = notes_of(rows, layout.columns)
     return Table(layout.title, [_line(head) for head in heads], columns, rows, _lines(notes), _lines(told))
