@@ -46,7 +46,7 @@ class DiffusionModule(LightningModule):
         lr_schedule: LRSchedulerCallable = LinearWarmup,
     ):
         super().__init__()
-        sampler.check(reverse.num_steps)
+        sampler.check_model(reverse)
         objective.bind(reverse)
         self.reverse = reverse
         self.objective = objective
@@ -88,7 +88,7 @@ class DiffusionModule(LightningModule):
         seed_step(derive_seed(self.seed, "evaluate", batch_index), self.device)
         whole = x_0.new_empty(self.trainer.datamodule.eval_batch_size, *x_0.shape[1:])
         own = slice(rank, rank + ranks * len(x_0), ranks)
-        draw, eps = self.objective.draw(whole)
+        draw, eps = self.objective.draw(self.reverse, whole)
         self.held_out.update(self.objective(self.reverse, x_0, (draw[own], eps[own])))
         self.log(name, self.held_out)
 

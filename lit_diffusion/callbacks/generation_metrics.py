@@ -96,7 +96,7 @@ class GenerationMetrics(Evaluation):
         if self.track_sampler is not None:
             self.track_sampler.shorten(pl_module.reverse.num_steps)
             with blamed_on("scores.track_sampler"):
-                self.track_sampler.check(pl_module.reverse.num_steps)
+                self.track_sampler.check_model(pl_module.reverse)
         try:
             self.features.load()
         except ConfigError as error:

@@ -1,10 +1,12 @@
 """The mathematics of diffusion models: torch only, no framework, no files."""
 
-from lit_diffusion.diffusion.decoder import DiscretizedGaussian, TanhDiscretizedGaussian
-from lit_diffusion.diffusion.distributions import Gaussian
+from lit_diffusion.diffusion.bernoulli import BernoulliReverse, CleanBit, PreviousBit
+from lit_diffusion.diffusion.decoder import DiscretizedGaussian, GaussianDensity, TanhDiscretizedGaussian
+from lit_diffusion.diffusion.distributions import Bernoulli, Gaussian
+from lit_diffusion.diffusion.learned_schedule import LearnedSchedule
 from lit_diffusion.diffusion.objective import Hybrid, Simple, VariationalBound
-from lit_diffusion.diffusion.parameterization import CleanImage, Epsilon, PosteriorMean, Velocity
-from lit_diffusion.diffusion.process import GaussianProcess
+from lit_diffusion.diffusion.parameterization import Attractor, CleanImage, Epsilon, PosteriorMean, Velocity
+from lit_diffusion.diffusion.process import BinomialProcess, GaussianProcess
 from lit_diffusion.diffusion.reverse import GaussianReverse
 from lit_diffusion.diffusion.sampler import AncestralSampler, DDIMSampler
 from lit_diffusion.diffusion.schedule import (
@@ -12,20 +14,32 @@ from lit_diffusion.diffusion.schedule import (
     CosineSchedule,
     JSDSchedule,
     LinearSchedule,
+    LogSNRSchedule,
     QuadraticSchedule,
     RescaledLinearSchedule,
     SigmoidSchedule,
     WarmupSchedule,
 )
 from lit_diffusion.diffusion.timesteps import AllTimesteps, ImportanceSampled, LowDiscrepancy, Uniform
-from lit_diffusion.diffusion.variance import BetaVariance, LearnedDiagonal, LearnedRange, PosteriorVariance
+from lit_diffusion.diffusion.variance import (
+    BetaVariance,
+    LearnedDiagonal,
+    LearnedRange,
+    PosteriorVariance,
+    SigmoidVariance,
+)
 from lit_diffusion.diffusion.weighting import BoundWeight, Constant, MinSNR
 
 __all__ = [
     "AllTimesteps",
     "AncestralSampler",
+    "Bernoulli",
+    "Attractor",
+    "BernoulliReverse",
     "BetaVariance",
+    "BinomialProcess",
     "BoundWeight",
+    "CleanBit",
     "CleanImage",
     "Constant",
     "ConstantSchedule",
@@ -34,6 +48,7 @@ __all__ = [
     "DiscretizedGaussian",
     "Epsilon",
     "Gaussian",
+    "GaussianDensity",
     "GaussianProcess",
     "GaussianReverse",
     "Hybrid",
@@ -41,14 +56,18 @@ __all__ = [
     "JSDSchedule",
     "LearnedDiagonal",
     "LearnedRange",
+    "LearnedSchedule",
     "LinearSchedule",
+    "LogSNRSchedule",
     "LowDiscrepancy",
     "MinSNR",
     "PosteriorMean",
     "PosteriorVariance",
+    "PreviousBit",
     "QuadraticSchedule",
     "RescaledLinearSchedule",
     "SigmoidSchedule",
+    "SigmoidVariance",
     "Simple",
     "TanhDiscretizedGaussian",
     "Uniform",

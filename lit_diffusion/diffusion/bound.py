@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.reverse import GaussianPrediction, ReverseModel
+from lit_diffusion.diffusion.reverse import Prediction, ReverseModel
 
 
 def prior_kl(reverse: ReverseModel, x_0: Tensor) -> Tensor:
@@ -21,25 +21,27 @@ def prior_kl(reverse: ReverseModel, x_0: Tensor) -> Tensor:
     return per_image(process.marginal(x_0, last).kl(process.prior(tuple(x_0.shape), x_0.device)))
 
 
-def diffusion_kl(prediction: GaussianPrediction, x_0: Tensor, s: Tensor) -> Tensor:
+def diffusion_kl(prediction: Prediction, x_0: Tensor, s: Tensor) -> Tensor:
     """L_{t-1} = KL(q(x_s | x_t, x_0), p(x_s | x_t)) in nats, (B,), for steps 1 <= s < t; infinite where s = 0."""
     process = prediction.reverse.process
     return per_image(process.posterior(x_0, prediction.x_t, prediction.t, s).kl(prediction.transition(s)))
 
 
-def reconstruction_nll(prediction: GaussianPrediction, x_0: Tensor) -> Tensor:
+def reconstruction_nll(prediction: Prediction, x_0: Tensor) -> Tensor:
     """L_0 = -log p(x_0 | x_t) in nats, (B,); the bound's last term at t = 1."""
     last = prediction.transition(torch.zeros_like(prediction.t))
     return per_image(prediction.reverse.reconstruction_nll(x_0, last))
 
 
-def bound_term(prediction: GaussianPrediction, x_0: Tensor, s: Tensor | None = None) -> Tensor:
+def bound_term(prediction: Prediction, x_0: Tensor, s: Tensor | None = None) -> Tensor:
     """The term of the bound that belongs to each image's own step: L_{t-1}, or L_0 where s = 0. In nats, (B,).
 
     s: (B,), by default t - 1.
     """
     s = prediction.t - 1 if s is None else s
-    return torch.where(s == 0, reconstruction_nll(prediction, x_0), diffusion_kl(prediction, x_0, s))
+    reverse, p = prediction.reverse, prediction.transition(s)
+    kl = reverse.process.posterior(x_0, prediction.x_t, prediction.t, s).kl(p)
+    return torch.where(s == 0, per_image(reverse.reconstruction_nll(x_0, p)), per_image(kl))
 
 
 def bits_per_dim(nats: Tensor, x_0: Tensor) -> Tensor:

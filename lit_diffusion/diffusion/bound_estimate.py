@@ -69,9 +69,9 @@ class BoundSums:
         image, own, stratum, first, size = (i.to(x_0.device) for i in indices)
         position = uniform_lattice(x_0.new_empty(len(x_0)), own, stratum, generator)
         offset = (position * size).long().minimum(size - 1)  # rounding may reach the end
-        eps = normal_quantile(uniform_lattice(x_0, own, stratum, generator))
+        noise = reverse.process.kind.noise(uniform_lattice(x_0, own, stratum, generator))
         x, t = x_0[own], first + offset
-        prediction = reverse.predict(reverse.process.marginal(x, t).reparameterize(eps), t, clip=True)
+        prediction = reverse.predict(reverse.process.marginal(x, t).reparameterize(noise), t, clip=True)
         error = ((prediction.x_0 - x) ** 2).flatten(1).mean(1)
         measured = torch.stack([bound_term(prediction, x), prior_kl(reverse, x_0)[own], error], dim=1)
         self._count(*(i.to(self.images.device) for i in (image, stratum, offset, size, measured)), x_0)
@@ -94,12 +94,6 @@ def uniform_lattice(like: Tensor, own: Tensor, stratum: Tensor, generator: torch
     """
     origin = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)[own]
     return (origin + spread(stratum * GOLDEN % 1, origin)) % 1
-
-
-def normal_quantile(u: Tensor) -> Tensor:
-    """The standard normal's quantile at u in [0, 1), finite at 0: float32 keeps the variance to 1 in 10^6."""
-    eps = torch.finfo(u.dtype).eps
-    return math.sqrt(2) * torch.erfinv(2 * u.clamp(eps / 4, 1 - eps / 2) - 1)
 
 
 class Estimate(NamedTuple):
@@ -144,15 +138,15 @@ class BoundEstimate:
     curve: Curve
 
 
-def estimate(sums: BoundSums) -> BoundEstimate:
-    """What the sums over all pairs say."""
+def estimate(sums: BoundSums, scale: float = 127.5) -> BoundEstimate:
+    """What the sums over all pairs say. scale: of the RMSE, 127.5 for that of 8 bits of data in [-1, 1]."""
     images, strata = sums.images.cpu(), sums.strata.cpu()
     count, y, y2, below, e, e2 = strata.unbind(1)
     terms, terms_error = mean_and_error(count, y, y2)
     square, square_error = mean_and_error(count, e, e2)
     above = torch.cat([terms[1:], terms.new_zeros(1)]).flip(0).cumsum(0).flip(0)
-    rmse = 127.5 * square.sqrt()
-    rmse_error = 127.5**2 * square_error / (2 * rmse.clamp(min=torch.finfo(rmse.dtype).tiny))  # by its derivative
+    rmse = scale * square.sqrt()
+    rmse_error = scale**2 * square_error / (2 * rmse.clamp(min=torch.finfo(rmse.dtype).tiny))  # by its derivative
     curve = Curve(
         first=sums.first[:-1],
         last=sums.first[1:] - 1,

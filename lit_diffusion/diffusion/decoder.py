@@ -10,7 +10,26 @@ from lit_diffusion.errors import ConfigError
 
 
 class Decoder(ABC):
-    """p(x_0 | x_1) for data of `num_levels` equally spaced levels on [-1, 1]: the Gaussian's mass in each level's bin.
+    """p(x_0 | x_1) for data of `num_levels` levels on [-1, 1], or for real values if that is None."""
+
+    num_levels: int | None
+
+    @abstractmethod
+    def nll(self, x_0: Tensor, p: Gaussian) -> Tensor:
+        """-log p(x_0) in nats, element-wise, for x_0 (B, *) and p over the same shape."""
+
+
+class GaussianDensity(Decoder):
+    """The density of the Gaussian itself, for real-valued data; its bound may be negative."""
+
+    num_levels = None
+
+    def nll(self, x_0: Tensor, p: Gaussian) -> Tensor:
+        return -p.log_prob(x_0)
+
+
+class LevelDecoder(Decoder):
+    """p(x_0 | x_1) for `num_levels` equally spaced levels on [-1, 1]: the Gaussian's mass in each level's bin.
 
     Bins have half-width 1 / (num_levels - 1) and are open at both ends, so that the masses sum to 1.
     """
@@ -33,7 +52,7 @@ class Decoder(ABC):
         """Log mass of a standard normal between `low` and `high`; masks say where a bin is open below or above."""
 
 
-class DiscretizedGaussian(Decoder):
+class DiscretizedGaussian(LevelDecoder):
     """The exact normal CDF, stable in both tails (Ho et al. 2020, eq. 13)."""
 
     def log_mass(self, low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -46,7 +65,7 @@ class DiscretizedGaussian(Decoder):
         return torch.where(first | last, ends, inside)
 
 
-class TanhDiscretizedGaussian(Decoder):
+class TanhDiscretizedGaussian(LevelDecoder):
     """The released code's approximation of the normal CDF by a tanh, masses clamped at 1e-12: for parity with it."""
 
     def log_mass(self, low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Tensor:

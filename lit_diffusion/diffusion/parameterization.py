@@ -1,6 +1,7 @@
 """What the network predicts, and how x_0 follows from it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,6 +22,10 @@ class Parameterization(ABC):
     """
 
     clips_mean = True
+
+    def read(self, output: Tensor, x_t: Tensor, variance: Callable[[], Tensor]) -> Tensor:
+        """The prediction (B, *) of the network's first output. variance: of the reverse step, if that is part of it."""
+        return output
 
     def check(self, process: GaussianProcess) -> None:
         """Raises ConfigError where x_0 does not follow from the prediction at some step of the schedule."""
@@ -68,6 +73,17 @@ class PosteriorMean(Parameterization):
 
     def sensitivity(self, process: GaussianProcess, t: Tensor) -> Tensor:
         return process.posterior_coefficients(t, t - 1)[0] ** 2
+
+
+class Attractor(PosteriorMean):
+    """The point z_mu that x_t is drawn to by the share Sigma of the way: mu = (x_t - z_mu) (1 - Sigma) + z_mu.
+
+    Sohl-Dickstein et al. 2015, appendix D.2.1, where Sigma is a `SigmoidVariance`. It predicts mu~ in other words: a
+    network that returns z_mu = 0 and no Sigma of its own keeps the noise where it is.
+    """
+
+    def read(self, output: Tensor, x_t: Tensor, variance: Callable[[], Tensor]) -> Tensor:
+        return (x_t - output) * (1 - variance()) + output
 
 
 class CleanImage(Parameterization):

@@ -1,18 +1,23 @@
 """The forward process q: from data to noise."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
-from lit_diffusion.diffusion.distributions import Gaussian
+from lit_diffusion.diffusion.distributions import Bernoulli, Distribution, Gaussian
 from lit_diffusion.diffusion.schedule import NoiseSchedule, spread
+from lit_diffusion.errors import ConfigError
 
 
-class GaussianProcess(nn.Module):
-    """The Gaussian forward process of Ho et al. 2020, section 2, between any two steps 0 <= s < t <= T.
+class Process(nn.Module, ABC):
+    """A forward process between any two steps 0 <= s < t <= T.
 
-    Images are (B, *) floats, x_0 in [-1, 1]; t and s are (B,) integers. Everything follows from
-    alpha_{t|s} = alpha_bar_t / alpha_bar_s, so that a chain over a subset of the steps needs no tables of its own.
+    Examples are (B, *) floats; t and s are (B,) integers. Everything follows from alpha_{t|s} = alpha_bar_t /
+    alpha_bar_s, so that a chain over a subset of the steps needs no tables of its own.
     """
+
+    kind: type[Distribution]
 
     def __init__(self, schedule: NoiseSchedule):
         super().__init__()
@@ -22,6 +27,28 @@ class GaussianProcess(nn.Module):
     def num_steps(self) -> int:
         """T."""
         return self.schedule.num_steps
+
+    @abstractmethod
+    def marginal(self, x_0: Tensor, t: Tensor) -> Distribution:
+        """q(x_t | x_0)."""
+
+    @abstractmethod
+    def step(self, x_s: Tensor, t: Tensor, s: Tensor) -> Distribution:
+        """q(x_t | x_s)."""
+
+    @abstractmethod
+    def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> Distribution:
+        """q(x_s | x_t, x_0)."""
+
+    @abstractmethod
+    def prior(self, shape: tuple[int, ...], device: torch.device | None = None) -> Distribution:
+        """p(x_T) over tensors of `shape` (B, *)."""
+
+
+class GaussianProcess(Process):
+    """The Gaussian forward process of Ho et al. 2020, section 2, for x_0 in [-1, 1] or any real data."""
+
+    kind = Gaussian
 
     def marginal(self, x_0: Tensor, t: Tensor) -> Gaussian:
         """q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I)  (Ho et al. 2020, eq. 4)."""
@@ -64,3 +91,50 @@ class GaussianProcess(nn.Module):
         return Gaussian(
             torch.zeros(shape, device=device), torch.ones([shape[0]] + [1] * (len(shape) - 1), device=device)
         )
+
+
+class BinomialProcess(Process):
+    """The binomial forward process of Sohl-Dickstein et al. 2015, section 2.1 and table App.1, for x_0 in {-1, 1}.
+
+    Each step keeps a value with probability 1 - beta, and else draws it anew: 1 with probability `rate`, else -1.
+
+    Raises ConfigError unless 0 < rate < 1.
+    """
+
+    kind = Bernoulli
+
+    def __init__(self, schedule: NoiseSchedule, rate: float = 0.5):
+        super().__init__(schedule)
+        if not 0 < rate < 1:
+            raise ConfigError(f"rate: {rate:g} is no probability of both values; write a number in (0, 1), as 0.5")
+        self.rate = rate
+
+    def marginal(self, x_0: Tensor, t: Tensor) -> Bernoulli:
+        """q(x_t = 1 | x_0) = alpha_bar_t [x_0 = 1] + rate (1 - alpha_bar_t)."""
+        return self._kept(x_0, self.schedule.alpha_bar(t), self.schedule.noise(t))
+
+    def step(self, x_s: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
+        """q(x_t = 1 | x_s) = alpha_{t|s} [x_s = 1] + rate beta_{t|s}."""
+        return self._kept(x_s, self.schedule.alpha(t, s), self.schedule.beta(t, s))
+
+    def _kept(self, x: Tensor, kept: Tensor, drawn: Tensor) -> Bernoulli:
+        kept, drawn, one = spread(kept, x), spread(drawn, x), (x > 0).to(x)
+        return Bernoulli(kept * one + self.rate * drawn, kept * (1 - one) + (1 - self.rate) * drawn)
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
+        """q(x_s | x_t, x_0) for any 0 <= s < t, proportional to q(x_t | x_s) q(x_s | x_0) by Bayes' rule.
+
+        A point at x_0 where s = 0. Where x_t cannot follow from x_0, a point at x_t.
+        """
+        before = self.marginal(x_0, s)
+        of_one, of_other = (self.step(torch.full_like(x_t, value), t, s) for value in (1.0, -1.0))
+        up, down = (torch.where(x_t > 0, one.rate, one.complement) for one in (of_one, of_other))
+        up, down = up * before.rate, down * before.complement
+        total = up + down
+        possible, one = total > 0, (x_t > 0).to(x_t)
+        total = torch.where(possible, total, 1)
+        return Bernoulli(torch.where(possible, up / total, one), torch.where(possible, down / total, 1 - one))
+
+    def prior(self, shape: tuple[int, ...], device: torch.device | None = None) -> Bernoulli:
+        """p(x_T = 1) = rate, independently, over tensors of `shape` (B, *)."""
+        return Bernoulli(torch.full(shape, self.rate, device=device), torch.full(shape, 1 - self.rate, device=device))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.distributions import Gaussian
-from lit_diffusion.diffusion.reverse import GaussianPrediction, ReverseModel
+from lit_diffusion.diffusion.distributions import Distribution, Gaussian
+from lit_diffusion.diffusion.reverse import GaussianPrediction, GaussianReverse, Prediction, ReverseModel
 from lit_diffusion.diffusion.schedule import spread
 from lit_diffusion.errors import ConfigError
 
@@ -27,8 +27,10 @@ class Sampler(ABC):
     """A reverse chain over a subset of the steps 1..T.
 
     steps: how many, evenly spread with both ends as in Nichol & Dhariwal 2021, or which ones, or null for all T.
-    The number of network evaluations (nfe) is the number of steps.
+    The number of network evaluations (nfe) is the number of steps. gaussian_only: it needs an eps.
     """
+
+    gaussian_only = False
 
     def __init__(self, steps: int | list[int] | None = None):
         if isinstance(steps, list) and (not steps or steps[0] < 1 or steps != sorted(set(steps))):
@@ -38,6 +40,15 @@ class Sampler(ABC):
         if isinstance(steps, int) and steps < 1:
             raise ConfigError(f"{type(self).__name__} has steps {steps}; write 1 or more, or null for all of them")
         self.steps = steps
+
+    def check_model(self, reverse: ReverseModel) -> None:
+        """Raises ConfigError where the chain is longer than the model's, or of another family."""
+        self.check(reverse.num_steps)
+        if self.gaussian_only and not isinstance(reverse, GaussianReverse):
+            raise ConfigError(
+                f"{type(self).__name__} knows Gaussian noise only, and the model is {type(reverse).__name__}; write "
+                "AncestralSampler"
+            )
 
     def check(self, num_steps: int) -> None:
         """Raises ConfigError where the chain is longer than the model's T."""
@@ -72,7 +83,7 @@ class Sampler(ABC):
             at_t, at_s = (torch.full((len(x),), step, device=x.device) for step in (t, s))
             prediction = reverse.predict(x, at_t, clip=True)
             p = self.transition(prediction, at_s)
-            x = p.sample(generator) if s else p.mean
+            x = p.sample(generator) if s else p.outcome(generator)
             yield Step(t, s, x, prediction.x_0)
 
     def __call__(
@@ -85,14 +96,14 @@ class Sampler(ABC):
         return x
 
     @abstractmethod
-    def transition(self, prediction: GaussianPrediction, s: Tensor) -> Gaussian:
+    def transition(self, prediction: Prediction, s: Tensor) -> Distribution:
         """The distribution of x_s for steps s (B,)."""
 
 
 class AncestralSampler(Sampler):
     """x_s ~ p(x_s | x_t), the model's own reverse process  (Ho et al. 2020, algorithm 2)."""
 
-    def transition(self, prediction: GaussianPrediction, s: Tensor) -> Gaussian:
+    def transition(self, prediction: Prediction, s: Tensor) -> Distribution:
         return prediction.transition(s)
 
 
@@ -101,6 +112,8 @@ class DDIMSampler(Sampler):
 
     eta: 0 is deterministic, 1 is the ancestral sampler with the posterior variance. eps follows from the clipped x_0.
     """
+
+    gaussian_only = True
 
     def __init__(self, steps: int | list[int] | None = None, eta: float = 0.0):
         super().__init__(steps)

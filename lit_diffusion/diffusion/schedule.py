@@ -19,8 +19,10 @@ class NoiseSchedule(nn.Module):
     Every method takes integer steps t in 0..T of shape (B,) and returns (B,) in float64; `spread` casts the result once
     for use with images. The tables are not buffers: a precision plugin or a device without float64 must not round them.
 
-    Raises ConfigError if a beta lies outside [0, 1] or there are none.
+    learned: whether gradients reach it. Raises ConfigError if a beta lies outside [0, 1] or there are none.
     """
+
+    learned = False
 
     def __init__(self, betas: Tensor):
         super().__init__()
@@ -55,7 +57,8 @@ class NoiseSchedule(nn.Module):
         """log alpha_bar_t. Zero at t = 0; LOG_ZERO or below where alpha_bar_t = 0."""
         t = self.beside_table(t)
         if t.device not in self._log_alpha_bar:
-            self._log_alpha_bar[t.device] = self.table.to(t.device)
+            with torch.inference_mode(False):  # a gradient may need it later
+                self._log_alpha_bar[t.device] = self.table.to(t.device)
         return self._log_alpha_bar[t.device][t]
 
     @staticmethod
@@ -170,6 +173,23 @@ class SigmoidSchedule(NoiseSchedule):
             return (high - torch.sigmoid((u * (end - start) + start) / tau)) / (high - low)
 
         super().__init__(betas_of(alpha_bar, num_steps, max_beta))
+
+
+class LogSNRSchedule(NoiseSchedule):
+    """log SNR falls in equal steps: the variance of the noise in x_t over that of x_0's part, (1 - alpha_bar) /
+    alpha_bar, grows from `first_noise` at t = 1 to `last_noise` at T by equal factors. For data with details much finer
+    than their extent: first_noise is well below the square of the finest detail.
+    """
+
+    def __init__(self, num_steps: int = 1000, first_noise: float = 1e-4, last_noise: float = 1e4):
+        if not 0 < first_noise <= last_noise < math.inf:
+            raise ConfigError(
+                f"LogSNRSchedule needs 0 < first_noise <= last_noise, not {first_noise:g} and {last_noise:g}; write "
+                "for example first_noise: 1e-4, last_noise: 1e4"
+            )
+        log_alpha_bar = -torch.log1p(linspace(math.log(first_noise), math.log(last_noise), num_steps).exp())
+        before = torch.cat([torch.zeros(min(1, max(num_steps, 0)), dtype=torch.float64), log_alpha_bar[:-1]])
+        super().__init__(-torch.expm1(log_alpha_bar - before))
 
 
 def linspace(start: float, end: float, num_steps: int) -> Tensor:

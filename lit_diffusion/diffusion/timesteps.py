@@ -25,7 +25,12 @@ class Draw:
 
 
 class Timesteps(nn.Module, ABC):
-    """A distribution over steps. Draws from torch's global generator, which the training loop seeds at every step."""
+    """A distribution over steps. Draws from torch's global generator, which the training loop seeds at every step.
+
+    memoryless: it does not depend on earlier losses.
+    """
+
+    memoryless = True
 
     def bind(self, num_steps: int) -> None:
         """Told T once, before training."""
@@ -75,6 +80,8 @@ class ImportanceSampled(Timesteps):
 
     The history is shared by all ranks and stored in checkpoints.
     """
+
+    memoryless = False
 
     def __init__(self, history: int = 10, uniform: float = 0.001):
         super().__init__()

@@ -51,6 +51,21 @@ class LearnedDiagonal(Variance):
         return spread(growth, x_t) * raw.exp()
 
 
+class SigmoidVariance(Variance):
+    """sigmoid(z + logit beta_t) of the network's second output z: beta_t for z = 0, and never outside (0, 1).
+
+    Sohl-Dickstein et al. 2015, appendix D.2.1.
+    """
+
+    learned = True
+
+    def __call__(self, process: GaussianProcess, x_t: Tensor, t: Tensor, s: Tensor, raw: Tensor | None) -> Tensor:
+        beta = process.schedule.beta(t, s)
+        noisy = beta > 0
+        logit = torch.where(noisy, beta, 0.5).logit(eps=1e-12)
+        return spread(noisy.double(), x_t) * torch.sigmoid(raw + spread(logit, x_t))
+
+
 class LearnedRange(Variance):
     """The network's second output v in [-1, 1] interpolates between log beta~ and log beta.
 

@@ -10,7 +10,9 @@ from lit_diffusion.errors import ConfigError
 
 
 class Weighting(ABC):
-    """A weight for each step on the squared error of the network's own target."""
+    """A weight for each step on the loss of the network's own target. gaussian_only: it speaks of a squared error."""
+
+    gaussian_only = True
 
     @abstractmethod
     def __call__(self, reverse: GaussianReverse, t: Tensor) -> Tensor:
@@ -19,6 +21,8 @@ class Weighting(ABC):
 
 class Constant(Weighting):
     """1 at every step  (Ho et al. 2020, eq. 14)."""
+
+    gaussian_only = False
 
     def __call__(self, reverse: GaussianReverse, t: Tensor) -> Tensor:
         return torch.ones_like(t, dtype=torch.float64)

@@ -27,10 +27,10 @@ from lit_diffusion.diffusion.bound_estimate import (
     BoundSums,
     estimate,
     mean_and_error,
-    normal_quantile,
     strata,
     uniform_lattice,
 )
+from lit_diffusion.diffusion.distributions import Gaussian
 from lit_diffusion.diffusion.schedule import NoiseSchedule
 
 SCHEDULES = [LinearSchedule, QuadraticSchedule, ConstantSchedule, WarmupSchedule, JSDSchedule, CosineSchedule]
@@ -249,7 +249,7 @@ def test_draws_are_uniform_and_normal_and_independent_between_images():
     own, generator = torch.arange(20_000).repeat_interleave(5), torch.Generator().manual_seed(0)
     stratum = torch.tensor([0, 1, 2, 500, 999]).repeat(20_000)
     u = uniform_lattice(torch.empty(20_000, 2), own, stratum, generator).view(20_000, 5, 2)
-    z = normal_quantile(u).double()
+    z = Gaussian.noise(u).double()
     for i in range(5):
         assert kstest(u[:, i, 0], "uniform").pvalue > 1e-3 and kstest(z[:, i, 1], "norm").pvalue > 1e-3
         assert abs(np.corrcoef(u[:-1, i, 0], u[1:, i, 0])[0, 1]) < 0.03
@@ -260,7 +260,7 @@ def test_draws_are_uniform_and_normal_and_independent_between_images():
 def test_normal_quantiles_are_finite_at_both_ends_and_keep_the_moments(dtype):
     """Over an even grid of numbers in [0, 1), 0 included, as torch.rand draws them."""
     u = torch.arange(2**22, dtype=dtype) / 2**22
-    z = normal_quantile(u).double()
+    z = Gaussian.noise(u).double()
     assert z.isfinite().all()
     np.testing.assert_allclose(z[1:-1], norm.ppf(u[1:-1].double()), atol=5e-3)
     assert abs(z.mean()) < 1e-5 and abs(z.square().mean() - 1) < 1e-5

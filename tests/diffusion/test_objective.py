@@ -245,7 +245,7 @@ def test_a_draw_fixes_what_is_random_image_by_image(timesteps, images, reverse_w
     """Given steps and noise the loss is a function of the image, and a slice of the draw belongs to those images."""
     reverse = reverse_with()
     objective = bind(Simple(timesteps), reverse)
-    draw, eps = objective.draw(images)
+    draw, eps = objective.draw(reverse, images)
     whole = objective(reverse, images, (draw, eps))
     torch.testing.assert_close(objective(reverse, images, (draw, eps)), whole, rtol=0, atol=0)
     for part in (slice(0, 1), slice(1, 4)):

@@ -4,13 +4,17 @@ import pytest
 import torch
 
 from lit_diffusion.diffusion import (
+    Attractor,
     CleanImage,
     ConstantSchedule,
     Epsilon,
+    GaussianDensity,
     GaussianProcess,
+    GaussianReverse,
     JSDSchedule,
     LinearSchedule,
     PosteriorMean,
+    SigmoidVariance,
     Velocity,
 )
 from lit_diffusion.diffusion.schedule import NoiseSchedule
@@ -172,3 +176,23 @@ def test_epsilon_is_accepted_as_long_as_float32_can_hold_the_x_0_it_stands_for(t
         Epsilon().check(GaussianProcess(ConstantSchedule(392, 0.2)))
     x_0 = Epsilon().to_x_0(process, torch.full((1, 1), -1.0), torch.full((1, 1), 5.0), *to_steps(1, 391))
     assert x_0.isfinite().all() and (x_0 / 10).square().isfinite().all()
+
+
+def test_the_2015_readouts_are_their_formulas():
+    """mu = (x_t - z_mu) (1 - Sigma) + z_mu and Sigma = sigmoid(z_Sigma + logit beta_t), appendix D.2.1 of 2015."""
+    process = GaussianProcess(LinearSchedule(20, 0.01, 0.3))
+    x_t, t = torch.randn(5, 2, dtype=torch.float64), torch.tensor([2, 3, 7, 12, 20])
+    z = torch.randn(5, 4, dtype=torch.float64)
+
+    class Given(torch.nn.Module):
+        def forward(self, x, index):
+            return z
+
+    reverse = GaussianReverse(
+        process, lambda i, o: Given(), Attractor(), SigmoidVariance(), GaussianDensity(), channels=2, clip_x_0=False
+    )
+    p = reverse.predict(x_t, t).transition(t - 1)
+    beta = process.schedule.beta(t, t - 1)[:, None]
+    sigma = torch.sigmoid(z[:, 2:] + beta.logit())
+    torch.testing.assert_close(p.variance, sigma)
+    torch.testing.assert_close(p.mean, (x_t - z[:, :2]) * (1 - sigma) + z[:, :2])

@@ -62,7 +62,7 @@ class Interpolate(Prediction):
         if self.step is not None and not 1 <= self.step <= num_steps:
             raise ConfigError(f"step: {self.step} is no step of the model; write one from 1 to {num_steps}, or null")
         sampler = self._sampler(pl_module)
-        sampler.check(num_steps)
+        sampler.check_model(pl_module.reverse)
         if self.step is None and not (isinstance(sampler, DDIMSampler) and sampler.eta == 0):
             raise ConfigError(
                 f"sampler: {type(sampler).__name__} draws noise on the way, so that it has no latents; write "

@@ -47,7 +47,7 @@ class Reconstruct(Prediction):
         super().check(trainer, pl_module)
         check_split(trainer, self.split, 1)
         num_steps = pl_module.reverse.num_steps
-        (self.sampler or pl_module.sampler).check(num_steps)
+        (self.sampler or pl_module.sampler).check_model(pl_module.reverse)
         if self.steps and max(self.steps) > num_steps:
             raise ConfigError(f"steps: {max(self.steps)} is beyond T = {num_steps}; write at most {num_steps}")
 

@@ -44,7 +44,7 @@ class Samples(Prediction):
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().check(trainer, pl_module)
-        (self.sampler or pl_module.sampler).check(pl_module.reverse.num_steps)
+        (self.sampler or pl_module.sampler).check_model(pl_module.reverse)
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
         count, batch = self.num_samples, self.batch_size
