@@ -1,0 +1,81 @@
+"""Dense networks for vectors: that of the 2015 heartbeat, and one that is told the time by its input."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.nn.embedding import sinusoidal_embedding
+from lit_diffusion.nn.layers import linear
+from lit_diffusion.nn.options import check_positive
+from lit_diffusion.nn.readout import Readout, SharedReadout
+from lit_diffusion.nn.shapes import check_vector
+
+# Each with the gain of the weights before it: a sigmoid's slope is 1/4 at most, and signals would die in three layers.
+ACTIVATIONS = {"sigmoid": (nn.Sigmoid, 4.0), "tanh": (nn.Tanh, 1.0), "silu": (nn.SiLU, 1.0)}
+
+
+class VectorMLP(nn.Module):
+    """Dense layers and a readout: `network(x, t)` is (B, out_channels) for x (B, in_channels) and integer t (B,).
+
+    The layers read x, sin(f x) and cos(f x) of every frequency f, and the sinusoidal embedding of t. The defaults are
+    told t by its embedding only. The heartbeat's network of Sohl-Dickstein et al. 2015 is told t by its readout only:
+    width 50, depth 3, activation sigmoid, time_width 0, readout StepReadout. A fresh network returns zero.
+
+    Args:
+        in_channels: Dimensions of the vector; given by the reverse model.
+        out_channels: Dimensions of the prediction; given by the reverse model.
+        width: Units of each hidden layer.
+        depth: Number of hidden layers.
+        activation: After each hidden layer.
+        time_width: Size of the embedding of t, even and at least 4; 0 leaves it out.
+        frequencies: In radians per unit of x, for details of the density that are much finer than its extent.
+        readout: Built with (width, out_channels): SharedReadout, StepReadout or BumpReadout.
+
+    Raises:
+        ConfigError: Options that do not fit together; the message names the option and what to write.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int = 128,
+        depth: int = 3,
+        activation: Literal["sigmoid", "tanh", "silu"] = "silu",
+        time_width: int = 32,
+        frequencies: Sequence[float] = (),
+        readout: Callable[[int, int], Readout] = SharedReadout,
+    ) -> None:
+        super().__init__()
+        check_positive("VectorMLP", width=width, depth=depth)
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"VectorMLP.activation: there is no {activation}; write one of {', '.join(ACTIVATIONS)}.")
+        if time_width != 0 and (time_width % 2 or time_width < 4):
+            raise ConfigError(f"VectorMLP.time_width: {time_width} is no size; write an even number >= 4, or 0.")
+        self.in_channels = in_channels
+        self.time_width = time_width
+        self.frequencies = tuple(frequencies)
+        self.readout = readout(width, out_channels)
+        if self.readout.num_steps is not None:
+            self.num_steps = self.readout.num_steps
+        elif time_width == 0:
+            raise ConfigError(
+                "VectorMLP.time_width: with 0 and SharedReadout nothing depends on t; write 32, or a StepReadout."
+            )
+        sizes = [in_channels * (1 + 2 * len(self.frequencies)) + time_width, *[width] * depth]
+        function, gain = ACTIVATIONS[activation]
+        layers = [(linear(i, o, gain), function()) for i, o in zip(sizes, sizes[1:])]
+        self.layers = nn.Sequential(*[module for layer in layers for module in layer])
+
+    def check_image_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise ConfigError unless the network takes vectors of `shape` (D,)."""
+        check_vector("VectorMLP", self.in_channels, shape)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        features = [x, *[wave(f * x) for f in self.frequencies for wave in (torch.sin, torch.cos)]]
+        if self.time_width:
+            features.append(sinusoidal_embedding(t, self.time_width).to(x.dtype))
+        return self.readout(self.layers(torch.cat(features, dim=1)), t)
