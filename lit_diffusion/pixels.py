@@ -4,11 +4,14 @@ import torch
 from torch import Tensor
 
 
-def to_float(levels: Tensor, num_levels: int) -> Tensor:
+def to_float(levels: Tensor, num_levels: int | None) -> Tensor:
     """Levels 0..L-1 as float32 in [-1, 1]: x / ((L-1)/2) - 1, which is x/127.5 - 1 for L = 256 (Ho et al. 2020, code).
 
-    levels: (*) integers; returns (*). The darkest and the brightest level are exactly -1 and 1.
+    levels: (*) integers; returns (*). The darkest and the brightest level are exactly -1 and 1. num_levels: None for
+    real values, which are returned as float32.
     """
+    if num_levels is None:
+        return levels.float()
     return levels.to(torch.float32, copy=True).div_((num_levels - 1) / 2).sub_(1)
 
 

@@ -1,8 +1,25 @@
-"""Images: one LightningDataModule a data set, float batches in [-1, 1], reproducible to the image."""
+"""Images and toys: one LightningDataModule a data set, float batches, reproducible to the example."""
 
 from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.binarized_digits import BinarizedDigits
+from lit_diffusion.data.dead_leaves import DeadLeaves
 from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.folder import ImageFolder
+from lit_diffusion.data.heartbeat import Heartbeat
+from lit_diffusion.data.swiss_roll import SwissRoll
+from lit_diffusion.data.texture import Texture
 from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
 
-__all__ = ["CIFAR10", "MNIST", "Digits", "FashionMNIST", "ImageData", "ImageFolder"]
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "BinarizedDigits",
+    "DeadLeaves",
+    "Digits",
+    "FashionMNIST",
+    "Heartbeat",
+    "ImageData",
+    "ImageFolder",
+    "SwissRoll",
+    "Texture",
+]

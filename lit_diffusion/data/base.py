@@ -16,7 +16,10 @@ from lit_diffusion.pixels import to_float
 
 
 class ImageData(LightningDataModule, ABC):
-    """Images of one shape, split into "train" and "test", served as float32 batches (B, C, H, W) in [-1, 1].
+    """Examples of one shape, split into "train" and "test", served as float32 batches (B, *).
+
+    Mostly images (B, C, H, W) in [-1, 1], which is what the names say. Binary data are images of two levels, -1 and 1.
+    Real-valued data (`num_levels` None), as points in the plane, are stored as float32 and served as they are.
 
     batch_size: training images in a batch of all devices together; eval_batch_size: the same for validation and test,
     by default `batch_size`. flip: mirror each training image with probability 1/2. seed: of the order and the flips, by
@@ -24,11 +27,15 @@ class ImageData(LightningDataModule, ABC):
     devices, and goes on at the right image after a resume.
 
     Validation and test both serve the test split, whole and in file order: the papers have no validation set. A
-    subclass knows `image_shape` (C, H, W) and `num_levels` from its construction and reads its images in `read`.
+    subclass knows `image_shape`, (C, H, W) or any other, and `num_levels` from its construction and reads its images in
+    `read`. truth: the expected log-likelihood of an example under the distribution that it was drawn from, in bits,
+    where that is known. extent: pictures show values from -extent to extent.
     """
 
-    image_shape: tuple[int, int, int]
-    num_levels: int
+    image_shape: tuple[int, ...]
+    num_levels: int | None
+    truth: float | None = None
+    extent: float = 1.0
 
     def __init__(
         self, batch_size: int, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None

@@ -28,7 +28,7 @@ class ImageSet:
     name: str
     store: ImageStore
     shape: tuple[int, ...]
-    num_levels: int = 256
+    num_levels: int | None = 256
 
     def __len__(self) -> int:
         return len(self.store)

@@ -26,7 +26,7 @@ class TrainBatches:
         self,
         store: ImageStore,
         plan: TrainPlan,
-        num_levels: int,
+        num_levels: int | None,
         device: torch.device,
         flip: bool = False,
         epoch_batches: int | None = None,
@@ -64,7 +64,7 @@ class TrainBatches:
 class EvalBatches:
     """Each image of a split once, in file order, unflipped: batches (B, C, H, W) float32 in [-1, 1]."""
 
-    def __init__(self, store: ImageStore, plan: EvalPlan, num_levels: int, device: torch.device):
+    def __init__(self, store: ImageStore, plan: EvalPlan, num_levels: int | None, device: torch.device):
         self.store, self.plan, self.num_levels, self.device = store, plan, num_levels, device
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class EvalBatches:
 class NoImages:
     """One batch of no images, for which Lightning calls every hook of an evaluation; without batches it calls none."""
 
-    def __init__(self, image_shape: tuple[int, int, int]):
+    def __init__(self, image_shape: tuple[int, ...]):
         self.image_shape = image_shape
 
     def __len__(self) -> int:

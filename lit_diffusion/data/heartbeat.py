@@ -1,0 +1,50 @@
+"""The heartbeat of Sohl-Dickstein et al. 2015: binary sequences of one regular pulse at a random phase."""
+
+import math
+
+import torch
+
+from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.errors import ConfigError
+
+
+class Heartbeat(ImageData):
+    """Sequences of `length` bins, 1 in every `period`-th bin and 0 elsewhere: (length,), served as 1 and -1.
+
+    There are `period` distinct sequences, one for each phase, of equal probability: the truth is log2(1 / period) bits.
+    Each split holds every phase equally often, so that its mean is an expectation over the distribution itself.
+    num_train, num_test: sequences, multiples of the period.
+    """
+
+    num_levels = 2
+
+    def __init__(
+        self,
+        batch_size: int = 512,
+        eval_batch_size: int | None = None,
+        seed: int | None = None,
+        length: int = 20,
+        period: int = 5,
+        num_train: int = 10_000,
+        num_test: int = 1_000,
+    ):
+        super().__init__(batch_size, eval_batch_size, seed=seed)
+        if not 2 <= period <= length:
+            raise ConfigError(f"period: {period} does not lie between 2 and the length, {length}; write 5 for 20 bins")
+        for name, count, least in (("num_train", num_train, period), ("num_test", num_test, 0)):
+            if count < least or count % period:
+                near = max(least, round(count / period) * period)
+                raise ConfigError(f"{name}: {count} does not hold each of {period} phases equally often; write {near}")
+        self.image_shape = (length,)
+        self.truth = -math.log2(period)
+        self.period, self.num_train, self.num_test = period, num_train, num_test
+
+    def read(self) -> dict[str, MemoryStore]:
+        bins = torch.arange(*self.image_shape)
+        phases = torch.arange(self.period)[:, None]
+        beats = ((bins - phases) % self.period == 0).to(torch.uint8)  # (period, length)
+        return {
+            "train": MemoryStore(beats.repeat(self.num_train // self.period, 1)),
+            "test": MemoryStore(beats.repeat(self.num_test // self.period, 1)),
+        }

@@ -1,0 +1,94 @@
+"""Patches of one picture of a texture, as of the bark in Sohl-Dickstein et al. 2015."""
+
+import math
+import os
+
+import numpy as np
+import torch
+
+from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.files import decode
+from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.seeding import derive_seed
+
+
+class Texture(ImageData):
+    """Random square patches of a picture: (channels, size, size) real values, those of the training part standardized.
+
+    Training patches are cut from the left three quarters of the picture, test patches from the right quarter, so that
+    no pixel is in both. One mean and one scale, for all channels of both parts, give the pixels of the training part,
+    noise included, mean 0 and variance 1.
+
+    file: any picture of 8 bits a channel that Pillow opens; channels: 1 makes it grey, 3 keeps colours. noise: width of
+    the uniform noise that is added to the levels 0..255, anew for each patch: at 1 (dequantisation) a density of the
+    noisy values bounds the likelihood of the levels, at 0 the values are discrete and have no density. num_train,
+    num_test: patches; data_seed: of their places and noise, which are not those of the run's seed.
+    """
+
+    num_levels = None
+    extent = 3.0  # standard deviations
+
+    def __init__(
+        self,
+        file: str,
+        batch_size: int = 128,
+        eval_batch_size: int | None = None,
+        seed: int | None = None,
+        size: int = 32,
+        channels: int = 1,
+        noise: float = 1.0,
+        num_train: int = 5_000,
+        num_test: int = 500,
+        data_seed: int = 0,
+    ):
+        super().__init__(batch_size, eval_batch_size, seed=seed)
+        if size < 1:
+            raise ConfigError(f"size: {size} is no patch; write 1 pixel or more, as 32")
+        if channels not in (1, 3):
+            raise ConfigError(f"channels: {channels}; write 1 for grey or 3 for colour")
+        if not 0 <= noise <= 1:
+            raise ConfigError(f"noise: {noise:g} is not a part of a level; write 0 to 1")
+        if num_train < 1 or num_test < 0:
+            raise ConfigError(f"num_train: {num_train}, num_test: {num_test}; write 1 or more, and 0 or more")
+        self.image_shape = (channels, size, size)
+        self.file, self.noise = os.path.expanduser(file), noise
+        self.num_train, self.num_test, self.data_seed = num_train, num_test, data_seed
+
+    def read(self) -> dict[str, MemoryStore]:
+        left, right = self._parts()
+        mean, scale = left.mean(), math.sqrt(left.var() + self.noise**2 / 12)
+        return {
+            split: MemoryStore(torch.from_numpy((self._cut(split, part, count) - mean) / scale).float())
+            for split, part, count in (("train", left, self.num_train), ("test", right, self.num_test))
+        }
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The left three quarters of the picture and the rest: (channels, height, width) float64 levels 0..255 each."""
+        channels, size, _ = self.image_shape
+        if not os.path.isfile(self.file):
+            raise ConfigError(f"file: there is no file {self.file!r}; write the path of a picture, as bark.png")
+        try:
+            picture = decode(self.file, None, channels).numpy().astype(np.float64)
+        except ConfigError as error:
+            raise ConfigError(f"file: {error}") from error
+        height, width = picture.shape[1:]
+        if height < size or width < 4 * size:
+            raise ConfigError(
+                f"file: {self.file} is {width}x{height}, too small for patches of {size} from its left three quarters "
+                f"and its right one; write a picture of {4 * size}x{size} or more, or a smaller size"
+            )
+        border = width - width // 4
+        left, right = picture[:, :, :border], picture[:, :, border:]
+        if left.min() == left.max():
+            raise ConfigError(f"file: the left of {self.file} is of one colour; write a picture of a texture")
+        return left, right
+
+    def _cut(self, split: str, part: np.ndarray, count: int) -> np.ndarray:
+        """Patches at random places, with their noise: (count, channels, size, size) levels."""
+        # Of NumPy's generators the one whose numbers no later version changes
+        random = np.random.RandomState(np.random.PCG64(derive_seed("Texture", self.data_seed, split)))
+        windows = np.lib.stride_tricks.sliding_window_view(part, self.image_shape[1:], axis=(1, 2))
+        top, left = (random.randint(places, size=count) for places in windows.shape[1:3])
+        patches = windows[:, top, left].swapaxes(0, 1)
+        return patches + self.noise * (random.random_sample(patches.shape) - 0.5)
