@@ -8,13 +8,15 @@ from lit_diffusion.callbacks.generation_metrics import GenerationMetrics
 from lit_diffusion.callbacks.grids import SampleGrids
 from lit_diffusion.callbacks.last_checkpoint import LastCheckpoint
 from lit_diffusion.callbacks.metrics_file import MetricsFile
-from lit_diffusion.callbacks.predict import Interpolate, Prediction, Reconstruct, Samples
+from lit_diffusion.callbacks.predict import Denoise, Inpaint, Interpolate, Prediction, Reconstruct, Samples
 from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.timing import Timing
 
 __all__ = [
     "EMA",
+    "Denoise",
+    "Inpaint",
     "BitsPerDim",
     "Divergence",
     "Evaluation",

@@ -31,6 +31,6 @@ def first_images(trainer: Trainer, split: str, count: int) -> Tensor:
 
 def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
     """An NPZ of arrays by name; images (*, C, H, W) become (*, H, W, C)."""
-    channels_last = {name: array.movedim(-3, -1) if array.ndim > 2 else array for name, array in arrays.items()}
+    channels_last = {name: array.movedim(-3, -1) if array.ndim > 3 else array for name, array in arrays.items()}
     with written_whole(path) as temporary:
         np.savez(temporary, **{name: array.cpu().numpy() for name, array in channels_last.items()})

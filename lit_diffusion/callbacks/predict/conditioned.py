@@ -1,0 +1,177 @@
+"""What a model makes of what is known of an example: the missing part, or the example without its noise."""
+
+from abc import abstractmethod
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+from torch import Tensor
+
+from lit_diffusion import pictures, views
+from lit_diffusion.callbacks.predict.base import Prediction
+from lit_diffusion.callbacks.predict.images import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.progress import say, task
+from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
+from lit_diffusion.diffusion.bernoulli import BernoulliReverse
+from lit_diffusion.diffusion.conditioning import Condition, ConditionedReverse, Covariance, Isotropic, Known, Observed
+from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.files import written_whole
+from lit_diffusion.seeding import derive_seed
+
+
+class Conditioned(Prediction):
+    """Takes the first `num_images` examples of a split, keeps what `observe` leaves of them, and draws
+    `draws` examples each from the model's posterior given that  (Sohl-Dickstein et al. 2015, section 2.5).
+
+    sampler: by default the model's own. covariance: of p(x_0 | x_t), for Gaussian models. Writes `<name>.png`, before
+    and after, and `<name>.npz`: originals (N, ..), observed (N, ..), draws (S, N, ..), float32, channels last.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        num_images: int,
+        draws: int,
+        split: str,
+        sampler: Sampler | None,
+        covariance: Covariance,
+    ):
+        for setting, value in (("num_images", num_images), ("draws", draws)):
+            if value < 1:
+                raise ConfigError(f"{setting}: {value} is too few; write 1 or more")
+        self.num_images, self.draws, self.split = num_images, draws, split
+        self.sampler, self.covariance = sampler, covariance
+
+    def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if len(trainer.datamodule.image_shape) == 3:
+            super().check(trainer, pl_module)
+        check_split(trainer, self.split, 1)
+        (self.sampler or pl_module.sampler).check_model(pl_module.reverse)
+        x_0 = torch.zeros(1, *trainer.datamodule.image_shape)
+        ConditionedReverse(pl_module.reverse, self.observe(x_0, None, False)[1], self.covariance)
+
+    @abstractmethod
+    def observe(self, x_0: Tensor, generator: torch.Generator | None, binary: bool) -> tuple[Tensor, Condition]:
+        """What is left of examples (N, *), to be shown, and the condition that it is."""
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        reverse, seed, device = pl_module.reverse, pl_module.seed, pl_module.device
+        sampler, extent = self.sampler or pl_module.sampler, trainer.datamodule.extent
+        x_0 = first_images(trainer, self.split, self.num_images)
+        generator = torch.Generator(device).manual_seed(derive_seed(seed, self.name))
+        observed, condition = self.observe(x_0, generator, isinstance(reverse, BernoulliReverse))
+        conditioned, drawn = ConditionedReverse(reverse, condition, self.covariance), []
+        with task(trainer, "sampling", self.draws * len(sampler.subset(reverse.num_steps))) as advance:
+            for draw in range(self.draws):
+                generator.manual_seed(derive_seed(seed, self.name, draw))
+                x = reverse.process.prior(tuple(x_0.shape), device).sample(generator)
+                for step in sampler.chain(conditioned, x, generator):
+                    x = step.x_s
+                    advance()
+                refuse_divergence(int(not_finite(x)), len(x))
+                drawn.append(x)
+        folder = self.folder(trainer)
+        write_arrays(folder / f"{self.name}.npz", {"originals": x_0, "observed": observed, "draws": torch.stack(drawn)})
+        with written_whole(folder / f"{self.name}.png") as temporary:
+            self._picture([x_0, observed, *drawn], extent).save(temporary)
+        say(trainer, f"{self.draws} draws for each of {len(x_0)}: {folder}/{self.name}.png and .npz")
+
+    def _picture(self, parts: list[Tensor], extent: float) -> Image.Image:
+        labels = ["original", "observed", *(f"draw {i}" for i in range(1, self.draws + 1))]
+        if parts[0].ndim == 4:
+            return pictures.rows([part / extent for part in parts], labels)
+        return views.panels(parts[:3], labels[:3])
+
+
+class Inpaint(Conditioned):
+    """Hides a part of each example and draws it from the model; what is known comes back bit by bit.
+
+    known: the part that is kept, `upper`, `lower`, `left`, `right` half, `frame` (all but the centre quarter), or the
+        path of a picture of the examples' size whose bright pixels are known.
+    """
+
+    name = "inpaint"
+
+    def __init__(
+        self,
+        known: str = "upper",
+        num_images: int = 8,
+        draws: int = 4,
+        split: str = "test",
+        sampler: Sampler | None = None,
+        covariance: Covariance = Isotropic(),
+    ):
+        super().__init__(num_images, draws, split, sampler, covariance)
+        self.known = known
+
+    def observe(self, x_0: Tensor, generator: torch.Generator | None, binary: bool) -> tuple[Tensor, Condition]:
+        mask = known_part(self.known, tuple(x_0.shape[1:])).to(x_0.device).expand_as(x_0)
+        return torch.where(mask, x_0, 0), Known(x_0, mask)
+
+
+class Denoise(Conditioned):
+    """Adds Gaussian noise of standard deviation `std`, or flips binary values with probability `flipped`, and draws
+    from the model what it was before.
+    """
+
+    name = "denoise"
+
+    def __init__(
+        self,
+        std: float = 0.5,
+        flipped: float = 0.1,
+        num_images: int = 8,
+        draws: int = 4,
+        split: str = "test",
+        sampler: Sampler | None = None,
+        covariance: Covariance = Isotropic(),
+    ):
+        super().__init__(num_images, draws, split, sampler, covariance)
+        Observed(torch.zeros(1), std, flipped)
+        self.std, self.flipped = std, flipped
+
+    def observe(self, x_0: Tensor, generator: torch.Generator | None, binary: bool) -> tuple[Tensor, Condition]:
+        if binary:
+            flips = torch.rand(x_0.shape, generator=generator, device=x_0.device) < self.flipped
+            observed = torch.where(flips, -x_0, x_0)
+        else:
+            observed = x_0 + self.std * torch.randn(x_0.shape, generator=generator, device=x_0.device)
+        return observed, Observed(observed, self.std, self.flipped)
+
+
+def known_part(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The mask of that name for examples of a shape (C, H, W) or (D,): bool, of that shape, true where known."""
+    mask = torch.zeros(shape, dtype=torch.bool)
+    height, width = shape[-2:] if len(shape) > 1 else (1, shape[0])
+    rows, columns = (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
+    halves = {
+        "upper": (slice(None, height // 2), slice(None)),
+        "lower": (slice(height // 2, None), slice(None)),
+        "left": (slice(None), slice(None, width // 2)),
+        "right": (slice(None), slice(width // 2, None)),
+    }
+    if name == "frame" and len(shape) > 1:
+        mask[:] = True
+        mask[..., rows, columns] = False
+    elif name in halves and (len(shape) > 1 or name in ("left", "right")):
+        mask[(..., *halves[name]) if len(shape) > 1 else halves[name][1]] = True
+    elif Path(name).is_file() and len(shape) > 1:
+        picture = np.asarray(Image.open(name).convert("L"))
+        if picture.shape != shape[-2:]:
+            raise ConfigError(
+                f"known: {name} is {picture.shape[1]}x{picture.shape[0]}, the examples are {width}x{height}; write a "
+                "mask of their size"
+            )
+        mask[:] = torch.from_numpy(picture > 127)
+    else:
+        names = [*halves, "frame"] if len(shape) > 1 else ["left", "right"]
+        raise ConfigError(
+            f"known: there is no part {name} of such examples; write {', '.join(names)}, or a mask's path"
+        )
+    return mask

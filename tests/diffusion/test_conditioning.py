@@ -1,0 +1,222 @@
+"""Posteriors without retraining, against posteriors that are known."""
+
+import pytest
+import torch
+from torch import nn
+
+from lit_diffusion.diffusion import (
+    AncestralSampler,
+    BernoulliReverse,
+    BinomialProcess,
+    CleanImage,
+    DDIMSampler,
+    GaussianDensity,
+    GaussianProcess,
+    GaussianReverse,
+    JSDSchedule,
+    LinearSchedule,
+    PosteriorVariance,
+    PreviousBit,
+    RescaledLinearSchedule,
+)
+from lit_diffusion.diffusion.conditioning import (
+    ConditionedReverse,
+    Guided,
+    Isotropic,
+    Known,
+    Observed,
+    Tweedie,
+)
+from lit_diffusion.errors import ConfigError
+
+MEAN = torch.tensor([0.3, -0.5, 0.8], dtype=torch.float64)
+ROOT = torch.tensor([[0.7, 0.0, 0.0], [0.4, 0.5, 0.0], [-0.3, 0.2, 0.4]], dtype=torch.float64)
+COVARIANCE = ROOT @ ROOT.T
+SEEN = torch.tensor([1.0, 0.5, -0.2], dtype=torch.float64)
+
+
+class ExactDenoiser(nn.Module):
+    """E[x_0 | x_t] of data N(MEAN, covariance)."""
+
+    def __init__(self, process: GaussianProcess, covariance: torch.Tensor):
+        super().__init__()
+        self.schedule, self.covariance = process.schedule, covariance
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, index):
+        t = index + 1
+        kept, noise = self.schedule.alpha_bar(t)[:, None, None], self.schedule.noise(t)[:, None, None]
+        gain = kept.sqrt() * self.covariance @ torch.linalg.inv(kept * self.covariance + noise * torch.eye(3))
+        return MEAN + (gain @ (x.double() - kept[:, 0].sqrt() * MEAN)[..., None])[..., 0]
+
+
+def exact(covariance: torch.Tensor = COVARIANCE, num_steps: int = 250) -> GaussianReverse:
+    process = GaussianProcess(RescaledLinearSchedule(num_steps))
+    return GaussianReverse(
+        process,
+        lambda inputs, outputs: ExactDenoiser(process, covariance),
+        CleanImage(),
+        PosteriorVariance(),
+        GaussianDensity(),
+        channels=3,
+        clip_x_0=False,
+    )
+
+
+def draws(reverse, count: int = 8_000) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    for step in AncestralSampler().chain(reverse, x, generator):
+        x = step.x_s
+    return x
+
+
+def assert_moments(x: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor) -> None:
+    """Within five standard errors, and 3% of the covariance for the finite number of steps."""
+    assert ((x.mean(0) - mean).abs() < 5 * (covariance.diag() / len(x)).sqrt() + 1e-3).all()
+    allowed = 0.03 * COVARIANCE.max() + 5 * (2 / len(x)) ** 0.5 * covariance.max()
+    assert (x.T.cov() - covariance).abs().max() < allowed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("std", [0.2, 0.7])
+def test_a_gaussian_r_gives_the_analytic_posterior(std):
+    """Mean and covariance of N(mu, S) N(y; x, std^2 I), with the exact denoiser and Tweedie's covariance."""
+    gain = COVARIANCE @ torch.linalg.inv(COVARIANCE + std**2 * torch.eye(3))
+    conditioned = ConditionedReverse(exact(), Observed(SEEN, std), Tweedie())
+    assert_moments(draws(conditioned), MEAN + gain @ (SEEN - MEAN), COVARIANCE - gain @ COVARIANCE)
+
+
+@pytest.mark.slow
+def test_isotropic_data_need_no_jacobian():
+    """For data N(mu, v I) the covariance of p(x_0 | x_t) is known beforehand, and the posterior is again exact."""
+    variance, std = 0.4, 0.5
+    reverse = exact(variance * torch.eye(3, dtype=torch.float64))
+    gain = variance / (variance + std**2)
+    x = draws(ConditionedReverse(reverse, Observed(SEEN, std), Isotropic(variance)))
+    assert_moments(x, MEAN + gain * (SEEN - MEAN), variance * (1 - gain) * torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.slow
+def test_what_is_known_comes_back_bit_by_bit_and_the_rest_is_the_conditional():
+    """Inpainting: the other coordinates have mean and covariance of p(x_2, x_3 | x_1)."""
+    mask = torch.tensor([True, False, False])
+    x = draws(ConditionedReverse(exact(), Known(SEEN, mask), Tweedie()))
+    assert (x[:, 0] == SEEN[0]).all()
+    gain = COVARIANCE[:, 0] / COVARIANCE[0, 0]
+    mean = MEAN + gain * (SEEN[0] - MEAN[0])
+    covariance = COVARIANCE - torch.outer(gain, COVARIANCE[0])
+    assert_moments(x[:, 1:], mean[1:], covariance[1:, 1:])
+
+
+@pytest.mark.parametrize("sampler", [AncestralSampler(), DDIMSampler(), DDIMSampler(7, eta=0.5)], ids=repr)
+@pytest.mark.parametrize("shape", [(2, 4, 4), (5,)])
+def test_inpainting_leaves_known_pixels_bit_identical(sampler, shape):
+    """Whatever the network, the sampler and the numbers: those of the images, to the last bit."""
+    torch.manual_seed(0)
+    make = (lambda i, o: Scale()) if len(shape) == 1 else (lambda i, o: Conv(i, o))
+    reverse = GaussianReverse(GaussianProcess(LinearSchedule(20)), make, channels=shape[0])
+    x_0 = torch.rand(3, *shape) * 2 - 1
+    mask = torch.rand(3, *shape) < 0.5
+    conditioned = ConditionedReverse(reverse, Known(x_0, mask))
+    x = torch.randn(3, *shape)
+    for step in sampler.chain(conditioned, x, torch.Generator().manual_seed(0)):
+        x = step.x_s
+    assert torch.equal(x[mask], x_0[mask]) and not torch.equal(x[~mask], x_0[~mask])
+
+
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x, index):
+        return self.weight * x
+
+
+class Conv(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, x, index):
+        return self.layer(x)
+
+
+def bits(rate: float, parameterization=None) -> BernoulliReverse:
+    """A model whose p(x_0 = 1 | x_t) is `rate` whatever x_t."""
+
+    class Constant(Scale):
+        def forward(self, x, index):
+            return torch.full_like(x, rate).logit() + 0 * self.weight
+
+    process = BinomialProcess(JSDSchedule(10))
+    extra = {} if parameterization is None else {"parameterization": parameterization}
+    return BernoulliReverse(process, lambda i, o: Constant(), channels=3, **extra)
+
+
+def test_bernoulli_rates_follow_the_closed_form():
+    """c d / (c d + (1 - c) (1 - d)), with c the rate and d = r(1) / (r(1) + r(-1))  (2015, table App.1)."""
+    c, x, t = 0.3, torch.ones(2, 3), torch.tensor([4, 9])
+    seen = torch.tensor([1.0, -1.0, 1.0])
+    d = torch.where(seen > 0, 0.9, 0.1)
+    found = ConditionedReverse(bits(c), Observed(seen, flipped=0.1)).predict(x, t).bit.rate
+    torch.testing.assert_close(found, (c * d / (c * d + (1 - c) * (1 - d))).expand(2, 3))
+    known = ConditionedReverse(bits(c), Known(seen, torch.tensor([True, True, False]))).predict(x, t).bit.rate
+    torch.testing.assert_close(known, torch.tensor([1.0, 0.0, c]).expand(2, 3))
+    weights = torch.tensor([0.5, -1.0, 0.0])
+    guided = Guided(lambda x: (x * weights).sum(1), (3,))
+    d = (2 * weights).sigmoid()  # r(x) = exp(w x), so r(1) / (r(1) + r(-1)) = sigmoid(2 w), exactly
+    found = ConditionedReverse(bits(c), guided).predict(x, t).bit.rate
+    torch.testing.assert_close(found, (c * d / (c * d + (1 - c) * (1 - d))).expand(2, 3))
+
+
+def test_a_differentiable_r_moves_the_mean_by_covariance_times_gradient():
+    """For a Gaussian r much wider than p(x_0 | x_t) the first order is all there is."""
+    reverse, wide = exact(), 30.0
+    x_t, t = torch.randn(4, 3, dtype=torch.float64), torch.tensor([5, 50, 120, 249])
+
+    def log_r(x: torch.Tensor) -> torch.Tensor:
+        return -((x - SEEN) ** 2).sum(1) / (2 * wide**2)
+
+    for covariance in (Tweedie(), Isotropic(0.5)):
+        found = ConditionedReverse(reverse, Guided(log_r, (3,)), covariance).predict(x_t, t).x_0
+        expected = ConditionedReverse(reverse, Observed(SEEN, wide), covariance).predict(x_t, t).x_0
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        assert (found - reverse.predict(x_t, t).x_0).abs().max() > 1e-5
+
+
+def test_gradients_are_found_in_inference_mode():
+    """`lightning predict` runs in it."""
+    with torch.inference_mode():
+        x_t, t = torch.randn(2, 3, dtype=torch.float64), torch.tensor([5, 50])
+        guided = Guided(lambda x: -(x**2).sum(1), (3,))
+        assert ConditionedReverse(exact(), guided, Tweedie()).predict(x_t, t).x_0.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Known(torch.zeros(3), torch.ones(4)), r"mask has shape \(4,\), the values \(3,\)"),
+        (lambda: Observed(torch.zeros(3), std=-1.0), "std: -1"),
+        (lambda: Observed(torch.zeros(3), flipped=0.5), "flipped: 0.5"),
+        (lambda: Isotropic(0.0), "variance: 0 is none of data"),
+        (lambda: ConditionedReverse(bits(0.5, PreviousBit()), Observed(torch.zeros(3))), "PreviousBit says nothing of"),
+        (
+            lambda: ConditionedReverse(bits(0.5), Observed(torch.zeros(4))).predict(*ONE),
+            r"has shape \(4,\), and the",
+        ),
+        (
+            lambda: ConditionedReverse(bits(0.5), Guided(lambda x: x.sum(1).log() * 0, (3,))).predict(*MINUS),
+            "not finite",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message):
+    """A mask or an observation of another shape, an r that is no number."""
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+ONE = (torch.ones(2, 3), torch.tensor([4, 9]))
+MINUS = (-torch.ones(2, 3), torch.tensor([4, 9]))
