@@ -12,7 +12,7 @@ PACKAGE = Path(lit_diffusion.__file__).parent
 LAYERS = [
     {"errors", "seeding", "settings", "__init__"},
     {"diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary"},
-    {"data", "module", "metrics"},
+    {"data", "module", "metrics", "views"},
     {"references"},
     {"callbacks"},
     {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account", "watchdog", "fit_loop"},

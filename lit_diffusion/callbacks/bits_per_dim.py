@@ -16,10 +16,13 @@ from lit_diffusion import plots
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.progress import say, task
-from lit_diffusion.diffusion.bound_estimate import BoundEstimate, BoundSums, Curve, Estimate, estimate, strata
+from lit_diffusion.data.base import ImageData
+from lit_diffusion.diffusion.bound_estimate import BoundEstimate, BoundSums, Curve, Estimate, estimate, mean_of, strata
+from lit_diffusion.diffusion.null_model import NullModel, bits
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 from lit_diffusion.metrics.score import Score
+from lit_diffusion.pixels import to_float
 from lit_diffusion.seeding import derive_seed
 
 SPLITS = ("train", "test")
@@ -31,6 +34,10 @@ class BitsPerDim(Evaluation):
     It is scored in `validate`, `test`, every `every_n_steps` steps of a fit, and at its end with `at_end`. Fits and
     `test` write `bits_per_dim/<split>.json` (L, its terms, rate and distortion), `.csv` (the same by step) and `.png`.
 
+    log_likelihood: adds what Sohl-Dickstein et al. 2015 report, in bits per pixel of images and per example of other
+        data, of the test split, or if there is none of the training split: `K`, the bound on log p(x_0); `L_null`,
+        log p of one Gaussian (or Bernoulli) fitted to the training data; `K_minus_null`; and `gap`, the truth minus K,
+        where the data knows its true distribution.
     terms: steps evaluated an image, 2 or more: one of each of so many strata, an unbiased estimate at terms / T of the
         cost; null for all T. splits: of the data; empty ones are left out. batch_size: network evaluations in a batch
         of one device. Randomness is a function of (seed, split, batch): the number of devices does not matter.
@@ -45,6 +52,7 @@ class BitsPerDim(Evaluation):
         terms: int | None = 20,
         splits: list[str] = ["test", "train"],  # noqa: B006  never changed; the parser wants a list
         batch_size: int = 500,
+        log_likelihood: bool = False,
     ):
         super().__init__(every_n_steps, at_end)
         if terms is not None and terms < 2:
@@ -55,6 +63,7 @@ class BitsPerDim(Evaluation):
             if split not in SPLITS:
                 raise ConfigError(f"splits: {split!r} is no split of the data; write {' or '.join(SPLITS)}")
         self.terms, self.splits, self.batch_size = terms, list(splits), batch_size
+        self.log_likelihood = log_likelihood
 
     @property
     def enabled(self) -> bool:
@@ -76,11 +85,16 @@ class BitsPerDim(Evaluation):
                 sums = self.sums(trainer, pl_module, split, first, advance)
                 for name in ("images", "strata"):
                     setattr(sums, name, trainer.strategy.reduce(getattr(sums, name), reduce_op="sum"))
-                bound, protocol = estimate(sums), self._protocol(trainer, pl_module, split, first)
+                data = trainer.datamodule
+                # half the range of values, on which errors are those of 8 bits
+                bound = estimate(sums, 127.5 if data.num_levels else 1.0)
+                protocol = self._protocol(trainer, pl_module, split, first)
                 scores[f"bits_per_dim/{split}"] = Score(*finite(bound.total), protocol)
                 if trainer.is_global_zero and trainer.state.fn in ("fit", "test"):
                     write_files(Path(trainer.default_root_dir) / "bits_per_dim" / split, bound, protocol)
-                say(trainer, line(split, bound))
+                say(trainer, line(split, bound, " of 255" if data.num_levels else ""))
+                if self.log_likelihood and split == ("test" if "test" in splits else splits[0]):
+                    scores.update(log_likelihood(data, split, sums.images.sum(1).cpu(), protocol))
         return scores
 
     def sums(
@@ -111,12 +125,30 @@ class BitsPerDim(Evaluation):
             "terms": "all" if len(first) > reverse.num_steps else len(first) - 1,
             "T": reverse.num_steps,
             "levels": data.num_levels,
-            "variance": type(reverse.variance).__name__,
-            "clip_x_0": reverse.clip_x_0,
+            **reverse.protocol,
             "weights": weights_in_use(trainer),
             "seed": pl_module.seed,
             "step": self.step(trainer),
         }
+
+
+def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[str, Any]) -> dict[str, Score]:
+    """K, L_null, K - L_null and the gap to the truth, from the bound of each example of a split in bits/dim, (N,)."""
+    shape = data.image_shape
+    images = len(shape) == 3
+    # bits of an example, or of a pixel, whose channels are one
+    scale = math.prod(shape) / (shape[1] * shape[2] if images else 1)
+    device = torch.device("cpu")
+    everything = (part.split(1000) for part in (torch.arange(data.sizes["train"]), torch.arange(data.sizes[split])))
+    train, test = (data.store(name).batches(part, device) for name, part in zip(("train", split), everything))
+    null = NullModel((to_float(x, data.num_levels) for x in train), data.num_levels)
+    l_null = -torch.cat([bits(null.nll(to_float(x, data.num_levels))) for x in test]) * scale / math.prod(shape)
+    k = -bound.double() * scale
+    values = {"K": k, "L_null": l_null, "K_minus_null": k - l_null}
+    if data.truth is not None:
+        values["gap"] = data.truth * scale / math.prod(shape) - k
+    protocol = {**protocol, "unit": "bits/pixel" if images else "bits"}
+    return {name: Score(*finite(mean_of(value)), protocol) for name, value in values.items()}
 
 
 def finite(number: Estimate) -> tuple[float | None, float | None]:
@@ -136,15 +168,15 @@ def parts(bound: BoundEstimate) -> dict[str, Estimate]:
     }
 
 
-def line(split: str, bound: BoundEstimate) -> str:
-    """One line for the terminal."""
+def line(split: str, bound: BoundEstimate, unit: str = " of 255") -> str:
+    """One line for the terminal. unit: of the RMSE."""
     text = {
         # the spread of a term that matters to no one would fill the line with zeros
         name: f"{number.value:.1g}" if abs(number.value) < 0.001 else str(Score(*finite(number)))
         for name, number in parts(bound).items()
     }
     three = ", ".join(f"{name} {text[name]}" for name in ("L_T", "L_1..T-1", "L_0"))
-    return f"{split}: {text['total']} bits/dim = {three}; RMSE of x_0 {text['rmse']} of 255"
+    return f"{split}: {text['total']} bits/dim = {three}; RMSE of x_0 {text['rmse']}{unit}"
 
 
 def write_files(path: Path, bound: BoundEstimate, protocol: dict[str, Any]) -> None:

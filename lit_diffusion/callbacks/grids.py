@@ -10,11 +10,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
 
-from lit_diffusion import pictures
+from lit_diffusion import views
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
 from lit_diffusion.callbacks.progress import RunProgress, task
+from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
@@ -73,43 +74,50 @@ class SampleGrids(Callback):
             self._draw_samples(trainer, pl_module, pl_module.sampler)
 
     def _draw_data(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        process = pl_module.reverse.process
+        process, extent = pl_module.reverse.process, trainer.datamodule.extent
         images = trainer.datamodule.example_images(self.num_images).to(pl_module.device)
+        in_chain = images[: self._in_chain(trainer)]
         generator = torch.Generator(pl_module.device).manual_seed(0)
-        eps = torch.randn(images[: self.num_chains].shape, generator=generator, device=images.device)
+        noise = process.kind.draw_noise(in_chain, generator)
         columns, labels = [], []
         for t in reversed(column_steps(process.num_steps)):
-            steps = torch.full((len(eps),), t, device=images.device)
-            columns.append(process.marginal(images[: self.num_chains], steps).reparameterize(eps))
+            steps = torch.full((len(noise),), t, device=images.device)
+            columns.append(process.marginal(in_chain, steps).reparameterize(noise))
             labels.append(f"t={t}")
-        self._save(trainer, pictures.grid(images, columns=columns_of(len(images))), "data")
-        self._save(trainer, pictures.chain(columns, labels), "forward")
+        self._save(trainer, views.grid(images, columns_of(len(images)), extent), "data")
+        self._save(trainer, views.chain(columns, labels, extent), "forward")
+
+    def _in_chain(self, trainer: Trainer) -> int:
+        """How many examples a chain shows: eight points or sequences would be no cloud and no raster."""
+        return self.num_chains if len(trainer.datamodule.image_shape) == 3 else self.num_images
 
     def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler) -> None:
         with evaluating(trainer, pl_module, "sampling"), averaged(trainer, pl_module):
             self._sample(trainer, pl_module, sampler)
 
     def _sample(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler) -> None:
-        reverse = pl_module.reverse
+        reverse, extent, in_chain = pl_module.reverse, trainer.datamodule.extent, self._in_chain(trainer)
         generator = pl_module.sample_generator(0)
         x = reverse.process.prior((self.num_images, *trainer.datamodule.image_shape), reverse.device).sample(generator)
         steps = sampler.subset(reverse.num_steps)
         shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
-        chain, estimates, labels = [x[: self.num_chains]], [], [f"t={steps[-1]}"]
+        chain, estimates, labels = [x[:in_chain]], [], [f"t={steps[-1]}"]
         bar = trainer.progress_bar_callback
         with task(trainer, "sampling", len(steps)) as advance:
             for step in sampler.chain(reverse, x, generator):
                 if step.t in shown:
-                    estimates.append(step.x_0[: self.num_chains])
+                    estimates.append(step.x_0[:in_chain])
                 if step.s in shown:
-                    chain.append(step.x_s[: self.num_chains])
+                    chain.append(step.x_s[:in_chain])
                     labels.append(f"t={step.s}")
                 x = step.x_s
                 advance()
         name = f"{trainer.global_step:08d}"
-        self._save(trainer, pictures.chain(chain, labels), f"{name}_chain")
-        self._save(trainer, pictures.chain(estimates, labels[: len(estimates)]), f"{name}_x_0")
-        path = self._save(trainer, pictures.grid(x, columns=columns_of(len(x))), f"{name}_samples")
+        self._save(trainer, views.chain(chain, labels, extent), f"{name}_chain")
+        self._save(trainer, views.chain(estimates, labels[: len(estimates)], extent), f"{name}_x_0")
+        if trainer.datamodule.image_shape == (2,):
+            self._save(trainer, drift_field(reverse), f"{name}_drift")
+        path = self._save(trainer, views.grid(x, columns_of(len(x)), extent), f"{name}_samples")
         if isinstance(bar, RunProgress):
             bar.print(f"samples at step {trainer.global_step}: {path}", highlight=False)
 
@@ -122,6 +130,19 @@ class SampleGrids(Callback):
             if hasattr(logger, "log_image"):
                 logger.log_image(key=name.split("_", 1)[-1], images=[picture], step=trainer.global_step)
         return path
+
+
+@torch.no_grad()
+def drift_field(reverse: ReverseModel) -> Image.Image:
+    """Where the reverse process moves points of the plane, f_mu(x_t, t) - x_t, at t = 1, T/2 and T, on a lattice."""
+    line = torch.linspace(-2.5, 2.5, 21, device=reverse.device)
+    points = torch.cartesian_prod(line, line)
+    steps = [1, (1 + reverse.num_steps) // 2, reverse.num_steps]
+    moved = []
+    for t in steps:
+        at_t = torch.full((len(points),), t, device=reverse.device)
+        moved.append(reverse.predict(points, at_t, clip=True).transition(at_t - 1).mean - points)
+    return views.drift([points] * len(steps), moved, [f"drift at t={t}" for t in steps])
 
 
 def column_steps(num_steps: int) -> list[int]:
