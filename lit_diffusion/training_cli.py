@@ -86,7 +86,7 @@ class TrainingCLI(LightningCLI):
     def __init__(self, sources: ConfigSources, only_check: bool = False):
         self.sources, self.only_check = sources, only_check
         self.folder: Path | None = None
-        self.owns_folder = False
+        self.owns_folder = self.goes_on = False
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
         try:
@@ -162,12 +162,13 @@ class TrainingCLI(LightningCLI):
                 raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{name}")
         if self.settings.checkpoint.dirpath:
             raise ConfigError("checkpoints lie in the run's folder; write run.dir", key="checkpoint.dirpath")
-        goes_on = self.settings.ckpt_path == "last"  # in the folder of that checkpoint
+        # in the folder of that checkpoint
+        self.goes_on = self.fitting and not self.only_check and self.settings.ckpt_path == "last"
         if self.settings.ckpt_path:
             self.settings.ckpt_path = str(checkpoints.find(self.settings.ckpt_path, named))
         self.folder = named
         if self.fitting and not self.only_check:
-            self._choose_folder(named, goes_on)
+            self._choose_folder(named)
         self.saved = self.settings.clone()  # what a run of its own would be told
         self.saved.ckpt_path = None
         for own in ("verbose", "return_predictions"):  # of `test` and of `predict`, which no other command takes
@@ -182,9 +183,9 @@ class TrainingCLI(LightningCLI):
             logger.init_args.save_dir = str(self.folder)
             logger.init_args.name = logger.init_args.name or self.folder.name
 
-    def _choose_folder(self, named: Path, goes_on: bool) -> None:
+    def _choose_folder(self, named: Path) -> None:
         inherited = run_folder.inherited()
-        if goes_on:
+        if self.goes_on:
             self.folder = run_folder.continued(named)
         elif inherited is None and rank_zero_only.rank == 0:
             self.folder, self.owns_folder = run_folder.reserve(named), True
@@ -292,9 +293,9 @@ class TrainingCLI(LightningCLI):
             raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
 
     def clean_up(self) -> None:
-        """A run that has not reached its first step leaves nothing behind."""
-        if self.owns_folder:
-            run_folder.release(self.folder, remove=not self.run_summary.started)
+        """A run that has not reached its first step leaves nothing behind, but what was there before."""
+        if self.owns_folder or self.goes_on:
+            run_folder.release(self.folder, remove=self.owns_folder and not self.run_summary.started)
 
 
 def quiet() -> None:

@@ -43,15 +43,15 @@ OPTIONS = {
     "dangling interpolation": (["--data.batch_size=${nowhere}"], "nowhere"),
     "channels against data": (
         ["--model.reverse.channels=3"],
-        "model.reverse.channels: the data's images have 1 channels",
+        "model.reverse.channels: the data's examples have 1 channels",
     ),
     "levels against data": (
         ["--model.reverse.decoder.num_levels=256"],
-        "the data has 17 levels, the decoder 256; write",
+        "the data has 17 levels, the decoder 256 levels; write",
     ),
     "channels against variance": (
         ["--model.reverse.network=tests.test_bad_input.OneChannel"],
-        "model.reverse.network: the network returns 3 channels where BetaVariance on images of 1 needs 1",
+        "model.reverse.network: the network returns 3 channels where BetaVariance on examples of 1 needs 1",
     ),
     "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
     "network options that do not fit": (
@@ -64,7 +64,7 @@ OPTIONS = {
     ),
     "network for other images": (
         ["--model.reverse.network=tests.test_bad_input.Wants64Pixels"],
-        "model.reverse.network: the network does not take images of (1, 8, 8) and steps",
+        "model.reverse.network: the network does not take examples of (1, 8, 8) and steps",
     ),
     "optimizer that refuses its settings": (
         ["--model.optimizer.lr=-1"],
@@ -241,7 +241,7 @@ def test_scoring_takes_no_checkpoint_but_the_one_that_is_named(command, tmp_path
     command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
     command("fit", "-c", "runs/good/config.yaml", "--trainer.max_steps=2", "--ckpt_path=last")
     with pytest.raises(ConfigError, match="ckpt_path: no checkpoint given; write --ckpt_path last"):
-        command("validate", "-c", "runs/good-2/config.yaml")
+        command("validate", "-c", "runs/good/config.yaml")
 
 
 def test_an_existing_run_folder_is_left_alone(command, tmp_path):
