@@ -15,6 +15,7 @@ import yaml
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.experiments.sweep import command as sweep_command
 from lit_diffusion.experiments.sweep import job as jobs
+from lit_diffusion.experiments.sweep.display import short_labels
 from lit_diffusion.experiments.sweep.job import Job
 from lit_diffusion.experiments.sweep.runner import Sweep
 from tests.conftest import ROOT, TINY
@@ -159,6 +160,15 @@ def test_gpus_are_shared(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     eight = Sweep([], 8, lambda: None, lambda jobs: None)
     assert [eight._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["4", "5", "6", "4"]
+
+
+def test_cells_are_shown_by_what_tells_them_apart():
+    """Keys, what all have, and a folder that all overlays lie in are left out; names of several kinds stay whole."""
+    names = [f"parameterization={p},config=objective-{o},seed_everything=0" for p in ("A", "B") for o in ("x-y", "x-z")]
+    assert list(short_labels(names).values()) == ["A y", "A z", "B y", "B z"]
+    assert short_labels(["lr=0.1", "lr=0.2"]) == {"lr=0.1": "0.1", "lr=0.2": "0.2"}
+    assert short_labels(["lr=0.1"]) == {"lr=0.1": "lr=0.1"}
+    assert short_labels(["lr=0.1", "cut-ab12"]) == {"lr=0.1": "lr=0.1", "cut-ab12": "cut-ab12"}
 
 
 SWEEP = {

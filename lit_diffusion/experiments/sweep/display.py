@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: a live table in a terminal, a line for each change elsewhere."""
 
+import os
 import sys
 from types import TracebackType
 
@@ -45,16 +46,19 @@ class SweepDisplay:
 
     def _table(self, jobs: list[Job]) -> Table:
         typical = typical_seconds(jobs)
-        table = Table("cell", "status", box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("cell", overflow="fold")
+        table.add_column("status", no_wrap=True)
+        labels = short_labels([job.name for job in jobs])
         for name in ("step", "loss", "time", "left"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", no_wrap=True)
         for job in self._of_interest(jobs):
             step, loss = job.progress()
             steps = f"{step}/{job.total_steps}" if job.state == "running" and job.total_steps else ""
             scoring = job.state == "running" and 0 < job.total_steps <= step
             status = "scoring" if scoring else job.state
             table.add_row(
-                job.name,
+                labels[job.name],
                 f"[{STYLES.get(job.state, 'dim')}]{status}[/]",
                 steps,
                 "" if loss is None else f"{loss:.4g}",
@@ -81,6 +85,21 @@ class SweepDisplay:
         waiting = typical * sum(job.state == "waiting" for job in jobs)
         running = sum(seconds_left(job, typical) or 0.0 for job in jobs if job.state == "running")
         return f", about {clock((waiting + running) / self.slots)} left"
+
+
+def short_labels(names: list[str]) -> dict[str, str]:
+    """Of cells' names, `key=value,key=value`, the values that tell them apart, without what these begin with alike."""
+    parts = [name.split(",") for name in names]
+    if len({tuple(part.partition("=")[0] for part in own) for own in parts}) != 1:
+        return {name: name for name in names}  # of several kinds
+    columns = []
+    for column in zip(*parts):
+        values = [part.partition("=")[2] for part in column]
+        if len(set(values)) > 1:
+            alike = os.path.commonprefix(values)
+            columns.append([value[alike.rfind("-") + 1 :] or value for value in values])
+    labels = [" ".join(own) for own in zip(*columns)] if columns else names
+    return dict(zip(names, labels if len(set(labels)) == len(set(names)) else names))
 
 
 def typical_seconds(jobs: list[Job]) -> float | None:
