@@ -208,7 +208,7 @@ def test_what_is_wrong_in_a_layout_is_said_in_one_line(runs, tmp_path, text, mes
         (["{tmp}/file"], "file is no folder"),
         (["{tmp}/empty"], "empty holds no run"),
         (["{runs}", "--layout", "table3"],
-         "there is no layout table3; write objectives, samplers, schedules, table1, table2, or a YAML file"),
+         "there is no layout table3; write dpm2015, objectives, samplers, schedules, table1, table2, or a YAML file"),
         (["{runs}", "--format", "html"], "invalid choice: 'html'"),
         (["{runs}", "--out", "{tmp}/none/t.md"], "there is no folder"),
         (["{runs}", "--out", "{tmp}"], "is a folder; write a file in it"),

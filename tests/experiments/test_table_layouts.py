@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lit_diffusion import diffusion
+from lit_diffusion import data, diffusion
 from lit_diffusion.experiments.table.layout import Automatic, Heading, Row
 from lit_diffusion.experiments.table.layout_file import read_layout, shipped_layouts
 from lit_diffusion.experiments.table.paper import paper_rows
@@ -32,7 +32,7 @@ def settings():
 
 
 def test_all_are_shipped():
-    assert shipped_layouts() == ["objectives", "samplers", "schedules", "table1", "table2"]
+    assert shipped_layouts() == ["dpm2015", "objectives", "samplers", "schedules", "table1", "table2"]
 
 
 @pytest.mark.parametrize("name", shipped_layouts())
@@ -44,7 +44,9 @@ def test_every_setting_of_a_layout_exists_and_every_class_is_ours(name, settings
     assert keys and set(keys) <= settings.keys() | DEFAULTS
     for key, value in (item for where in wheres for item in (where or {}).items()):
         for one in value if isinstance(value, list) else [value]:
-            assert one in settings.get(key, []) or hasattr(diffusion, str(one)), f"{key}: {one}"
+            assert one in settings.get(key, []) or hasattr(diffusion, str(one)) or hasattr(data, str(one)), (
+                f"{key}: {one}"
+            )
     assert all(is_known(score) for score in layout.scores)
 
 
@@ -92,7 +94,18 @@ def test_table_1_tells_the_papers_rows_from_this_codes_numbers(tmp_path, capsys)
 
 
 def test_every_row_of_the_paper_stands_in_a_table():
-    used = {
-        row.paper for name in ("table1", "table2") for row in read_layout(name).rows if not isinstance(row, Heading)
-    }
-    assert used == paper_rows().keys()
+    layouts = [read_layout(name) for name in ("table1", "table2", "dpm2015")]
+    used = {row.paper for layout in layouts for row in layout.rows if not isinstance(row, Heading)}
+    assert used - {None} == paper_rows().keys()
+
+
+def test_rows_that_are_not_meant_to_be_compared_are_not_warned_of(tmp_path, capsys):
+    """Different data in dpm2015; the same runs in a layout of one's own are."""
+    put(tmp_path / "a", summary(scores={"K": -2.33}, settings={"data": "Heartbeat", "trainer.max_steps": 1}))
+    put(tmp_path / "b", summary(scores={"K": 0.1}, settings={"data": "SwissRoll", "trainer.max_steps": 2}))
+    out, err = printed(capsys, tmp_path, "--layout", "dpm2015", "--format", "markdown")
+    found = {row[0]: row[1:] for row in rows(out)}
+    assert found["Heartbeat"][:2] == ["-2.330", "-2.414"] and found["Swiss roll"][:2] == ["0.100", "2.35"]
+    assert "warning" not in err and "trained differently" not in out
+    (tmp_path / "own.yaml").write_text("columns: [K]\nrows: {by: [data]}")
+    assert "trained differently" in printed(capsys, tmp_path, "--layout", str(tmp_path / "own.yaml"))[1]

@@ -87,12 +87,15 @@ class Automatic:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table to be: rows by hand or automatic. head: title of the first column, above the labels of rows by hand."""
+    """A table to be: rows by hand or automatic. head: title of the first column, above the labels of rows by hand.
+    compare: whether rows are meant to be compared, which warns where they were trained or measured differently.
+    """
 
     columns: list[Column]
     rows: list[Heading | Row] | Automatic
     title: Label | None = None
     head: str = ""
+    compare: bool = True
 
     @property
     def scores(self) -> list[str]:

@@ -29,6 +29,7 @@ TYPES: dict[str, tuple[Any, str]] = {
     "names": (dict, "values and their names, as {null: all}"),
     "where": (dict, "settings by dotted keys, as {model.objective: Simple}"),
     "by": (list, "a list of dotted keys, as [model.sampler]"),
+    "compare": (bool, "true or false"),
     "columns": (list, "a list of scores, as [fid, inception_score]"),
     "rows": ((list, dict), "a list of rows, or {by: [dotted keys]}"),
 }
@@ -52,12 +53,12 @@ def read_layout(name: str) -> Layout:
 
 
 def _layout(content: Any) -> Layout:
-    part = _part(content, "a layout", {"columns", "rows"}, {"title", "latex", "head"})
+    part = _part(content, "a layout", {"columns", "rows"}, {"title", "latex", "head", "compare"})
     columns = [_column(one, f"column {number}") for number, one in enumerate(part["columns"], 1)]
     if not columns:
         raise ConfigError("columns: there are none; write at least one, as [fid]")
     title = Label(part["title"], part.get("latex")) if "title" in part else None
-    return Layout(columns, _rows(part["rows"]), title, part.get("head", ""))
+    return Layout(columns, _rows(part["rows"]), title, part.get("head", ""), part.get("compare", True))
 
 
 def _column(content: Any, place: str) -> Column:

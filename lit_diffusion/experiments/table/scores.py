@@ -28,6 +28,8 @@ KNOWN = {
     "bits_per_dim/train": KnownScore("NLL train", "lowest", 3, BOUND),
     "K": KnownScore("K", "highest"),
     "K_minus_null": KnownScore("K - L_null", "highest"),
+    "L_null": KnownScore("L_null"),
+    "gap": KnownScore("gap to the truth", "lowest"),
 }
 RAW = "/raw"
 

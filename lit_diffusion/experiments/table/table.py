@@ -35,8 +35,9 @@ def build(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> 
     rows = [replace(row, labels=[_printable(label) for label in row.labels[: len(heads)]]) for row in rows]
     rows = _with_best(rows, layout.columns)
     told += [*maker.shared(), *mistakes(layout, runs)]
-    trained, keys = differences(rows, ours, maker.row_keys)
-    told += [*trained, *disagreements(rows, ours, [*maker.row_keys, *keys]), *different_steps(rows, ours)]
+    if layout.compare:
+        trained, keys = differences(rows, ours, maker.row_keys)
+        told += [*trained, *disagreements(rows, ours, [*maker.row_keys, *keys]), *different_steps(rows, ours)]
     columns = [replace(column, title=_printable(column.title)) for column in layout.columns]
     notes = notes_of(rows, layout.columns)
     return Table(layout.title, [_line(head) for head in heads], columns, rows, _lines(notes), _lines(told))
