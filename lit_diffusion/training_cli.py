@@ -1,8 +1,6 @@
 """`lightning fit`, `validate`, `test` and `predict`: from configuration files and a command line to a run."""
 
-import logging
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +18,12 @@ import lit_diffusion.module
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion import checkpoints, run_folder
 from lit_diffusion.callbacks import (
-    EMA,
-    BitsPerDim,
-    Divergence,
     Evaluation,
-    GenerationMetrics,
     LastCheckpoint,
     MetricsFile,
     Prediction,
     RunProgress,
     RunSummary,
-    SampleGrids,
     Timing,
 )
 from lit_diffusion.config_sources import ConfigSources
@@ -38,22 +31,17 @@ from lit_diffusion.error_location import locate
 from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.files import written_whole
 from lit_diffusion.fit_loop import FitLoop
+from lit_diffusion.quiet import quiet
 from lit_diffusion.settings import flattened
-from lit_diffusion.wandb_account import agent, check_account
+from lit_diffusion.training_settings import (
+    CALLBACK_KEYS,
+    COMMANDS,
+    TRAINER_DEFAULTS,
+    add_arguments,
+    check_settings,
+)
+from lit_diffusion.wandb_account import agent, prepare
 from lit_diffusion.watchdog import STARTED_BY, end_with_parent
-
-COMMANDS = ("fit", "validate", "test", "predict")
-CALLBACKS = {
-    "divergence": Divergence,
-    "ema": EMA,
-    "grids": SampleGrids,
-    "scores": GenerationMetrics,
-    "bits_per_dim": BitsPerDim,
-    "checkpoint": ModelCheckpoint,
-}
-CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
-TRAINER_DEFAULTS = {"enable_model_summary": False, "check_val_every_n_epoch": None, "val_check_interval": 1000}
-NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
 
 
 def main(arguments: list[str]) -> None:
@@ -115,26 +103,7 @@ class TrainingCLI(LightningCLI):
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in COMMANDS}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--run.dir", type=str, default="runs", help="Where the folders of runs are made.")
-        parser.add_argument(
-            "--run.name",
-            type=str | None,
-            default=None,
-            help="Name of this run's folder; by default those of the configuration files and the time.",
-        )
-        for key, callback in CALLBACKS.items():
-            parser.add_lightning_class_args(callback, key)
-        parser.add_lightning_class_args(Prediction, "prediction", subclass_mode=True, required=False)
-        parser.set_defaults(
-            {
-                "prediction": {"class_path": "Samples"},
-                "checkpoint.filename": "{step}",
-                "checkpoint.every_n_train_steps": 1000,
-                "checkpoint.save_top_k": -1,
-                "checkpoint.save_last": True,
-                "checkpoint.enable_version_counter": False,
-            }
-        )
+        add_arguments(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """As the parent, without its warning: the arguments are those of sys.argv, with files resolved."""
@@ -150,18 +119,9 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
+        check_settings(self.settings)
         run = self.settings.run
-        if run.name and (Path(run.name).name != run.name or run.name == ".."):
-            raise ConfigError(f"{run.name} is a path; write a name here and the folder in run.dir", key="run.name")
         named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
-        for key in (*CALLBACKS, "prediction"):
-            if self.settings[key] is None:
-                raise ConfigError("null is no setting here; leave it out, or write its parts", key=key)
-        for name in NEVER_ZERO:
-            if self.settings.trainer[name] == 0:
-                raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{name}")
-        if self.settings.checkpoint.dirpath:
-            raise ConfigError("checkpoints lie in the run's folder; write run.dir", key="checkpoint.dirpath")
         # in the folder of that checkpoint
         self.goes_on = self.fitting and not self.only_check and self.settings.ckpt_path == "last"
         if self.settings.ckpt_path:
@@ -177,11 +137,7 @@ class TrainingCLI(LightningCLI):
         self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
         if not self.fitting and not (agent() and self.subcommand == "test"):
             self.settings.trainer.logger = False  # a score is printed, not logged
-        for logger in self._wandb_loggers():
-            logger.init_args.offline = logger.init_args.offline and not agent()
-            check_account(logger.init_args.offline)
-            logger.init_args.save_dir = str(self.folder)
-            logger.init_args.name = logger.init_args.name or self.folder.name
+        prepare(self.settings.trainer.logger, self.folder)
 
     def _choose_folder(self, named: Path) -> None:
         inherited = run_folder.inherited()
@@ -192,11 +148,6 @@ class TrainingCLI(LightningCLI):
         else:
             self.folder = inherited or named  # of the other ranks, none writes
         self.settings.run.name = self.folder.name
-
-    def _wandb_loggers(self) -> list[Namespace]:
-        loggers = self.settings.trainer.logger
-        loggers = loggers if isinstance(loggers, list) else [loggers]
-        return [one for one in loggers if isinstance(one, Namespace) and one.class_path.endswith("WandbLogger")]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with the callbacks and loggers that every run has."""
@@ -296,26 +247,3 @@ class TrainingCLI(LightningCLI):
         """A run that has not reached its first step leaves nothing behind, but what was there before."""
         if self.owns_folder or self.goes_on:
             run_folder.release(self.folder, remove=self.owns_folder and not self.run_summary.started)
-
-
-def quiet() -> None:
-    """Lightning's notices and warnings that say nothing about a run of ours."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # which says that a process has died before it ends the others
-    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
-    for message in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*Experiment logs directory .* exists and is not empty.*",
-        ".*number of training batches .* is smaller than the logging interval.*",
-        ".*dirpath has changed.*",  # a resumed run has a folder of its own
-        ".*loading a checkpoint outside the 'fit' stage.*",  # validate and test take the average that it holds
-        ".*across ranks is zero.*",  # no held-out images: no validation
-        ".*predict returned None.*",  # it has written files
-        ".*callbacks used to create the checkpoint need to be provided.*",  # scores may be off
-        ".*all_gather is deprecated.*",  # Lightning's call
-        ".*weights_only.*",
-        ".*treespec.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)

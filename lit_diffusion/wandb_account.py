@@ -1,8 +1,11 @@
-"""Whether Weights & Biases can be used online."""
+"""Weights & Biases: where its files go, and whether it can be used online."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import wandb
+from jsonargparse import Namespace
 
 from lit_diffusion.errors import ConfigError
 
@@ -26,3 +29,13 @@ def check_account(offline: bool) -> None:
             "or --trainer.logger=false for CSV alone",
             key="trainer.logger",
         )
+
+
+def prepare(loggers: Any, folder: Path) -> None:
+    """Points the W&B loggers of a configuration to the folder of a run. Raises ConfigError as `check_account`."""
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if isinstance(logger, Namespace) and logger.class_path.endswith("WandbLogger"):
+            logger.init_args.offline = logger.init_args.offline and not agent()
+            check_account(logger.init_args.offline)
+            logger.init_args.save_dir = str(folder)
+            logger.init_args.name = logger.init_args.name or folder.name

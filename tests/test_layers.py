@@ -11,11 +11,20 @@ PACKAGE = Path(lit_diffusion.__file__).parent
 # Lowest first. Rooms of one layer do not import each other.
 LAYERS = [
     {"errors", "seeding", "settings", "__init__"},
-    {"diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary"},
+    {"diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary", "quiet"},
     {"data", "module", "metrics", "views"},
     {"references"},
     {"callbacks"},
-    {"config_sources", "parser_errors", "checkpoints", "run_folder", "wandb_account", "watchdog", "fit_loop"},
+    {
+        "config_sources",
+        "parser_errors",
+        "checkpoints",
+        "run_folder",
+        "wandb_account",
+        "watchdog",
+        "fit_loop",
+        "training_settings",
+    },
     {"error_location"},
     {"training_cli", "score_command"},
     {"experiments"},

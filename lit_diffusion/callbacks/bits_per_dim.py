@@ -22,7 +22,6 @@ from lit_diffusion.diffusion.null_model import NullModel, bits
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 from lit_diffusion.metrics.score import Score
-from lit_diffusion.pixels import to_float
 from lit_diffusion.seeding import derive_seed
 
 SPLITS = ("train", "test")
@@ -138,11 +137,9 @@ def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[st
     images = len(shape) == 3
     # bits of an example, or of a pixel, whose channels are one
     scale = math.prod(shape) / (shape[1] * shape[2] if images else 1)
-    device = torch.device("cpu")
-    everything = (part.split(1000) for part in (torch.arange(data.sizes["train"]), torch.arange(data.sizes[split])))
-    train, test = (data.store(name).batches(part, device) for name, part in zip(("train", split), everything))
-    null = NullModel((to_float(x, data.num_levels) for x in train), data.num_levels)
-    l_null = -torch.cat([bits(null.nll(to_float(x, data.num_levels))) for x in test]) * scale / math.prod(shape)
+    train, test = (data.batches(name, torch.arange(data.sizes[name]).split(1000)) for name in ("train", split))
+    null = NullModel(train, data.num_levels)
+    l_null = -torch.cat([bits(null.nll(x.cpu())) for x in test]) * scale / math.prod(shape)
     k = -bound.double() * scale
     values = {"K": k, "L_null": l_null, "K_minus_null": k - l_null}
     if data.truth is not None:

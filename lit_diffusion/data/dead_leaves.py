@@ -5,16 +5,15 @@ import math
 import numpy as np
 import torch
 
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.generated import GeneratedData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.seeding import derive_seed
 
 BLOCK = 16_384  # pixels of images that are painted together
 ROUND = 32  # discs of each image between two looks at what is still bare
 
 
-class DeadLeaves(ImageData):
+class DeadLeaves(GeneratedData):
     """The occlusion model (Lee, Mumford & Huang 2001): (channels, size, size) real values of mean 0 and variance 1.
 
     Discs lie uniformly in the plane, their radii of density ~ r^-3 between `r_min` and `r_max` pixels (`r_max` is by
@@ -28,7 +27,6 @@ class DeadLeaves(ImageData):
     arguments above, and not the run's seed.
     """
 
-    num_levels = None
     extent = 3**0.5  # the range of uniform shades of unit variance
 
     def __init__(
@@ -45,7 +43,7 @@ class DeadLeaves(ImageData):
         num_test: int = 500,
         data_seed: int = 0,
     ):
-        super().__init__(batch_size, eval_batch_size, seed=seed)
+        super().__init__(batch_size, eval_batch_size, seed, num_train, num_test, data_seed)
         r_max = size if r_max is None else r_max
         if size < 2:
             raise ConfigError(f"size: {size} is no picture; write 2 or more pixels, as 32")
@@ -55,18 +53,14 @@ class DeadLeaves(ImageData):
             raise ConfigError(f"r_min: {r_min:g}, r_max: {r_max:g}; write 0.5 pixels or more, and more than that")
         if not 0 <= noise < 1:
             raise ConfigError(f"noise: {noise:g} is not a part of a variance of 1; write 0 or more and less than 1")
-        if num_train < 1 or num_test < 0:
-            raise ConfigError(f"num_train: {num_train}, num_test: {num_test}; write 1 or more, and 0 or more")
         self.image_shape = (channels, size, size)
         self.r_min, self.r_max, self.noise = r_min, r_max, noise
-        self.num_train, self.num_test, self.data_seed = num_train, num_test, data_seed
 
     def read(self) -> dict[str, MemoryStore]:
         return {"train": self._draw("train", self.num_train), "test": self._draw("test", self.num_test)}
 
     def _draw(self, split: str, count: int) -> MemoryStore:
-        # Of NumPy's generators the one whose numbers no later version changes
-        random = np.random.RandomState(np.random.PCG64(derive_seed("DeadLeaves", self.data_seed, split)))
+        random = self.random(split)
         images, block = torch.empty(count, *self.image_shape), max(1, BLOCK // self.image_shape[1] ** 2)
         for first in range(0, count, block):
             part = images[first : first + block]

@@ -25,9 +25,9 @@ class ImageStore(Protocol):
 
 
 class MemoryStore:
-    """All images as one uint8 tensor, kept on the device too where a quarter of its free memory holds them.
+    """All examples as one tensor, kept on the device too where a quarter of its free memory holds them.
 
-    images: (N, C, H, W) uint8 on the CPU; labels: (N,) int64 or None.
+    images: (N, *) on the CPU, uint8 levels or, of real-valued data, float32; labels: (N,) int64 or None.
     """
 
     def __init__(self, images: Tensor, labels: Tensor | None = None):

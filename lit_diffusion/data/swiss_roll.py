@@ -8,16 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.generated import GeneratedData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.seeding import derive_seed
 
 FIRST, LAST = 1.5 * math.pi, 4.5 * math.pi  # of the angle t
 ROWS = 2048  # points whose distances to the whole curve are in memory at once
 
 
-class SwissRoll(ImageData):
+class SwissRoll(GeneratedData):
     """Points (t cos t, t sin t), t ~ U(1.5 pi, 4.5 pi), centred and scaled, plus Gaussian noise: (2,) real values.
 
     The curve of scikit-learn's make_swiss_roll without its third coordinate. Its exact mean is subtracted, and one
@@ -27,7 +26,6 @@ class SwissRoll(ImageData):
     """
 
     image_shape = (2,)
-    num_levels = None
 
     def __init__(
         self,
@@ -39,12 +37,10 @@ class SwissRoll(ImageData):
         num_test: int = 10_000,
         data_seed: int = 0,
     ):
-        super().__init__(batch_size, eval_batch_size, seed=seed)
+        super().__init__(batch_size, eval_batch_size, seed, num_train, num_test, data_seed)
         if not 1e-4 <= noise < 1:
             raise ConfigError(f"noise: {noise:g} is not between 0.0001, near to no density, and 1; write 0.02")
-        if num_train < 1 or num_test < 0:
-            raise ConfigError(f"num_train: {num_train}, num_test: {num_test}; write 1 or more, and 0 or more")
-        self.noise, self.num_train, self.num_test, self.data_seed = noise, num_train, num_test, data_seed
+        self.noise = noise
         # The integrals of t cos t, t sin t and t^2
         x, y = _ends(lambda t: t * math.sin(t) + math.cos(t)), _ends(lambda t: math.sin(t) - t * math.cos(t))
         self._mean = torch.tensor([x, y], dtype=torch.float64) / (LAST - FIRST)
@@ -117,8 +113,7 @@ class SwissRoll(ImageData):
         return np.concatenate([FIRST + sides[0], (LAST - sides[1])[-2::-1]])
 
     def _draw(self, split: str, count: int) -> MemoryStore:
-        # Of NumPy's generators the one whose numbers no later version changes
-        random = np.random.RandomState(np.random.PCG64(derive_seed("SwissRoll", self.data_seed, split)))
+        random = self.random(split)
         t, noise = random.uniform(FIRST, LAST, count), random.standard_normal((count, 2))
         return MemoryStore((self.curve(torch.from_numpy(t)) + self.noise * torch.from_numpy(noise)).float())
 

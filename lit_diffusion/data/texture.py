@@ -6,14 +6,13 @@ import os
 import numpy as np
 import torch
 
-from lit_diffusion.data.base import ImageData
 from lit_diffusion.data.files import decode
+from lit_diffusion.data.generated import GeneratedData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.seeding import derive_seed
 
 
-class Texture(ImageData):
+class Texture(GeneratedData):
     """Random square patches of a picture: (channels, size, size) real values, those of the training part standardized.
 
     Training patches are cut from the left three quarters of the picture, test patches from the right quarter, so that
@@ -26,7 +25,6 @@ class Texture(ImageData):
     num_test: patches; data_seed: of their places and noise, which are not those of the run's seed.
     """
 
-    num_levels = None
     extent = 3.0  # standard deviations
 
     def __init__(
@@ -42,18 +40,15 @@ class Texture(ImageData):
         num_test: int = 500,
         data_seed: int = 0,
     ):
-        super().__init__(batch_size, eval_batch_size, seed=seed)
+        super().__init__(batch_size, eval_batch_size, seed, num_train, num_test, data_seed)
         if size < 1:
             raise ConfigError(f"size: {size} is no patch; write 1 pixel or more, as 32")
         if channels not in (1, 3):
             raise ConfigError(f"channels: {channels}; write 1 for grey or 3 for colour")
         if not 0 <= noise <= 1:
             raise ConfigError(f"noise: {noise:g} is not a part of a level; write 0 to 1")
-        if num_train < 1 or num_test < 0:
-            raise ConfigError(f"num_train: {num_train}, num_test: {num_test}; write 1 or more, and 0 or more")
         self.image_shape = (channels, size, size)
         self.file, self.noise = os.path.expanduser(file), noise
-        self.num_train, self.num_test, self.data_seed = num_train, num_test, data_seed
 
     def read(self) -> dict[str, MemoryStore]:
         left, right = self._parts()
@@ -86,8 +81,7 @@ class Texture(ImageData):
 
     def _cut(self, split: str, part: np.ndarray, count: int) -> np.ndarray:
         """Patches at random places, with their noise: (count, channels, size, size) levels."""
-        # Of NumPy's generators the one whose numbers no later version changes
-        random = np.random.RandomState(np.random.PCG64(derive_seed("Texture", self.data_seed, split)))
+        random = self.random(split)
         windows = np.lib.stride_tricks.sliding_window_view(part, self.image_shape[1:], axis=(1, 2))
         top, left = (random.randint(places, size=count) for places in windows.shape[1:3])
         patches = windows[:, top, left].swapaxes(0, 1)

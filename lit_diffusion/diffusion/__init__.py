@@ -3,11 +3,11 @@
 from lit_diffusion.diffusion.bernoulli import BernoulliReverse, CleanBit, PreviousBit
 from lit_diffusion.diffusion.decoder import DiscretizedGaussian, GaussianDensity, TanhDiscretizedGaussian
 from lit_diffusion.diffusion.distributions import Bernoulli, Gaussian
+from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.diffusion.learned_schedule import LearnedSchedule
 from lit_diffusion.diffusion.objective import Hybrid, Simple, VariationalBound
 from lit_diffusion.diffusion.parameterization import Attractor, CleanImage, Epsilon, PosteriorMean, Velocity
 from lit_diffusion.diffusion.process import BinomialProcess, GaussianProcess
-from lit_diffusion.diffusion.reverse import GaussianReverse
 from lit_diffusion.diffusion.sampler import AncestralSampler, DDIMSampler
 from lit_diffusion.diffusion.schedule import (
     ConstantSchedule,

@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 
 from lit_diffusion.diffusion.distributions import Bernoulli, Distribution
 from lit_diffusion.diffusion.process import BinomialProcess
-from lit_diffusion.diffusion.reverse import Prediction, ReverseModel
+from lit_diffusion.diffusion.reverse import NetworkReverse, Prediction
 from lit_diffusion.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ class PreviousBit(BitParameterization):
         return process.posterior(x_0, x_t, t, t - 1)
 
 
-class BernoulliReverse(ReverseModel):
+class BernoulliReverse(NetworkReverse):
     """p(x_s | x_t), a Bernoulli for each value of x in {-1, 1}  (Sohl-Dickstein et al. 2015, section 2.2).
 
     network: called once with (channels, channels); its output (B, C, *) is the logit of P(1) of what `parameterization`
@@ -69,7 +69,7 @@ class BernoulliReverse(ReverseModel):
         parameterization: BitParameterization = CleanBit(),
         channels: int = 1,
     ):
-        super().__init__(process, network, channels, channels)
+        super().__init__(process, network, channels, channels, self)
         self.parameterization = parameterization
 
     def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> "BernoulliPrediction":

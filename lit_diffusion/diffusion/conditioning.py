@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lit_diffusion.diffusion.bernoulli import BernoulliPrediction, BernoulliReverse, CleanBit
 from lit_diffusion.diffusion.distributions import Distribution, Gaussian
-from lit_diffusion.diffusion.reverse import GaussianPrediction, GaussianReverse, Prediction, ReverseModel
+from lit_diffusion.diffusion.gaussian import GaussianPrediction, GaussianReverse
+from lit_diffusion.diffusion.reverse import Prediction, ReverseModel
 from lit_diffusion.diffusion.schedule import spread
 from lit_diffusion.errors import ConfigError
 
@@ -169,7 +170,7 @@ class ConditionedReverse(ReverseModel):
     """
 
     def __init__(self, reverse: ReverseModel, condition: Condition, covariance: Covariance = Isotropic()):
-        torch.nn.Module.__init__(self)
+        super().__init__(reverse.process)
         if isinstance(reverse, BernoulliReverse) and not isinstance(reverse.parameterization, CleanBit):
             raise ConfigError(
                 f"{type(reverse.parameterization).__name__} says nothing of x_0, which the condition is about; train "
@@ -177,7 +178,6 @@ class ConditionedReverse(ReverseModel):
                 key="model.reverse.parameterization",
             )
         self.reverse, self.condition, self.covariance = reverse, condition, covariance
-        self.process, self.channels, self.outputs = reverse.process, reverse.channels, reverse.outputs
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -196,8 +196,8 @@ class ConditionedReverse(ReverseModel):
     def reconstruction_nll(self, x_0: Tensor, p: Distribution) -> Tensor:
         return self.reverse.reconstruction_nll(x_0, p)
 
-    def check_levels(self, num_levels: int | None) -> None:
-        self.reverse.check_levels(num_levels)
+    def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
+        self.reverse.check(shape, num_levels)
 
 
 class ConditionedPrediction(Prediction):

@@ -21,7 +21,7 @@ class NullModel:
         self.num_levels = num_levels
         sums = torch.zeros(3, dtype=torch.float64)
         for x in batches:
-            x = x.double().cpu()
+            x = x.cpu().double()
             sums += torch.stack([torch.tensor(float(x.numel()), dtype=torch.float64), x.sum(), (x**2).sum()])
         self.mean = float(sums[1] / sums[0])
         self.variance = float(sums[2] / sums[0]) - self.mean**2

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lit_diffusion.diffusion.bound import bits_per_dim, bound_term, prior_kl
-from lit_diffusion.diffusion.reverse import GaussianPrediction, GaussianReverse, Prediction, ReverseModel
+from lit_diffusion.diffusion.gaussian import GaussianPrediction, GaussianReverse
+from lit_diffusion.diffusion.reverse import Prediction, ReverseModel
 from lit_diffusion.diffusion.timesteps import Draw, Timesteps, Uniform
 from lit_diffusion.diffusion.weighting import Constant, Weighting
 from lit_diffusion.errors import ConfigError
@@ -160,11 +161,15 @@ class Hybrid(Objective):
 
     def bind(self, reverse: ReverseModel) -> None:
         super().bind(reverse)
-        if not reverse.learns_variance:
-            what = type(getattr(reverse, "variance", reverse)).__name__
+        if not isinstance(reverse, GaussianReverse):
             raise ConfigError(
-                f"Hybrid trains a variance by the bound, but model.reverse.variance is {what}, which has nothing to "
-                "learn; use LearnedRange, or Simple",
+                f"Hybrid trains a variance, and {type(reverse).__name__} has none; use VariationalBound or Simple",
+                key="model.objective",
+            )
+        if not reverse.learns_variance:
+            raise ConfigError(
+                f"Hybrid trains a variance by the bound, but model.reverse.variance is "
+                f"{type(reverse.variance).__name__}, which has nothing to learn; use LearnedRange, or Simple",
                 key="model.objective",
             )
         refuse_infinite_bound(reverse, self)

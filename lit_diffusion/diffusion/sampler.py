@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lit_diffusion.diffusion.distributions import Distribution, Gaussian
-from lit_diffusion.diffusion.reverse import GaussianPrediction, GaussianReverse, Prediction, ReverseModel
+from lit_diffusion.diffusion.gaussian import GaussianPrediction, GaussianReverse
+from lit_diffusion.diffusion.reverse import Prediction, ReverseModel
 from lit_diffusion.diffusion.schedule import spread
 from lit_diffusion.errors import ConfigError
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.reverse import GaussianReverse
+from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.errors import ConfigError
 
 

@@ -1,0 +1,27 @@
+"""Silence where Lightning says what does not matter here."""
+
+import logging
+import warnings
+
+
+def quiet() -> None:
+    """Lightning's notices and warnings that say nothing about a run of ours."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # which says that a process has died before it ends the others
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Experiment logs directory .* exists and is not empty.*",
+        ".*number of training batches .* is smaller than the logging interval.*",
+        ".*dirpath has changed.*",  # a resumed run has a folder of its own
+        ".*loading a checkpoint outside the 'fit' stage.*",  # validate and test take the average that it holds
+        ".*across ranks is zero.*",  # no held-out images: no validation
+        ".*predict returned None.*",  # it has written files
+        ".*callbacks used to create the checkpoint need to be provided.*",  # scores may be off
+        ".*all_gather is deprecated.*",  # Lightning's call
+        ".*weights_only.*",
+        ".*treespec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,69 @@
+"""The settings that every run has beside model, data and trainer, and those that are refused."""
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lit_diffusion.callbacks import (
+    EMA,
+    BitsPerDim,
+    Divergence,
+    GenerationMetrics,
+    Prediction,
+    SampleGrids,
+)
+from lit_diffusion.errors import ConfigError
+
+COMMANDS = ("fit", "validate", "test", "predict")
+CALLBACKS = {
+    "divergence": Divergence,
+    "ema": EMA,
+    "grids": SampleGrids,
+    "scores": GenerationMetrics,
+    "bits_per_dim": BitsPerDim,
+    "checkpoint": ModelCheckpoint,
+}
+CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
+TRAINER_DEFAULTS = {"enable_model_summary": False, "check_val_every_n_epoch": None, "val_check_interval": 1000}
+NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
+
+
+def add_arguments(parser: LightningArgumentParser) -> None:
+    """Adds the keys of a run and of its callbacks, with their defaults."""
+    parser.add_argument("--run.dir", type=str, default="runs", help="Where the folders of runs are made.")
+    parser.add_argument(
+        "--run.name",
+        type=str | None,
+        default=None,
+        help="Name of this run's folder; by default those of the configuration files and the time.",
+    )
+    for key, callback in CALLBACKS.items():
+        parser.add_lightning_class_args(callback, key)
+    parser.add_lightning_class_args(Prediction, "prediction", subclass_mode=True, required=False)
+    parser.set_defaults(
+        {
+            "prediction": {"class_path": "Samples"},
+            "checkpoint.filename": "{step}",
+            "checkpoint.every_n_train_steps": 1000,
+            "checkpoint.save_top_k": -1,
+            "checkpoint.save_last": True,
+            "checkpoint.enable_version_counter": False,
+        }
+    )
+
+
+def check_settings(settings: Namespace) -> None:
+    """Raises ConfigError for what the parser takes and no run can do anything with."""
+    name = settings.run.name
+    if name and (Path(name).name != name or name == ".."):
+        raise ConfigError(f"{name} is a path; write a name here and the folder in run.dir", key="run.name")
+    for key in (*CALLBACKS, "prediction"):
+        if settings[key] is None:
+            raise ConfigError("null is no setting here; leave it out, or write its parts", key=key)
+    for key in NEVER_ZERO:
+        if settings.trainer[key] == 0:
+            raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{key}")
+    if settings.checkpoint.dirpath:
+        raise ConfigError("checkpoints lie in the run's folder; write run.dir", key="checkpoint.dirpath")
