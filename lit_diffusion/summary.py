@@ -8,6 +8,7 @@ from lit_diffusion.errors import ConfigError
 
 SCHEMA = 1
 FILE = "summary.json"
+TRACKED = "track/"  # begins the names of scores that were tracked on the way, with a protocol of their own
 
 
 def read(path: Path) -> dict[str, Any]:

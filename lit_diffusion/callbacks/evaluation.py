@@ -17,6 +17,7 @@ from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.timing import Timing
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics.score import Score
+from lit_diffusion.summary import TRACKED
 
 
 class Evaluation(Callback, ABC):
@@ -108,7 +109,7 @@ def evaluating(trainer: Trainer, pl_module: LightningModule, activity: str) -> I
 def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
     """Scores go to the loggers, to summary.json, and to the terminal."""
     # what is tracked has another protocol, and so another name
-    prefix = "" if final else "track/"
+    prefix = "" if final else TRACKED
     numbers = {f"{prefix}{name}": score.value for name, score in scores.items() if score.value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=trainer.global_step)

@@ -87,7 +87,7 @@ class RunSummary(Callback):
         return "diverged" if self._reason(trainer) else "finished"
 
     def _reason(self, trainer: Trainer) -> str | None:
-        at_end = {name: score for name, score in self.scores.items() if not name.startswith("track/")}
+        at_end = {name: score for name, score in self.scores.items() if not name.startswith(summaries.TRACKED)}
         infinite = [name for name, score in at_end.items() if score["value"] is None]
         return divergence_of(trainer) or (f"{', '.join(infinite)}: not finite" if infinite else None)
 

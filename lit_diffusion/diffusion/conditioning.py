@@ -62,8 +62,10 @@ class Observed(Condition):
     """
 
     def __init__(self, values: Tensor, std: float = 0.0, flipped: float = 0.0):
-        if std < 0 or not 0 <= flipped < 0.5:
-            raise ConfigError(f"std: {std:g}, flipped: {flipped:g}; write a std of 0 or more and flipped in [0, 0.5)")
+        if std < 0:
+            raise ConfigError(f"std: {std:g} is no standard deviation; write 0 or more")
+        if not 0 <= flipped < 0.5:
+            raise ConfigError(f"flipped: {flipped:g} leaves nothing known, or less; write a probability in [0, 0.5)")
         self.values, self.std, self.flipped = values, std, flipped
 
     def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:

@@ -119,13 +119,13 @@ class NetworkReverse(ReverseModel):
     @torch.no_grad()
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
         """As for every model; runs the network on one example."""
+        self.check_levels(num_levels)
         if shape[0] != self.channels:
             raise ConfigError(
                 f"the data's examples have {shape[0]} channels, the model {self.channels}; "
                 f"write model.reverse.channels: {shape[0]}",
                 key="model.reverse.channels",
             )
-        self.check_levels(num_levels)
         if hasattr(self.network, "check_image_shape"):
             self.network.check_image_shape(shape)
         training = self.training

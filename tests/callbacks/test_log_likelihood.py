@@ -52,7 +52,11 @@ def test_k_is_the_bound_in_bits_and_is_compared_with_null_and_truth(command, tmp
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("heartbeat", ["--data=Digits"], "model.reverse"),
+        (
+            "heartbeat",
+            ["--data=Digits"],
+            "model.reverse: the data has 17 levels, and BernoulliReverse is of binary data",
+        ),
         ("swiss_roll", ["--model.reverse.clip_x_0=true"], "clip_x_0"),
         ("heartbeat", ["--model.reverse.process.rate=1.5"], "rate: 1.5 is no probability"),
         ("heartbeat", ["--model.sampler=DDIMSampler"], "DDIMSampler knows Gaussian noise only"),

@@ -156,6 +156,13 @@ def test_without_a_layout_rows_are_what_differs_and_columns_what_is_there(run, t
     assert [row[0] for row in found] == ["Hybrid", "Simple"] and found[1][1:3] == ["**8.00**", "**≤2.900 (2.800)**"]
 
 
+def test_without_a_layout_tracked_scores_are_left_out(tmp_path, capsys):
+    """They have another protocol than those of the end, and would fill the width."""
+    put(tmp_path / "a", summary(scores={"fid": 9.0, "track/fid": 11.0}))
+    out, _ = printed(capsys, tmp_path, "--format", "markdown")
+    assert "9.00" in out and "track" not in out and "11" not in out
+
+
 def test_without_a_layout_one_experiment_is_one_row(run, table, tmp_path):
     run("a", scores={"fid": 8.0})
     assert table()[0] == [["a", "**8.00**"]]

@@ -1,4 +1,4 @@
-"""The layout without a layout: rows by whatever the runs differ in, columns for all scores that they have."""
+"""The layout without a layout: rows by whatever the runs differ in, columns for all scores of their ends."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from lit_diffusion.experiments.table.layout import Automatic, Column, Key, Label
 from lit_diffusion.experiments.table.runs import Run
 from lit_diffusion.experiments.table.scores import KNOWN, RAW
 from lit_diffusion.experiments.table.settings import differing, short_names
+from lit_diffusion.summary import TRACKED
 
 OPTIONAL = ("precision", "recall")
 SEED = re.compile(r"(^|[,_.\-])(seed_everything|seed|s)[=_\-]?\d+(?=$|[,_.\-])")
@@ -21,7 +22,7 @@ def default_layout(runs: Sequence[Run]) -> Layout:
     settings = [run.settings for run in runs if run.settings is not None]
     if not settings:
         raise ConfigError("no run has settings in its summary, which make the rows; run them again with this version")
-    there = {score for run in runs for score in run.scores} or {"fid"}
+    there = {score for run in runs for score in run.scores if not score.startswith(TRACKED)} or {"fid"}
     names = differing(settings)
     if not names:
         return Layout(_columns(there), [Row(Label(common_name(runs)), {})], head="run")
