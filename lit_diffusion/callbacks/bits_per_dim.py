@@ -35,8 +35,8 @@ class BitsPerDim(Evaluation):
 
     log_likelihood: adds what Sohl-Dickstein et al. 2015 report, in bits per pixel of images and per example of other
         data, of the test split, or if there is none of the training split: `K`, the bound on log p(x_0); `L_null`,
-        log p of one Gaussian (or Bernoulli) fitted to the training data; `K_minus_null`; and `gap`, the truth minus K,
-        where the data knows its true distribution.
+        log p of one Gaussian (or Bernoulli) fitted to the training data; `K_minus_null`; and `gap`, the true log p
+        minus K, where the data knows its distribution.
     terms: steps evaluated an image, 2 or more: one of each of so many strata, an unbiased estimate at terms / T of the
         cost; null for all T. splits: of the data; empty ones are left out. batch_size: network evaluations in a batch
         of one device. Randomness is a function of (seed, split, batch): the number of devices does not matter.
@@ -139,11 +139,14 @@ def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[st
     scale = math.prod(shape) / (shape[1] * shape[2] if images else 1)
     train, test = (data.batches(name, torch.arange(data.sizes[name]).split(1000)) for name in ("train", split))
     null = NullModel(train, data.num_levels)
-    l_null = -torch.cat([bits(null.nll(x.cpu())) for x in test]) * scale / math.prod(shape)
+    examples = [x.cpu() for x in test]
+    l_null = -torch.cat([bits(null.nll(x)) for x in examples]) * scale / math.prod(shape)
     k = -bound.double() * scale
     values = {"K": k, "L_null": l_null, "K_minus_null": k - l_null}
-    if data.truth is not None:
-        values["gap"] = data.truth * scale / math.prod(shape) - k
+    log_p = [data.log_density(x) for x in examples]
+    if log_p and log_p[0] is not None:
+        # against each example's own density, whose spread the difference does not have
+        values["gap"] = bits(torch.cat(log_p)) * scale / math.prod(shape) - k
     protocol = {**protocol, "unit": "bits/pixel" if images else "bits"}
     return {name: Score(*finite(mean_of(value)), protocol) for name, value in values.items()}
 

@@ -28,13 +28,11 @@ class ImageData(LightningDataModule, ABC):
 
     Validation and test both serve the test split, whole and in file order: the papers have no validation set. A
     subclass knows `image_shape`, (C, H, W) or any other, and `num_levels` from its construction and reads its images in
-    `read`. truth: the expected log-likelihood of an example under the distribution that it was drawn from, in bits,
-    where that is known. extent: pictures show values from -extent to extent.
+    `read`, and `log_density` where its true distribution is known. extent: pictures show values from -extent to extent.
     """
 
     image_shape: tuple[int, ...]
     num_levels: int | None
-    truth: float | None = None
     extent: float = 1.0
 
     def __init__(
@@ -81,6 +79,12 @@ class ImageData(LightningDataModule, ABC):
         store = self.store("train")
         first = torch.arange(min(count, len(store)))
         return to_float(next(iter(store.batches([first], torch.device("cpu")))), self.num_levels)
+
+    def log_density(self, x: Tensor) -> Tensor | None:
+        """log p(x) in nats of examples x (N, *) as served, under the distribution that they were drawn from: (N,)
+        float64 on the CPU, or None where that is not known. Its mean is what no model's bound can exceed.
+        """
+        return None
 
     def labels(self, split: str) -> Tensor:
         """Classes of the images of a split: (N,) int64. Raises ConfigError where the data set has none."""

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import Tensor
 
 from lit_diffusion.data.base import ImageData
 from lit_diffusion.data.store import MemoryStore
@@ -12,7 +13,7 @@ from lit_diffusion.errors import ConfigError
 class Heartbeat(ImageData):
     """Sequences of `length` bins, 1 in every `period`-th bin and 0 elsewhere: (length,), served as 1 and -1.
 
-    There are `period` distinct sequences, one for each phase, of equal probability: the truth is log2(1 / period) bits.
+    There are `period` distinct sequences, one for each phase, of equal probability: each has log2(1 / period) bits.
     Each split holds every phase equally often, so that its mean is an expectation over the distribution itself.
     num_train, num_test: sequences, multiples of the period.
     """
@@ -37,14 +38,21 @@ class Heartbeat(ImageData):
                 near = max(least, round(count / period) * period)
                 raise ConfigError(f"{name}: {count} does not hold each of {period} phases equally often; write {near}")
         self.image_shape = (length,)
-        self.truth = -math.log2(period)
         self.period, self.num_train, self.num_test = period, num_train, num_test
 
     def read(self) -> dict[str, MemoryStore]:
-        bins = torch.arange(*self.image_shape)
-        phases = torch.arange(self.period)[:, None]
-        beats = ((bins - phases) % self.period == 0).to(torch.uint8)  # (period, length)
+        beats = self._beats().to(torch.uint8)
         return {
             "train": MemoryStore(beats.repeat(self.num_train // self.period, 1)),
             "test": MemoryStore(beats.repeat(self.num_test // self.period, 1)),
         }
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """-log(period) nats for each of the sequences, -inf for any other: (N, length) to (N,) float64 on the CPU."""
+        known = (x.cpu()[:, None] == 2.0 * self._beats() - 1).all(dim=2).any(dim=1)
+        return torch.where(known, torch.tensor(-math.log(self.period), dtype=torch.float64), -math.inf)
+
+    def _beats(self) -> Tensor:
+        """(period, length) bool."""
+        phases = torch.arange(self.period)[:, None]
+        return (torch.arange(*self.image_shape) - phases) % self.period == 0

@@ -78,7 +78,7 @@ class SwissRoll(GeneratedData):
         return exponent - x.square().sum(dim=1) * precision / 2 + math.log(precision / (2 * math.pi))
 
     @cached_property
-    def truth(self) -> float:  # type: ignore[override]  # of a plain attribute: computed when asked for
+    def truth(self) -> float:
         """E[log2 p(x)] of a point x of the roll, which is minus its differential entropy, to better than 1e-3 bits.
 
         By quadrature over t and over the noise along and across the curve: Gauss-Legendre over panels that shrink

@@ -25,11 +25,18 @@ def test_every_sequence_has_one_pulse_in_every_period(length, period, split):
 
 @pytest.mark.parametrize("split, count", [("train", 210), ("test", 70)])
 def test_the_mean_over_a_split_is_the_expectation(split, count):
-    """So -log2 of the empirical probability of a sequence is minus the truth, exactly."""
-    data = ready(num_train=210, num_test=70)
-    _, counts = data.images(split).unique(dim=0, return_counts=True)
+    """So the empirical probability of a sequence is its true one, exactly."""
+    _, counts = ready(num_train=210, num_test=70).images(split).unique(dim=0, return_counts=True)
     assert counts.tolist() == [count // 5] * 5
-    assert data.truth == math.log2(1 / 5) == pytest.approx(-2.322, abs=1e-3)
+
+
+def test_each_sequence_has_a_fifth_of_the_probability_and_any_other_none():
+    data = ready(eval_batch_size=50)
+    x = next(iter(data.eval_batches("test")))
+    other = x.clone()
+    other[:, 7] *= -1
+    assert torch.equal(data.log_density(x), torch.full((50,), -math.log(5), dtype=torch.float64))
+    assert (data.log_density(other) == -math.inf).all()
 
 
 def test_pulses_are_served_as_one_and_the_rest_as_minus_one():
