@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_diffusion import pictures
 
 BLUE = "#1f5fa8"
+WIDTH, HEIGHT = 3.4, 3.8  # of a plot, inches: a square one must not reach into its title
 
 
 def grid(x: Tensor, columns: int, extent: float = 1.0) -> Image.Image:
@@ -31,8 +32,7 @@ def chain(columns: Sequence[Tensor], labels: Sequence[str], extent: float = 1.0)
 
 def panels(columns: Sequence[Tensor], titles: Sequence[str]) -> Image.Image:
     """Plots side by side, of points (N, 2) or of sequences (N, D), with common axes."""
-    figure = Figure(figsize=(3.4 * len(columns), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    figure, axes = plots(len(columns), titled=any(titles))
     arrays = [x.float().cpu().numpy() for x in columns]
     for one, array, title in zip(axes, arrays, titles):
         if array.shape[1] == 2:
@@ -45,13 +45,20 @@ def panels(columns: Sequence[Tensor], titles: Sequence[str]) -> Image.Image:
 
 def drift(points: Sequence[Tensor], arrows: Sequence[Tensor], titles: Sequence[str]) -> Image.Image:
     """Fields of arrows (N, 2) at points (N, 2), side by side  (Sohl-Dickstein et al. 2015, figure 1)."""
-    figure = Figure(figsize=(3.4 * len(points), 3.4), layout="constrained")
-    for one, at, arrow, title in zip(figure.subplots(1, len(points), squeeze=False)[0], points, arrows, titles):
+    figure, axes = plots(len(points))
+    for one, at, arrow, title in zip(axes, points, arrows, titles):
         at, arrow = at.float().cpu().numpy(), arrow.float().cpu().numpy()
         one.quiver(*at.T, *arrow.T, color=BLUE, angles="xy")
         one.set(aspect="equal", title=title)
         one.title.set_fontsize(10)
     return rendered(figure)
+
+
+def plots(count: int, titled: bool = True) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with that many plots side by side, and room for a title above each if they are `titled`."""
+    figure = Figure(figsize=(WIDTH * count, HEIGHT if titled else WIDTH), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
 def draw_points(axes: Axes, points: np.ndarray, limit: float) -> None:

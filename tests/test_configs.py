@@ -18,9 +18,10 @@ from lit_diffusion.diffusion import (
 from tests.conftest import CONFIGS, DIGITS, TINY
 
 COMPLETE = sorted(CONFIGS.glob("*.yaml"))
-OVERLAYS = sorted(CONFIGS.glob("*/*.yaml"))
+OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "dpm2015")
+DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
-OFFLINE = {"digits", "heartbeat", "swiss_roll", "binarized_digits", "dead_leaves"}
+OFFLINE = {"digits", "heartbeat", "swiss_roll", "binarized_digits", "dead_leaves", "texture"}
 
 
 def camel(name: str) -> str:
@@ -61,6 +62,33 @@ def test_every_overlay_on_digits_trains_what_its_name_says(path, parse):
     loss.mean().backward()
     assert torch.isfinite(loss).all()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("path", DPM2015, ids=lambda p: p.stem)
+def test_every_network_of_the_2015_paper_trains_over_the_file_that_it_is_named_after(path, parse):
+    """X_network.yaml over X.yaml, image_network.yaml over any images; T is the schedule's, also on the command line."""
+    name = path.stem.removesuffix("_network")
+    for base in ["digits", "dead_leaves", "texture"] if name == "image" else [name]:
+        steps = "--model.reverse.process.schedule.num_steps=30"
+        cli = parse("-c", f"{CONFIGS}/{base}.yaml", "-c", str(path), steps, "--data.batch_size=4")
+        reverse = cli.model.reverse
+        assert reverse.network.readout.num_steps == reverse.num_steps == 30
+        cli.model.reverse.check(cli.datamodule.image_shape, cli.datamodule.num_levels)
+        torch.manual_seed(0)
+        x_0 = torch.rand(4, *cli.datamodule.image_shape).round() * 2 - 1
+        cli.model.objective(reverse, x_0).mean().backward()
+        gradients = [p.grad for p in reverse.network.readout.parameters()]
+        assert all(torch.isfinite(g).all() for g in gradients) and any(g.abs().max() > 0 for g in gradients)
+
+
+def test_the_heartbeats_network_is_the_papers(parse):
+    """Three layers of 50 sigmoid units, and 20 rates from them at each of 2,000 steps."""
+    network = parse("-c", f"{CONFIGS}/heartbeat.yaml", "-c", f"{CONFIGS}/dpm2015/heartbeat_network.yaml")
+    network = network.model.reverse.network
+    sizes = [(m.in_features, m.out_features) for m in network.layers if isinstance(m, torch.nn.Linear)]
+    assert sizes == [(20, 50), (50, 50), (50, 50)]
+    assert sum(isinstance(m, torch.nn.Sigmoid) for m in network.layers) == 3
+    assert network.readout.weight.shape == (2000, 20, 50)
 
 
 def test_cifar10_is_the_papers_recipe(parse):

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 CHECKPOINT = "--ckpt_path=runs/here/checkpoints/last.ckpt"
 # numbers that two does not divide: 1,003 samples, and the 297 held-out images of the digits
 SCORE = ["--scores.num_samples=1003", "--scores.batch_size=100", "--bits_per_dim.splits=[test]"]
+PARZEN = ["--parzen.num_samples=1003", "--parzen.batch_size=100"]
 TERMS = ["--bits_per_dim.terms=3", "--bits_per_dim.batch_size=100"]
 DDP = ["--trainer.strategy=ddp", "--trainer.devices=2"]
 
@@ -65,16 +66,17 @@ def trained(tmp_path_factory):
     """A folder with runs/here, trained, and one/here, scored and sampled by one process."""
     folder = tmp_path_factory.mktemp("devices")
     finish(start(["fit", *TINY, "--trainer.max_steps=30", "--run.name=here"], folder))
-    finish(start(saved("test", "one", *SCORE, *TERMS), folder))
+    finish(start(saved("test", "one", *SCORE, *PARZEN, *TERMS), folder))
     finish(start(saved("predict", "one", "--prediction.num_samples=1003", "--prediction.batch_size=100"), folder))
     return folder
 
 
 def test_two_processes_score_and_draw_what_one_does(trained):
-    """FID, IS, KID, precision, recall and bits/dim to 1e-6 relative; sample files byte for byte."""
-    finish(start(saved("test", "two", *SCORE, *TERMS, *DDP), trained))
+    """FID, IS, KID, precision, recall, bits/dim and Parzen to 1e-6 relative; sample files byte for byte."""
+    finish(start(saved("test", "two", *SCORE, *PARZEN, *TERMS, *DDP), trained))
     assert_same_scores(scores(trained / "one"), scores(trained / "two"))
-    assert {"fid", "inception_score", "kid", "bits_per_dim/test"} < scores(trained / "two").keys()
+    kinds = {"fid", "inception_score", "kid", "bits_per_dim/test", "parzen_log_likelihood"}
+    assert kinds < scores(trained / "two").keys()
     finish(
         start(saved("predict", "two", "--prediction.num_samples=1003", "--prediction.batch_size=100", *DDP), trained)
     )
@@ -90,7 +92,7 @@ def test_two_nodes_of_torchrun_score_what_one_process_does(trained):
     finish(
         *(
             start(
-                saved("test", "nodes", *SCORE, *TERMS, *nodes),
+                saved("test", "nodes", *SCORE, *PARZEN, *TERMS, *nodes),
                 trained,
                 ["torch.distributed.run", *where, f"--node-rank={rank}", "-m"],
             )

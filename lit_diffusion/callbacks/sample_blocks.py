@@ -11,7 +11,6 @@ from torch.nn.functional import pad
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.pixels import to_levels
 
 
 def sample_blocks(
@@ -44,12 +43,17 @@ def sample_blocks(
 
 
 def gather_blocks(
-    trainer: Trainer, blocks: Iterable[tuple[int, Tensor]], num_samples: int, block_size: int
+    trainer: Trainer,
+    blocks: Iterable[tuple[int, Tensor]],
+    num_samples: int,
+    block_size: int,
+    kept: Callable[[Tensor], Tensor],
 ) -> Iterator[Tensor]:
-    """All images of `sample_blocks` in order, on the first rank: (B, C, H, W) uint8 levels of 256 on the CPU.
+    """All images of `sample_blocks` in order, on the first rank: what `kept` makes of them, (B, *), on the CPU.
 
-    blocks: those of this rank. Every rank must walk through to the end; the others get nothing. One block of each rank
-    is in memory at a time. Raises ConfigError, on all ranks together, where samples are not finite.
+    blocks: those of this rank. kept: a function of each image alone, as its levels. Every rank must walk through to
+    the end; the others get nothing. One block of each rank is in memory at a time. Raises ConfigError, on all ranks
+    together, where samples are not finite.
     """
     ranks, shape = trainer.world_size, trainer.datamodule.image_shape
     nothing = torch.empty(0, *shape, device=trainer.strategy.root_device)  # of a rank whose blocks are all drawn
@@ -58,10 +62,11 @@ def gather_blocks(
         _, x_0 = next(blocks, (first, nothing))
         count = min(ranks * block_size, num_samples - first)
         refuse_divergence(int(trainer.strategy.all_gather(not_finite(x_0)).sum()), first + count)
-        whole = pad(to_levels(x_0, 256), (0, 0, 0, 0, 0, 0, 0, block_size - len(x_0)))  # collectives need one shape
-        levels = trainer.strategy.all_gather(whole).reshape(-1, *shape)[:count]  # only the end was padded
+        missing = block_size - len(x_0)
+        whole = pad(kept(x_0), (*[0, 0] * len(shape), 0, missing))  # collectives need one shape
+        gathered = trainer.strategy.all_gather(whole).reshape(-1, *shape)[:count]  # only the end was padded
         if trainer.is_global_zero:
-            yield levels.cpu()
+            yield gathered.cpu()
 
 
 def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, block_size: int) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class Texture(GeneratedData):
         """The left three quarters of the picture and the rest: (channels, height, width) float64 levels 0..255 each."""
         channels, size, _ = self.image_shape
         if not os.path.isfile(self.file):
-            raise ConfigError(f"file: there is no file {self.file!r}; write the path of a picture, as bark.png")
+            raise ConfigError(
+                f"file: there is no file {self.file!r}; write the path of a picture, as --data.file=photos/bark.png"
+            )
         try:
             picture = decode(self.file, None, channels).numpy().astype(np.float64)
         except ConfigError as error:

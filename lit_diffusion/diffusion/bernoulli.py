@@ -1,7 +1,7 @@
 """The reverse model of binary data (Sohl-Dickstein et al. 2015, table App.1)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -13,9 +13,14 @@ from lit_diffusion.diffusion.process import BinomialProcess
 from lit_diffusion.diffusion.reverse import NetworkReverse, Prediction
 from lit_diffusion.errors import ConfigError
 
+SINGLE_STEPS = "PreviousBit knows single steps only; write CleanBit, or a sampler over all steps (steps: null)"
+
 
 class BitParameterization(ABC):
     """Which value the network's output (B, *) is the logit of."""
+
+    def check_steps(self, steps: Sequence[int]) -> None:
+        """Raises ConfigError where there is no `transition` down that ascending subset of 1..T."""
 
     @abstractmethod
     def transition(self, process: BinomialProcess, bit: Bernoulli, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
@@ -46,8 +51,12 @@ class PreviousBit(BitParameterization):
 
     def transition(self, process: BinomialProcess, bit: Bernoulli, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
         if not torch.equal(s, t - 1):
-            raise ConfigError("PreviousBit knows single steps only; write a sampler over all steps, or CleanBit")
+            raise ConfigError(SINGLE_STEPS)
         return bit
+
+    def check_steps(self, steps: Sequence[int]) -> None:
+        if list(steps) != [*range(1, len(steps) + 1)]:
+            raise ConfigError(SINGLE_STEPS)
 
     def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Distribution:
         return process.posterior(x_0, x_t, t, t - 1)
@@ -83,6 +92,9 @@ class BernoulliReverse(NetworkReverse):
     def reconstruction_nll(self, x_0: Tensor, p: Distribution) -> Tensor:
         """-log p(x_0 | x_1) in nats, (B, *)."""
         return -p.log_prob(x_0)
+
+    def check_steps(self, steps: Sequence[int]) -> None:
+        self.parameterization.check_steps(steps)
 
     def check_levels(self, num_levels: int | None) -> None:
         if num_levels != 2:

@@ -7,7 +7,7 @@ an r of its choice instead, which counts the same evidence once a step.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -197,6 +197,9 @@ class ConditionedReverse(ReverseModel):
 
     def reconstruction_nll(self, x_0: Tensor, p: Distribution) -> Tensor:
         return self.reverse.reconstruction_nll(x_0, p)
+
+    def check_steps(self, steps: Sequence[int]) -> None:
+        self.reverse.check_steps(steps)
 
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
         self.reverse.check(shape, num_levels)

@@ -1,7 +1,7 @@
 """Reverse models: a network and a process make p(x_s | x_t)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,9 @@ class ReverseModel(nn.Module, ABC):
     @abstractmethod
     def reconstruction_nll(self, x_0: Tensor, p: Distribution) -> Tensor:
         """-log p(x_0 | x_1) in nats, (B, *), for the distribution of the last step."""
+
+    def check_steps(self, steps: Sequence[int]) -> None:
+        """Raises ConfigError where the model cannot go down that ascending subset of 1..T; by default it can any."""
 
     @abstractmethod
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:

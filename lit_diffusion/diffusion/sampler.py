@@ -43,13 +43,16 @@ class Sampler(ABC):
         self.steps = steps
 
     def check_model(self, reverse: ReverseModel) -> None:
-        """Raises ConfigError where the chain is longer than the model's, or of another family."""
+        """Raises ConfigError where the chain is longer than the model's, of another family, or takes steps that the
+        model does not know.
+        """
         self.check(reverse.num_steps)
         if self.gaussian_only and not isinstance(reverse, GaussianReverse):
             raise ConfigError(
                 f"{type(self).__name__} knows Gaussian noise only, and the model is {type(reverse).__name__}; write "
                 "AncestralSampler"
             )
+        reverse.check_steps(self.subset(reverse.num_steps))
 
     def check(self, num_steps: int) -> None:
         """Raises ConfigError where the chain is longer than the model's T."""

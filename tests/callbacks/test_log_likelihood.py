@@ -19,6 +19,7 @@ QUICK = [
     "--ema.decay=0",
     "--run.name=here",
 ]
+PREVIOUS = ["--model.reverse.parameterization=PreviousBit"]
 FEW = ["--data.num_train=600", "--data.num_test=50"]
 CASES = {
     "heartbeat": (
@@ -66,6 +67,21 @@ def test_k_is_the_bound_in_bits_and_is_compared_with_null_and_truth(command, tmp
         ("heartbeat", ["--model.reverse.process.rate=1.5"], "rate: 1.5 is no probability"),
         ("heartbeat", ["--model.sampler=DDIMSampler"], "DDIMSampler knows Gaussian noise only"),
         ("heartbeat", ["--model.objective=Hybrid"], "Hybrid"),
+        (
+            "heartbeat",
+            [*PREVIOUS, "--model.sampler.steps=100"],
+            "model.*: PreviousBit knows single steps only; write CleanBit, or a sampler over all steps",
+        ),
+        (
+            "heartbeat",
+            [*PREVIOUS, "--grids.every_n_steps=5", "--grids.sampler=AncestralSampler", "--grids.sampler.steps=100"],
+            "grids.sampler: PreviousBit knows single steps only",
+        ),
+        (
+            "heartbeat",
+            ["--grids.every_n_steps=5", "--grids.sampler=DDIMSampler"],
+            "grids.sampler: DDIMSampler knows Gaussian noise only",
+        ),
     ],
 )
 def test_families_and_data_that_do_not_fit_are_one_line(command, name, options, message):

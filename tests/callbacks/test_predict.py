@@ -30,6 +30,7 @@ from lit_diffusion.diffusion import (
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.module import DiffusionModule
 from lit_diffusion.pixels import to_float, to_levels
+from tests.conftest import CONFIGS
 
 NUM_STEPS = 20
 SCHEDULE = LinearSchedule(NUM_STEPS, 0.01, 0.5)
@@ -112,6 +113,48 @@ def test_npz_pngs_and_grid_hold_the_same_samples(channels, tmp_path):
     grid = np.asarray(Image.open(folder / "grid.png"))
     cells = grid[2:, 2:].reshape(10, 50, 10, 50, 3).transpose(0, 2, 1, 3, 4).reshape(100, 50, 50, 3)
     assert (cells[:, :48:12, :48:12] == samples[:100]).all()
+
+
+QUICK = ["--trainer.logger=false", "--trainer.accelerator=cpu", "--grids.every_n_steps=0", "--bits_per_dim.splits=[]"]
+DRAWN = {  # options of a short fit; shape and type of the array, of the picture
+    "swiss_roll": (["--data.num_train=600", "--data.num_test=50"], (70, 2), np.float32),
+    "heartbeat": (["--data.num_train=600", "--data.num_test=50", "--model.reverse.process.schedule.num_steps=9"],
+                  (70, 20), np.uint8),
+    "dead_leaves": (["--data.num_train=64", "--data.num_test=4", "--model.reverse.process.schedule.num_steps=9",
+                     "--model.reverse.network.width=8"], (70, 16, 16, 1), np.float32),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_no_image_of_levels_is_written_as_it_is(name, command, tmp_path):
+    """Points, bits and real-valued images as the sampler draws them, in blocks of 64; only images are PNGs, too."""
+    options, shape, dtype = DRAWN[name]
+    command("fit", "-c", f"{CONFIGS}/{name}.yaml", *QUICK, *options, "--trainer.max_steps=2", "--run.name=here")
+    command("predict", "-c", "runs/here/config.yaml", "--ckpt_path=last", "--prediction.num_samples=70")
+    folder = tmp_path / "runs/here/predict"
+    with np.load(folder / "samples.npz") as file:
+        x = file["arr_0"]
+    assert (x.shape, x.dtype) == (shape, dtype)
+    if name == "heartbeat":
+        assert set(np.unique(x)) == {0, 1}
+    else:
+        assert np.abs(x).max() > 1 and np.isfinite(x).all()  # nothing is clipped
+    images = len(shape) == 4
+    numbered = sorted(folder.glob("samples/*.png"))
+    assert len(numbered) == (70 if images else 0) and (folder / "samples").exists() == images
+    for path, one in zip(numbered, x):
+        shown = np.asarray(Image.open(path))
+        np.testing.assert_allclose(shown, (one[..., 0] / 3**0.5).clip(-1, 1) * 127.5 + 127.5, atol=0.51)
+    assert np.asarray(Image.open(folder / "grid.png")).std() > 0
+    assert json.loads((folder / "samples.json").read_text())["samples"] == 70
+
+
+@pytest.mark.parametrize("kind", ["Reconstruct", "Interpolate"])
+def test_what_shows_images_refuses_points_in_one_line(kind, command):
+    options, _, _ = DRAWN["swiss_roll"]
+    command("fit", "-c", f"{CONFIGS}/swiss_roll.yaml", *QUICK, *options, "--trainer.max_steps=1", "--run.name=here")
+    with pytest.raises(ConfigError, match=rf"{kind} shows images, and the data's examples have the shape \(2,\)"):
+        command("predict", "-c", "runs/here/config.yaml", "--ckpt_path=last", f"--prediction={kind}")
 
 
 def test_samples_are_those_of_the_sampler_block_by_block(tmp_path):

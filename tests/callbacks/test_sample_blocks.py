@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from lit_diffusion.pixels import to_levels
 
 SHAPE = (1, 2, 2)
 SAMPLER = AncestralSampler(3)
+LEVELS = partial(to_levels, num_levels=256)
 
 
 class Network(nn.Module):
@@ -90,11 +92,11 @@ def test_the_first_device_gathers_all_samples_in_order(ranks, count, module):
 
     def work(trainer):
         own = sample_blocks(trainer, module, SAMPLER, count, 64, nothing)
-        return list(gather_blocks(trainer, own, count, 64))
+        return list(gather_blocks(trainer, own, count, 64, LEVELS))
 
     first, *others = on_all_ranks(ranks, work)
     expected = torch.cat([x for _, x in sample_blocks(trainers(1)[0], module, SAMPLER, count, 64, nothing)])
-    assert torch.equal(torch.cat(first), to_levels(expected, 256))
+    assert torch.equal(torch.cat(first), LEVELS(expected))
     assert all(len(images) <= ranks * 64 for images in first)  # a round is all that is in memory
     assert others == [[]] * (ranks - 1)
 
@@ -106,7 +108,7 @@ def test_all_devices_refuse_a_sample_that_is_not_finite_at_the_same_time(ranks):
     def work(trainer):
         blocks = [(first, torch.zeros(min(64, 150 - first), *SHAPE)) for first in (0, 64, 128)]
         blocks[1][1][6, 0, 1, 1] = float("nan")
-        return list(gather_blocks(trainer, blocks[trainer.global_rank :: ranks], 150, 64))
+        return list(gather_blocks(trainer, blocks[trainer.global_rank :: ranks], 150, 64, LEVELS))
 
     drawn = {1: 128, 2: 128, 3: 150}[ranks]
     for error in on_all_ranks(ranks, work):

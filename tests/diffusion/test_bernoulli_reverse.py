@@ -197,6 +197,10 @@ def test_previous_bit_refuses_chains_that_leave_out_steps():
         with pytest.raises(ConfigError, match="PreviousBit") as error:
             AncestralSampler(steps)(reverse, (1, 2))
         assert "CleanBit" in str(error.value) and "\n" not in str(error.value)
+        with pytest.raises(ConfigError, match="^PreviousBit knows single steps only; write CleanBit, or a sampler"):
+            AncestralSampler(steps).check_model(reverse)  # before anything is drawn
+    AncestralSampler(4).check_model(reverse)
+    AncestralSampler().check_model(reverse)
     assert AncestralSampler(4)(reverse, (3, 2)).shape == (3, 2)
 
 

@@ -265,7 +265,7 @@ def scores(out: Path) -> dict[str, dict]:
 def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_file, tmp_path):
     """Ctrl-C, then SIGKILL in the middle of a cell, then to the end: scores and weights are the same."""
     few = ["--scores.num_samples=12", "--scores.protocol.splits=2", "--scores.track_samples=12"]
-    base = [*TINY, *few, "--trainer.max_steps=150", "--checkpoint.every_n_train_steps=10", "--scores.every_n_steps=100"]
+    base = [*TINY, *few, "--trainer.max_steps=150", "--checkpoint.every_n_steps=10", "--scores.every_n_steps=100"]
     command = [sys.executable, "-m", "lit_diffusion", "sweep", sweep_file(), *base]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 

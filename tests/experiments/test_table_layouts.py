@@ -11,7 +11,7 @@ from lit_diffusion.experiments.table.layout_file import read_layout, shipped_lay
 from lit_diffusion.experiments.table.paper import paper_rows
 from lit_diffusion.experiments.table.scores import is_known
 from lit_diffusion.settings import flattened
-from tests.experiments.table_made import printed, put, rows, summary
+from tests.experiments.table_made import printed, put, rows, score, summary
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 DEFAULTS = {  # settings that a configuration gets from the classes that it names
@@ -97,6 +97,20 @@ def test_every_row_of_the_paper_stands_in_a_table():
     layouts = [read_layout(name) for name in ("table1", "table2", "dpm2015")]
     used = {row.paper for layout in layouts for row in layout.rows if not isinstance(row, Heading)}
     assert used - {None} == paper_rows().keys()
+
+
+def test_parzen_windows_stand_beside_the_papers_with_what_they_must_not_be_taken_for(tmp_path, capsys):
+    """Seeds are averaged, each with the sigma that is best for its samples; of 10,000 samples they compare."""
+    protocol = {"window": "Gaussian", "samples": 10_000, "unit": "bits/image", "sigma_from": "the last 10"}
+    for seed, (value, sigma) in enumerate([(310.0, 0.158), (320.0, 0.126)]):
+        own = score("parzen_log_likelihood", value, 2.0, **protocol, sigma=sigma)
+        put(tmp_path / str(seed), summary(seed, scores={"parzen_log_likelihood": own}, settings={"data": "MNIST"}))
+    out, err = printed(capsys, tmp_path, "--layout", "dpm2015", "--format", "markdown")
+    found = {row[0]: row[1:] for row in rows(out)}
+    assert found["Diffusion"][-2:] == ["315.0±7.1", "317±2.7"] and found["Perfect model"][-2:] == ["", "349±3.3"]
+    assert "Parzen: bits/image; Gaussian windows on 10000 samples" in out and "do not compare" not in out + err
+    assert "Parzen: in many dimensions it is not near the likelihood" in out
+    assert "many dimensions" not in printed(capsys, tmp_path, "--layout", "table1", "--format", "markdown").out
 
 
 def test_rows_that_are_not_meant_to_be_compared_are_not_warned_of(tmp_path, capsys):

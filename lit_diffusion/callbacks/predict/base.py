@@ -27,7 +27,13 @@ class Prediction(Callback, ABC):
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raises ConfigError for all that would stop `predict`, before it starts. The data must be set up."""
-        channels = trainer.datamodule.image_shape[0]
+        shape = trainer.datamodule.image_shape
+        if len(shape) != 3:
+            raise ConfigError(
+                f"{type(self).__name__} shows images, and the data's examples have the shape {tuple(shape)}; write "
+                "Samples, Inpaint or Denoise"
+            )
+        channels = shape[0]
         if channels not in (1, 3):
             raise ConfigError(
                 f"{type(self).__name__} writes grey or RGB pictures, but the data's images have {channels} channels; "

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -15,6 +14,7 @@ from lit_diffusion.callbacks.predict.base import Prediction
 from lit_diffusion.callbacks.predict.images import check_split, first_images, write_arrays
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
+from lit_diffusion.data.files import decode
 from lit_diffusion.diffusion.bernoulli import BernoulliReverse
 from lit_diffusion.diffusion.conditioning import Condition, ConditionedReverse, Covariance, Isotropic, Known, Observed
 from lit_diffusion.diffusion.sampler import Sampler
@@ -162,13 +162,13 @@ def known_part(name: str, shape: tuple[int, ...]) -> Tensor:
     elif name in halves and (len(shape) > 1 or name in ("left", "right")):
         mask[(..., *halves[name]) if len(shape) > 1 else halves[name][1]] = True
     elif Path(name).is_file() and len(shape) > 1:
-        picture = np.asarray(Image.open(name).convert("L"))
+        picture = decode(name, None, 1)[0]
         if picture.shape != shape[-2:]:
             raise ConfigError(
                 f"known: {name} is {picture.shape[1]}x{picture.shape[0]}, the examples are {width}x{height}; write a "
                 "mask of their size"
             )
-        mask[:] = torch.from_numpy(picture > 127)
+        mask[:] = picture > 127
     else:
         names = [*halves, "frame"] if len(shape) > 1 else ["left", "right"]
         raise ConfigError(

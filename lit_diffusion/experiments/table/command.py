@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lit_diffusion.arguments import Parser
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.experiments.table.default_layout import default_layout
 from lit_diffusion.experiments.table.encoding import always_printable
 from lit_diffusion.experiments.table.latex import latex
@@ -77,7 +77,7 @@ def display(table: Table, name: str) -> None:
 def say(warnings: list[str]) -> None:
     """On stderr."""
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(one_line(f"warning: {warning}"), file=sys.stderr)
 
 
 def parser() -> Parser:

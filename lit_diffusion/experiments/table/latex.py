@@ -6,7 +6,6 @@ from lit_diffusion.experiments.table.layout import Label
 from lit_diffusion.experiments.table.model import Table, TableRow
 from lit_diffusion.experiments.table.render import Symbols, below, cell_text
 
-SYMBOLS = Symbols(dash="--", plus_minus=r"$\pm$", bound=r"$\leq$")
 ESCAPES = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -79,3 +78,6 @@ def _text(label: Label) -> str:
 def escaped(text: str) -> str:
     """With nothing in it that LaTeX would take for a command."""
     return SPECIAL.sub(lambda found: ESCAPES[found[0]], text)
+
+
+SYMBOLS = Symbols(dash="--", plus_minus=r"$\pm$", escaped=escaped)

@@ -1,15 +1,21 @@
 """Layouts from YAML files, the shipped ones and a user's own, with one line for every mistake in them."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments import strict_yaml
+from lit_diffusion import strict_yaml
+from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.experiments.table.layout import Automatic, Column, Heading, Key, Label, Layout, Row, column_of
 from lit_diffusion.experiments.table.paper import paper_row
 from lit_diffusion.experiments.table.settings import short_key
 
+# What reads or writes files, runs programs, or makes the name of something that does: no text of a table needs it.
+COMMANDS = re.compile(
+    r"(?i:\^\^|\\\w*(input|include|write|file|read|open|shell|csname|catcode|lua|verbatim|listing))"
+    r"|\\([gex]?def|let|special|scantokens|usepackage|newcommand|immediate|loop)(?![A-Za-z])"
+)
 SHIPPED = Path(__file__).parent / "layouts"
 BEST = ("lowest", "highest", None)
 MOST_DIGITS = 15  # of a number in double precision
@@ -139,4 +145,7 @@ def _part(content: Any, place: str, needed: set[str], optional: set[str]) -> dic
         types, example = TYPES.get(key, (object, ""))
         if not isinstance(value, types) or (types is int and isinstance(value, bool)):
             raise ConfigError(f"{place}: {key}: {value!r} has another type; write {example}")
-    return content
+    latex = content.get("latex") or ""
+    if COMMANDS.search(latex):
+        raise ConfigError(f"{place}: latex: {latex} does more than set a text; write a text or a formula, as '$\\mu$'")
+    return {key: one_line(value) if isinstance(value, str) else value for key, value in content.items()}

@@ -21,6 +21,7 @@ def notes_of(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[str]:
         *_repetitions(rows, ours),
         *(note for row in rows for note in _casualties(row, ours)),
         *_papers(rows, columns, ours),
+        *_caveats(rows, columns),
     ]
 
 
@@ -73,6 +74,13 @@ def _papers(rows: Sequence[TableRow], columns: Sequence[Column], scores: Sequenc
                 differences.append(f"{field} {', '.join(ours)} instead of {theirs}")
         if differences:
             yield f"this code's numbers and the paper's do not compare: {'; '.join(differences)}"
+
+
+def _caveats(rows: Sequence[TableRow], columns: Sequence[Column]) -> Iterator[str]:
+    """What a reader must not take some scores for."""
+    for score in dict.fromkeys(score for column in columns for score in column.scores if known(score).caveat):
+        if any(row.measured(score) or (row.paper and score in row.paper.scores) for row in rows):
+            yield f"{known(score).title}: {known(score).caveat}"
 
 
 def _values(rows: Sequence[TableRow], scores: Sequence[str], field: str) -> Iterator[Any]:

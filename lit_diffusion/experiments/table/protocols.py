@@ -73,8 +73,10 @@ def sentences(rows: Sequence[TableRow], scores: Sequence[str], spread: Sequence[
     measured = {score: found for score, found in measured.items() if found}
     bound = [score for score in measured if score.startswith("bits_per_dim")]
     images = [score for score in measured if score not in bound and "features" in measured[score][0].protocol]
-    others = [score for score in measured if score not in bound and score not in images]
-    for family, describe in ((images, _of_images), (bound, _of_bound), (others, _of_others)):
+    windows = [score for score in measured if "window" in measured[score][0].protocol]
+    others = [score for score in measured if score not in {*bound, *images, *windows}]
+    families = (images, _of_images), (bound, _of_bound), (windows, _of_windows), (others, _of_others)
+    for family, describe in families:
         if family:
             common = _common(one.protocol for score in family for one in measured[score])
             titles = ", ".join(known(score).title for score in family)
@@ -125,6 +127,19 @@ def _of_bound(common: Protocol, family: Mapping[str, list[Score]]) -> Iterator[s
               if "split" in p and "images" in p}  # fmt: skip
     if splits and len(splits) == len({split for split, _ in splits}):
         yield " and ".join(f"{images} {split} images" for split, images in sorted(splits))
+
+
+def _of_windows(common: Protocol, family: Mapping[str, list[Score]]) -> Iterator[str]:
+    yield from _filled(
+        common,
+        "{unit}",
+        "{window} windows on {samples} samples",
+        "sigma {sigma}, the best for {sigma_from}",
+        "values on the scale {values}" if common.get("values") != "as they are" else "values as they are",
+        "{sampler} in {nfe} steps",
+        "{weights} weights",
+        "{images} {split} images",
+    )
 
 
 def _of_others(common: Protocol, family: Mapping[str, list[Score]]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from lit_diffusion.errors import one_line
 from lit_diffusion.experiments.table.experiment import FINISHED, Number
 from lit_diffusion.experiments.table.model import Cell, Table
-from lit_diffusion.experiments.table.scores import BOUND
 from lit_diffusion.experiments.table.widths import BREAKS, GAP, PARTS, squeezed, widths, wrapped
 
 WIDTH = 120  # characters, where there is no terminal
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a cell
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*|<["})
 
 
@@ -25,7 +26,10 @@ class Symbols:
 
     dash: str = "—"
     plus_minus: str = "±"
-    bound: str = BOUND
+    escaped: Callable[[str], str] = str
+
+
+IN_MARKDOWN = Symbols(escaped=lambda text: text.translate(MARKDOWN))
 
 
 def cell_text(cell: Cell, symbols: Symbols = Symbols()) -> str:
@@ -40,7 +44,7 @@ def number_text(number: Number, symbols: Symbols) -> str:
     if number.status != FINISHED:
         return symbols.dash if number.status == "diverged" else number.status
     spread = f"{symbols.plus_minus}{number.std_text}" if number.std_text else ""
-    return f"{number.prefix.replace(BOUND, symbols.bound)}{number.text}{spread}"
+    return f"{symbols.escaped(number.prefix)}{number.text}{spread}"
 
 
 def terminal(table: Table, console: Console) -> None:
@@ -123,7 +127,8 @@ def markdown(table: Table) -> str:
         if row.is_heading:
             lines.append(_markdown_row([f"*{labels[0]}*", *[""] * (len(titles) - 1)]))
             continue
-        texts = [f"**{cell_text(cell)}**" if cell.best else cell_text(cell) for cell in row.cells]
+        texts = [cell_text(cell, IN_MARKDOWN) for cell in row.cells]
+        texts = [f"**{text}**" if cell.best else text for text, cell in zip(texts, row.cells)]
         lines.append(_markdown_row([*labels, *texts]))
     notes = [f"- {line.translate(MARKDOWN)}" for line in below(table)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
@@ -139,7 +144,9 @@ def comma_separated(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     scores = [f"{'paper ' * column.paper}{score}" for column in table.columns for score in column.scores]
     fields = [field for score in scores for field in (score, f"{score} std", f"{score} status", f"{score} seeds")]
-    writer.writerow(["group", *(head or "row" for head in table.heads), "seeds", *fields])
+    writer.writerow(
+        [no_formula(text) for text in ("group", *(head or "row" for head in table.heads), "seeds", *fields)]
+    )
     group = ""
     for row in table.rows:
         if row.is_heading:
@@ -152,5 +159,16 @@ def comma_separated(table: Table) -> str:
         ]
         runs = len(row.experiment.runs) if row.experiment else ""
         values = [value for one in numbers for value in (one.value, one.std, one.status, one.seeds or "")]
-        writer.writerow([group, *(label.text for label in row.labels), runs, *values])
+        labels = [no_formula(text) for text in (group, *(label.text for label in row.labels))]
+        writer.writerow([*labels, runs, *values])
     return file.getvalue()
+
+
+def no_formula(text: str) -> str:
+    """A text on one line that no spreadsheet takes for a command; numbers stay."""
+    text = one_line(text)
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}" if text[:1] in FORMULA else text
+    return text

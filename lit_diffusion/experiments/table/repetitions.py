@@ -7,7 +7,7 @@ from typing import Any
 from lit_diffusion.experiments.table.runs import Run
 
 CHECKPOINT, STEP = "ckpt_path", "step"
-RANDOM = {"seed", "block_size"}  # fields of a protocol that make other random numbers
+RANDOM = {"seed", "block_size", "sigma"}  # fields of a protocol that make other random numbers, or follow from them
 NOT_GIVEN = "not given"
 Signature = Mapping[str, Mapping[str, Any]]
 

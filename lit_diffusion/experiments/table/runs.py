@@ -11,7 +11,6 @@ from lit_diffusion import summary
 from lit_diffusion.errors import ConfigError
 
 STATUSES = ("running", "finished", "diverged", "failed")
-LARGEST = 10 * 2**20  # bytes of a summary; real ones have some 10 KB
 Warn = Callable[[str], None]
 
 
@@ -107,14 +106,7 @@ def _without_links(found: list[tuple[Path, Path]], problems: list[str]) -> list[
 
 
 def _read(path: Path) -> Run:
-    check_size(path.stat().st_size, str(path))
     return run_of(summary.read(path), str(path.parent), path.stat().st_mtime)
-
-
-def check_size(size: int, origin: str) -> None:
-    """Raises ConfigError where a summary of `size` bytes is none of ours."""
-    if size > LARGEST:
-        raise ConfigError(f"{origin} has {size / 2**20:.0f} MB, and a summary at most {LARGEST // 2**20}; remove it")
 
 
 def run_of(content: dict[str, Any], name: str, time: float) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True)
 class KnownScore:
     """title: of a column. best: lowest or highest. digits: after the point. prefix: of a bound. fixed: whether it has
-    all its digits; if not, no more than four significant ones.
+    all its digits; if not, no more than four significant ones. caveat: what stands below every table that shows it.
     """
 
     title: str
@@ -14,9 +14,14 @@ class KnownScore:
     digits: int = 3
     prefix: str = ""
     fixed: bool = True
+    caveat: str = ""
 
 
 BOUND = "≤"
+PARZEN = (
+    "in many dimensions it is not near the likelihood, nor does it rank models as that does (Theis et al. 2016, "
+    "arXiv 1511.01844)"
+)
 KNOWN = {
     "inception_score": KnownScore("IS", "highest", 2),
     "fid": KnownScore("FID", "lowest", 2),
@@ -30,6 +35,7 @@ KNOWN = {
     "K_minus_null": KnownScore("K - L_null", "highest"),
     "L_null": KnownScore("L_null"),
     "gap": KnownScore("gap to the truth", "lowest"),
+    "parzen_log_likelihood": KnownScore("Parzen", "highest", 1, caveat=PARZEN),
 }
 RAW = "/raw"
 

@@ -40,7 +40,8 @@ def build(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> 
         told += [*trained, *disagreements(rows, ours, [*maker.row_keys, *keys]), *different_steps(rows, ours)]
     columns = [replace(column, title=_printable(column.title)) for column in layout.columns]
     notes = notes_of(rows, layout.columns)
-    return Table(layout.title, [_line(head) for head in heads], columns, rows, _lines(notes), _lines(told))
+    title = None if layout.title is None else _printable(layout.title)
+    return Table(title, [_line(head) for head in heads], columns, rows, _lines(notes), _lines(told))
 
 
 def _check_scores(layout: Layout, rows: list[TableRow]) -> None:

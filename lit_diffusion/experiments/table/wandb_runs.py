@@ -6,7 +6,7 @@ from typing import Any
 
 from lit_diffusion import summary
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments.table.runs import Run, Warn, check_size, run_of
+from lit_diffusion.experiments.table.runs import Run, Warn, run_of
 
 TIMEOUT = 30  # seconds
 
@@ -43,7 +43,7 @@ def fetch_runs(project: str, warn: Warn) -> list[Run]:
 
 def _run(one: Any, name: str) -> Run:
     text, origin = str(one.summary[summary.FILE]), f"the summary of {name}"
-    check_size(len(text), origin)
+    summary.check_size(len(text), origin)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

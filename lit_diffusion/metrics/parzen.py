@@ -1,0 +1,48 @@
+"""Log-likelihoods by Parzen windows: the density of a Gaussian around each of a model's samples."""
+
+import math
+
+import torch
+from torch import Tensor
+
+PAIRS = 2 * 10**6  # of an image and a sample, whose distances are in memory at a time
+
+
+class ParzenWindows:
+    """log p(x) = log 1/N sum_n N(x; y_n, sigma^2 I) of images x, for several sigmas at once, in float64.
+
+    Samples y_n come in blocks and in any order, and none is kept: of each image and sigma there is one running
+    logarithm of a sum. Those of several processes, each with samples of its own, are added by `merge`.
+
+    sigmas: (S,). num_images: M. dimensions: D, values of an image.
+    """
+
+    def __init__(self, sigmas: Tensor, num_images: int, dimensions: int, device: torch.device = torch.device("cpu")):
+        self.sigmas = sigmas.double().to(device)
+        self.dimensions = dimensions
+        # log sum_n exp(-|x - y_n|^2 / (2 sigma^2))
+        self.log_sums = torch.full((len(sigmas), num_images), -math.inf, dtype=torch.float64, device=device)
+
+    def add(self, first: int, x: Tensor, y: Tensor) -> None:
+        """Samples y (N, *), for the images x (B, *) whose numbers are `first` and so on."""
+        x, y = x.flatten(1).to(self.sigmas), y.flatten(1).to(self.sigmas)
+        own = self.log_sums[:, first : first + len(x)]
+        for part in y.split(max(1, PAIRS // max(1, len(x)))):
+            squares = squared_distances(x, part)
+            for log_sum, sigma in zip(own, self.sigmas):
+                torch.logaddexp(log_sum, (squares / (-2 * sigma**2)).logsumexp(dim=1), out=log_sum)
+
+    def merge(self, log_sums: Tensor) -> None:
+        """The sums of all processes, one of them this: (R, S, M)."""
+        self.log_sums = log_sums.logsumexp(dim=0)
+
+    def log_density(self, num_samples: int) -> Tensor:
+        """log p(x) in nats for each sigma and image, (S, M), of that many samples in all."""
+        scale = self.dimensions * (self.sigmas.log() + math.log(2 * math.pi) / 2)
+        return self.log_sums - math.log(num_samples) - scale[:, None]
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """|x - y|^2 of x (B, D) and y (N, D), float64: (B, N)."""
+    squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
+    return torch.addmm(squares, x, y.T, alpha=-2).clamp_(min=0)
