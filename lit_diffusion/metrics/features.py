@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, first_words
 
 
 class FeatureExtractor(nn.Module, ABC):
@@ -109,8 +109,3 @@ def content_of(path: Path, instead: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); {instead}") from error
-
-
-def first_words(error: Exception) -> str:
-    """What an error of somebody else's says, for one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"

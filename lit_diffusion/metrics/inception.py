@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_diffusion.errors import ConfigError
-from lit_diffusion.metrics.features import FeatureExtractor, content_of, first_words, sha256_of
+from lit_diffusion.errors import ConfigError, first_words
+from lit_diffusion.metrics.features import FeatureExtractor, content_of, sha256_of
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SAME_FILES = (
@@ -64,10 +64,8 @@ class InceptionFeatures(FeatureExtractor):
         path = official_file() if self.weights is None else self.weights
         content = content_of(path, f"write the path of Inception's weights, or none for {FILE}")
         digest = sha256_of(content)
-        if self.weights is None and digest != SHA256:
-            raise ConfigError(
-                f"{path} is damaged: its SHA-256 is {digest}, not {SHA256}; remove it, and it is fetched again"
-            )
+        if self.weights is None:
+            check_official(path, digest)
         expected = f"; the official file is {FILE}, SHA-256 {SHA256}"
         try:
             with warnings.catch_warnings():
@@ -117,12 +115,11 @@ def resized(x: Tensor) -> Tensor:
 
 def official_file() -> Path:
     """The official weights in torch's cache, fetched if need be. Raises ConfigError where they cannot be had."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    for name in SAME_FILES:
-        if (folder / name).is_file():
-            return folder / name
+    if (cached := cached_file()) is not None:
+        return cached
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
+    folder = cached_in()
     before = socket.getdefaulttimeout()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,10 +127,36 @@ def official_file() -> Path:
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(folder / FILE), SHA256, progress=sys.stderr.isatty())
     except (OSError, HTTPException, RuntimeError) as error:
         raise ConfigError(
-            f"Inception's weights are missing and cannot be fetched ({first_words(error)}); put {FILE} "
-            f"(SHA-256 {SHA256}) into {folder}, or set TORCH_HOME to the folder that holds hub/checkpoints/{FILE}, or "
-            "write its path as weights"
+            f"Inception's weights are missing and cannot be fetched ({first_words(error)}); {where_to_put()}"
         ) from error
     finally:
         socket.setdefaulttimeout(before)
     return folder / FILE
+
+
+def cached_in() -> Path:
+    """Torch's folder of checkpoints, which need not exist."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def cached_file() -> Path | None:
+    """The official weights in torch's cache under one of their names, unread; None where they are not there."""
+    return next((path for name in SAME_FILES if (path := cached_in() / name).is_file()), None)
+
+
+def check_official(path: Path, digest: str) -> None:
+    """Raises ConfigError unless a file of this SHA-256 is the official one."""
+    if digest != SHA256:
+        raise ConfigError(
+            f"{path} is damaged: its SHA-256 is {digest}, not {SHA256}; remove it, and it is fetched again"
+        )
+
+
+def where_to_put() -> str:
+    """What a user without a network does about missing weights."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    return (
+        f"put {FILE} (SHA-256 {SHA256}, from {URL_INCEPTION_V3}) into {cached_in()}, or set TORCH_HOME to the folder "
+        f"that holds hub/checkpoints/{FILE}, or write its path as weights"
+    )
