@@ -2,4 +2,5 @@
 
 from lit_diffusion.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

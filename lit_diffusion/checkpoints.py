@@ -1,17 +1,47 @@
-"""Checkpoint files, looked at before anything starts."""
+"""Checkpoint files: written whole, and looked at before anything starts."""
 
+import os
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.optim import Optimizer
 
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.files import written_whole
 
 KEY = "ckpt_path"
 PARTS = ("state_dict", "optimizer_states", "pytorch-lightning_version")  # of every checkpoint of ours
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are never seen half written, and that hold tensors and plain values only, never code."""
+
+    @classmethod
+    def install(cls, trainer: Trainer) -> None:
+        """Takes the place of Lightning's, unless the user has chosen another."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = cls()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with written_whole(Path(path)) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())  # the name must not come to the disk before the data
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Callable[..., Any] | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint
 
 
 def find(path: str, run: Path) -> Path:
@@ -33,11 +63,24 @@ def find(path: str, run: Path) -> Path:
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the most steps among those in a folder that are whole; the others are named in a warning."""
     # best.ckpt may be of the newest step too, but is written while that step's scores are not yet complete
-    steps = {file: step_of(file) for file in sorted(folder.glob("*.ckpt")) if file.name != "best.ckpt"}
+    steps = {file: step_of(file) for file in sorted(folder.glob("[!.]*.ckpt")) if file.name != "best.ckpt"}
     for file in (file for file, step in steps.items() if step is None):
         warn(f"{file} is damaged or no checkpoint of ours, and passed over")
     whole = [(step, file.name == "last.ckpt", file) for file, step in steps.items() if step is not None]
     return max(whole)[-1] if whole else None
+
+
+def none_yet(run: Path) -> bool:
+    """Whether a run has not come to its first checkpoint, or has not begun: it starts at its first step.
+
+    Raises ConfigError where the folder is that of no run.
+    """
+    if any((run / "checkpoints").glob("[!.]*.ckpt")):
+        return False
+    if run.exists() and not (run / "config.yaml").is_file():
+        raise ConfigError(f"{run} is in the way, and no run; write another run.name", key="run.name")
+    warn(f"{run} has no checkpoint yet: training begins at its first step")
+    return True
 
 
 @rank_zero_only
@@ -47,8 +90,11 @@ def warn(message: str) -> None:
 
 
 def step_of(file: Path) -> int | None:
-    """Updates of the weights in a checkpoint; None where the file is no whole one."""
+    """Updates of the weights in a checkpoint; None where the file is no whole one, down to the last bit."""
     try:
+        with zipfile.ZipFile(file) as parts:
+            if parts.testzip() is not None:  # checksums, which torch does not look at
+                return None
         checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         return int(checkpoint["global_step"]) if all(part in checkpoint for part in PARTS) else None
     except Exception:  # torch raises a different type for every kind of damage

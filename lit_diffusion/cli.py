@@ -18,6 +18,7 @@ TOOLS = {
     "sweep": "every cell of a sweep file, no server: lit-diffusion sweep sweeps/table2.yaml -c configs/digits.yaml",
     "table": "a paper's table, ours beside theirs: lit-diffusion table runs/table2 --layout table2",
     "score": "FID, IS, KID, precision, recall of any images: lit-diffusion score samples.npz cifar10:train",
+    "doctor": "whether this machine can run all that, and what to do where it cannot: lit-diffusion doctor",
 }
 COMMANDS = {**TRAINING, **TOOLS}
 HELP = f"""usage: lightning COMMAND -c CONFIG [-c OVERLAY ...] [--KEY=VALUE ...]
@@ -29,6 +30,8 @@ commands:
 A configuration is a YAML file; later files and options override earlier ones:
   lightning fit -c configs/digits.yaml -c configs/objective/variational_bound.yaml
   lightning fit -c configs/digits.yaml --model.reverse.parameterization=PosteriorMean
+
+Classes are those of this package, torch and Lightning; COMMAND ... --allow=my_package adds your own.
 
 options:
   -h, --help   this text; `lightning COMMAND --help` lists all settings
@@ -45,6 +48,10 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as end:
+        if message := getattr(end, "message", ""):  # of a signal that has ended a run
+            print(message, file=sys.stderr)
+        raise
 
 
 def dispatch(arguments: list[str]) -> None:
@@ -76,6 +83,8 @@ def tool(command: str) -> Callable[[list[str]], None]:
         from lit_diffusion.score_command import main
     elif command == "sweep":
         from lit_diffusion.experiments.sweep.command import main
+    elif command == "doctor":
+        from lit_diffusion.doctor.command import main
     else:
         from lit_diffusion.experiments.table.command import main
     return main

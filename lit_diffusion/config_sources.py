@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lit_diffusion import strict_yaml, trust
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
+MOST_REFERENCES = 16  # `${...}` in all: each may stand for a text that holds others, and a few more for gigabytes
 VARIABLE = "LIT_DIFFUSION_CONFIG"  # the base of a sweep that an agent of W&B runs
 # A checkout keeps configs/ beside the package; a wheel installs it under the environment's share folder.
 SHIPPED = (Path(__file__).parent.parent, Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
@@ -19,15 +19,18 @@ class ConfigSources:
     """The `-c` files of a command line, read for their syntax and for what they set.
 
     arguments: the command line with every file as a path that exists. A file that is not there is looked for among
-    those that the package ships, so that `-c configs/digits.yaml` works from any folder.
+    those that the package ships, so that `-c configs/digits.yaml` works from any folder. The packages of `--allow` are
+    `allowed`, and no part of it.
 
-    Raises ConfigError for a file that is missing, is no YAML, is no mapping, or includes files by a `config` key.
+    Raises ConfigError for a file that is missing, is no YAML, is no mapping, or includes files by a `config` key, and
+    for more than MOST_REFERENCES.
     """
 
     def __init__(self, arguments: list[str]):
         self.arguments: list[str] = []
         self.files: list[Path] = []
         self._settings: list[tuple[str, Any]] = []  # of each file and option in order: its name, what it sets
+        arguments, self.allowed = trust.take_flags(arguments)
         takes_file = False
         for argument in arguments:
             flag, equals, value = argument.partition("=")
@@ -39,17 +42,13 @@ class ConfigSources:
                 self._settings.append((COMMAND_LINE, flag.removeprefix("--").replace(".init_args", "")))
             takes_file = argument in ("-c", "--config")
             self.arguments.append(argument)
+        references = repr([self.arguments, self._settings]).count("${")
+        if references > MOST_REFERENCES:
+            raise ConfigError(f"{references} times ${{...}} are too many; write {MOST_REFERENCES} or fewer in all")
 
     def _read(self, name: str) -> Path:
         path = find(name)
-        try:
-            content = yaml.safe_load(path.read_text())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise ConfigError(f"{path}{place}: no valid YAML, {error.problem}; mend the line") from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: not readable as YAML, {error}".replace("\n", " ")) from error
+        content = strict_yaml.load(path)
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
         if "config" in content:

@@ -9,24 +9,35 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
+from lit_diffusion import trust
 from lit_diffusion.config_sources import COMMAND_LINE, ConfigSources
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.parser_errors import explain
 from lit_diffusion.run_folder import folder_error
 
 
 def locate(
-    error: Exception, sources: ConfigSources, config: dict[str, Any], keys: dict[str, str], folder: Path | None
+    error: Exception,
+    sources: ConfigSources,
+    config: dict[str, Any],
+    keys: dict[str, str],
+    folder: Path | None,
+    building: bool = False,
 ) -> Exception:
     """The ConfigError that says where, for a user's mistake; the error itself for any other.
 
     config: the parsed configuration, as far as it was parsed. keys: where classes without a class_path are configured.
-    folder: that of the run.
+    folder: that of the run. building: whether objects were made of settings, which then are what is wrong, unless the
+    class is one of the user's own packages.
     """
     if isinstance(error, ArgumentError):
         key, problem = explain(error)
         return at(sources, key, problem)
     if isinstance(error, OmegaConfBaseException):
+        if "oc.env" in str(error):
+            return ConfigError(
+                f"{COMMAND_LINE} or files: configurations read no environment variables; write --KEY=$NAME in the shell"
+            )
         return ConfigError(f"{COMMAND_LINE} or files: {str(error).splitlines()[0]}; mend the ${{...}}")
     if isinstance(error, MisconfigurationException):
         return at(sources, "trainer", " ".join(str(error).split()))
@@ -34,6 +45,8 @@ def locate(
     if isinstance(error, OSError) and folder and mistake is None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         mistake = folder_error(error, folder) if full or str(folder) in str(error.filename) else None
+    if mistake is None and building:
+        mistake = refused_settings(error)
     if mistake is None:
         return error
     key, message = mistake.key or key_of(mistake, config, keys), str(mistake)
@@ -44,6 +57,18 @@ def locate(
         if key:
             key, message = f"{key}.{setting}", rest
     return at(sources, key, message) if key else mistake
+
+
+def refused_settings(error: Exception) -> ConfigError | None:
+    """The error of a class that does not take its settings; None where the class is of one of the user's packages."""
+    inner: BaseException = error
+    while inner.__cause__ is not None:
+        inner = inner.__cause__
+    frames = [frame for frame, _ in walk_tb(inner.__traceback__)]
+    if any(trust.is_own(frame.f_globals.get("__name__", "")) for frame in frames):
+        return None
+    mistake = ConfigError(f"these settings do not make it ({first_words(inner)}); write others")
+    return mistake.with_traceback(inner.__traceback__)
 
 
 def at(sources: ConfigSources, key: str | None, message: str) -> ConfigError:

@@ -12,8 +12,13 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str, key: str | None = None):
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.key = key
+
+
+def one_line(text: object) -> str:
+    """A text from a file of others, or an error about one: on one line, nothing in it that a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
 
 
 @contextmanager
@@ -23,3 +28,8 @@ def blamed_on(key: str | None) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(str(error), error.key or key) from error
+
+
+def first_words(error: Exception) -> str:
+    """What an error of somebody else's says, for one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"

@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+UNFINISHED = ".*.unfinished*"  # what `written_whole` leaves where its process is killed
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, of its suffix, which takes its place if the context ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.unfinished{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)

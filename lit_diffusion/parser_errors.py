@@ -9,6 +9,8 @@ from jsonargparse import ArgumentError
 from jsonargparse._util import import_object as find_class
 from lightning.pytorch import LightningDataModule, LightningModule
 
+from lit_diffusion import trust
+
 STRUCTURE = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value|Expected a path but|Expected a <class 'NoneType'>|$"
 )
@@ -39,6 +41,9 @@ def explain(error: ArgumentError) -> tuple[str | None, str]:
         return None, "model and data are missing; write -c with a complete file, as -c configs/digits.yaml"
     keys, owner, problems = descend(text)
     key = ".".join(keys) or None
+    denied = re.search(r"Importing '([^']+)' is not allowed", text)
+    if denied:
+        return key, trust.refusal(denied[1])
     found = re.search(r"(?:Got|Given) value: (.*?)(?:\. Got value:.*)?$", text, re.MULTILINE)
     value = re.sub(r"NestedArg\(.*val='?(.*?)'?\)$", r"\1", found[1]) if found else "this"
     types = [found[1].rsplit(".")[-1] for p in problems if (found := re.match(r"Expected an? <class '([^']+)'>", p))]

@@ -1,15 +1,18 @@
 """The folder of a run: chosen once, never one that exists, and gone again if the run does not get to its first step."""
 
 import errno
+import fcntl
 import os
 import shutil
 import time
 from pathlib import Path
 
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.files import UNFINISHED
 
 # Lightning starts the other processes of a run from the first: they inherit its choice.
 VARIABLE = "LIT_DIFFUSION_RUN_FOLDER"
+_held: dict[Path, int] = {}  # folders that this process holds, with the descriptors of their locks
 
 
 def default_name(config_files: list[Path]) -> str:
@@ -30,13 +33,36 @@ def reserve(folder: Path) -> Path:
             raise folder_error(error, folder) from error
         else:
             os.environ[VARIABLE] = str(candidate)
+            hold(candidate)
             return candidate
 
 
 def continued(folder: Path) -> Path:
-    """Takes a folder that is there, for a run that goes on in it."""
+    """Takes a folder that is there, for a run that goes on in it, without what a killed process left half written.
+
+    Raises ConfigError while another process writes to it.
+    """
     os.environ[VARIABLE] = str(folder)
+    hold(folder)
+    for file in folder.rglob(UNFINISHED):
+        file.unlink(missing_ok=True)
     return folder
+
+
+def hold(folder: Path) -> None:
+    """Until this process ends, whatever ends it, no other may write to the folder. Raises ConfigError if one does."""
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ConfigError(
+            f"{folder} is being written by another process; wait for its end, or write another run.name",
+            key="run.name",
+        ) from None
+    except OSError:
+        pass  # a disk without locks
+    _held[folder] = lock
 
 
 def inherited() -> Path | None:
@@ -47,6 +73,9 @@ def inherited() -> Path | None:
 def release(folder: Path, remove: bool) -> None:
     """The end of a run in a folder that `reserve` made; `remove` deletes it with what is in it."""
     os.environ.pop(VARIABLE, None)
+    if folder in _held:
+        os.close(_held.pop(folder))
+        (folder / ".lock").unlink(missing_ok=True)
     if remove:
         shutil.rmtree(folder, ignore_errors=True)
 

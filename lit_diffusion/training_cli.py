@@ -7,30 +7,32 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import lit_diffusion.data
 import lit_diffusion.diffusion
 import lit_diffusion.module
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
-from lit_diffusion import checkpoints, run_folder
+from lit_diffusion import checkpoints, run_folder, trust
 from lit_diffusion.callbacks import (
     Evaluation,
-    LastCheckpoint,
     MetricsFile,
+    MetricsLogger,
     Prediction,
     RunProgress,
     RunSummary,
+    SampleGrids,
     Timing,
 )
 from lit_diffusion.config_sources import ConfigSources
 from lit_diffusion.error_location import locate
 from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.files import written_whole
-from lit_diffusion.fit_loop import FitLoop
+from lit_diffusion.interruption import Signals
+from lit_diffusion.loops import FitLoop
+from lit_diffusion.memory import WithinMemory
 from lit_diffusion.quiet import quiet
 from lit_diffusion.settings import flattened
 from lit_diffusion.training_settings import (
@@ -74,9 +76,10 @@ class TrainingCLI(LightningCLI):
     def __init__(self, sources: ConfigSources, only_check: bool = False):
         self.sources, self.only_check = sources, only_check
         self.folder: Path | None = None
-        self.owns_folder = self.goes_on = False
+        self.owns_folder = self.goes_on = self.building = False
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
+        trust.allow_only(sources.allowed)
         try:
             super().__init__(
                 LightningModule,
@@ -93,7 +96,7 @@ class TrainingCLI(LightningCLI):
             )
         except Exception as error:
             config = self.settings.as_dict() if hasattr(self, "config") else {}
-            raise locate(error, sources, config, CALLBACK_KEYS, self.folder) from error
+            raise locate(error, sources, config, CALLBACK_KEYS, self.folder, self.building) from error
         finally:
             self.clean_up()
 
@@ -107,7 +110,13 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """As the parent, without its warning: the arguments are those of sys.argv, with files resolved."""
+        self.building = True  # from settings; what goes wrong is theirs
         self.config = parser.parse_args(args)
+
+    def instantiate_classes(self) -> None:
+        with WithinMemory():
+            super().instantiate_classes()
+        self.building = False
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the parent lets a checkpoint's hyper-parameters overwrite the command line."""
@@ -124,8 +133,12 @@ class TrainingCLI(LightningCLI):
         named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
         # in the folder of that checkpoint
         self.goes_on = self.fitting and not self.only_check and self.settings.ckpt_path == "last"
+        if self.goes_on and checkpoints.none_yet(named):
+            self.settings.ckpt_path = None
+            self.goes_on = named.is_dir()
         if self.settings.ckpt_path:
             self.settings.ckpt_path = str(checkpoints.find(self.settings.ckpt_path, named))
+        self.settings.weights_only = True  # no file of a checkpoint has a say in what is run
         self.folder = named
         if self.fitting and not self.only_check:
             self._choose_folder(named)
@@ -134,7 +147,6 @@ class TrainingCLI(LightningCLI):
         for own in ("verbose", "return_predictions"):  # of `test` and of `predict`, which no other command takes
             self.saved.pop(own, None)
         self.settings.trainer.default_root_dir = str(self.folder)
-        self.settings.checkpoint.dirpath = str(self.folder / "checkpoints")
         if not self.fitting and not (agent() and self.subcommand == "test"):
             self.settings.trainer.logger = False  # a score is printed, not logged
         prepare(self.settings.trainer.logger, self.folder)
@@ -142,7 +154,7 @@ class TrainingCLI(LightningCLI):
     def _choose_folder(self, named: Path) -> None:
         inherited = run_folder.inherited()
         if self.goes_on:
-            self.folder = run_folder.continued(named)
+            self.folder = run_folder.continued(named) if rank_zero_only.rank == 0 else named
         elif inherited is None and rank_zero_only.rank == 0:
             self.folder, self.owns_folder = run_folder.reserve(named), True
         else:
@@ -157,25 +169,20 @@ class TrainingCLI(LightningCLI):
             # wandb warns of this argument, which Lightning always passes on
             getattr(logger, "_wandb_init", {}).pop("anonymous", None)
         if self.fitting:
-            # name and version are empty: the run folder is the log folder
-            kwargs["logger"] = [*loggers, CSVLogger(str(self.folder), name="", version="")]
+            kwargs["logger"] = [*loggers, MetricsLogger(self.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(self.folder)]
-        if not self._get(self.config_init, "scores").tracks:  # else the lowest FID is the best
-            self.trainer_defaults["callbacks"].append(
-                ModelCheckpoint(
-                    self.settings.checkpoint.dirpath, "best", monitor="val/loss", enable_version_counter=False
-                )
-            )
+        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile()]
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split()), key="trainer") from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """As the parent; the end of training is saved before it is scored."""
-        trainer = super()._instantiate_trainer(config, [LastCheckpoint(), *callbacks])
+        """As the parent, with loops, signals and checkpoint files of ours."""
+        trainer = super()._instantiate_trainer(config, callbacks)
         FitLoop.install(trainer)
+        Signals.install(trainer)
+        checkpoints.WholeFiles.install(trainer)
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -223,7 +230,7 @@ class TrainingCLI(LightningCLI):
         if self.settings.ckpt_path:
             checkpoints.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
         for callback in self.trainer.callbacks:
-            if isinstance(callback, Evaluation | Prediction) and callback.runs_in(self.subcommand):
+            if isinstance(callback, Evaluation | Prediction | SampleGrids) and callback.runs_in(self.subcommand):
                 with blamed_on("prediction" if isinstance(callback, Prediction) else None):
                     callback.check(self.trainer, self.model)
 

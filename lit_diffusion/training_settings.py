@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_diffusion.callbacks import (
     EMA,
     BitsPerDim,
+    Checkpoints,
     Divergence,
     GenerationMetrics,
+    ParzenWindow,
     Prediction,
     SampleGrids,
 )
@@ -23,10 +24,16 @@ CALLBACKS = {
     "grids": SampleGrids,
     "scores": GenerationMetrics,
     "bits_per_dim": BitsPerDim,
-    "checkpoint": ModelCheckpoint,
+    "parzen": ParzenWindow,
+    "checkpoint": Checkpoints,
 }
 CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
-TRAINER_DEFAULTS = {"enable_model_summary": False, "check_val_every_n_epoch": None, "val_check_interval": 1000}
+TRAINER_DEFAULTS = {
+    "enable_model_summary": False,
+    "enable_checkpointing": False,  # `checkpoint` is a callback of ours
+    "check_val_every_n_epoch": None,
+    "val_check_interval": 1000,
+}
 NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
 
 
@@ -42,16 +49,7 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     for key, callback in CALLBACKS.items():
         parser.add_lightning_class_args(callback, key)
     parser.add_lightning_class_args(Prediction, "prediction", subclass_mode=True, required=False)
-    parser.set_defaults(
-        {
-            "prediction": {"class_path": "Samples"},
-            "checkpoint.filename": "{step}",
-            "checkpoint.every_n_train_steps": 1000,
-            "checkpoint.save_top_k": -1,
-            "checkpoint.save_last": True,
-            "checkpoint.enable_version_counter": False,
-        }
-    )
+    parser.set_defaults({"prediction": {"class_path": "Samples"}})
 
 
 def check_settings(settings: Namespace) -> None:
@@ -65,5 +63,3 @@ def check_settings(settings: Namespace) -> None:
     for key in NEVER_ZERO:
         if settings.trainer[key] == 0:
             raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{key}")
-    if settings.checkpoint.dirpath:
-        raise ConfigError("checkpoints lie in the run's folder; write run.dir", key="checkpoint.dirpath")

@@ -40,6 +40,7 @@ TINY = [
 def clean_environment(monkeypatch, tmp_path_factory):
     """No test inherits another's seed or run folder, or finds what an earlier one has cached."""
     monkeypatch.setenv("LIT_DIFFUSION_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("LIT_DIFFUSION_ALLOW", "tests")
     for name in ("PL_GLOBAL_SEED", "LIT_DIFFUSION_RUN_FOLDER"):
         monkeypatch.delenv(name, raising=False)
 

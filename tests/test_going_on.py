@@ -9,7 +9,7 @@ import torch
 from lit_diffusion.checkpoints import newest
 from tests.conftest import TINY
 
-STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_train_steps=5", "--trainer.val_check_interval=4"]
+STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=4"]
 SCORED = [
     "--scores.num_samples=20",
     "--scores.protocol.splits=2",

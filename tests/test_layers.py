@@ -11,7 +11,10 @@ PACKAGE = Path(lit_diffusion.__file__).parent
 # Lowest first. Rooms of one layer do not import each other.
 LAYERS = [
     {"errors", "seeding", "settings", "__init__"},
-    {"diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary", "quiet"},
+    {
+        *("diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary", "quiet"),
+        *("strict_yaml", "trust", "memory", "interruption"),
+    },
     {"data", "module", "metrics", "views"},
     {"references"},
     {"callbacks"},
@@ -22,11 +25,11 @@ LAYERS = [
         "run_folder",
         "wandb_account",
         "watchdog",
-        "fit_loop",
+        "loops",
         "training_settings",
     },
     {"error_location"},
-    {"training_cli", "score_command"},
+    {"training_cli", "score_command", "doctor"},
     {"experiments"},
     {"cli"},
     {"__main__"},

@@ -14,7 +14,7 @@ import yaml
 from tests.conftest import TINY
 
 # checkpoints and validation at steps that are no epoch's end: an epoch has 46 batches
-STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_train_steps=5", "--trainer.val_check_interval=6"]
+STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=6"]
 DROPOUT = ["--model.reverse.network.dropout=0.3", "--data.flip=true"]
 
 

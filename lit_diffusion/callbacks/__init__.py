@@ -1,13 +1,14 @@
 """Callbacks, one a file."""
 
 from lit_diffusion.callbacks.bits_per_dim import BitsPerDim
+from lit_diffusion.callbacks.checkpoints import Checkpoints
 from lit_diffusion.callbacks.divergence import Divergence
 from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.generation_metrics import GenerationMetrics
 from lit_diffusion.callbacks.grids import SampleGrids
-from lit_diffusion.callbacks.last_checkpoint import LastCheckpoint
-from lit_diffusion.callbacks.metrics_file import MetricsFile
+from lit_diffusion.callbacks.metrics_file import MetricsFile, MetricsLogger
+from lit_diffusion.callbacks.parzen_window import ParzenWindow
 from lit_diffusion.callbacks.predict import Denoise, Inpaint, Interpolate, Prediction, Reconstruct, Samples
 from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.callbacks.run_summary import RunSummary
@@ -18,12 +19,14 @@ __all__ = [
     "Denoise",
     "Inpaint",
     "BitsPerDim",
+    "Checkpoints",
     "Divergence",
     "Evaluation",
     "GenerationMetrics",
     "Interpolate",
-    "LastCheckpoint",
     "MetricsFile",
+    "MetricsLogger",
+    "ParzenWindow",
     "Prediction",
     "Reconstruct",
     "RunProgress",

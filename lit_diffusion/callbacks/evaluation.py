@@ -1,15 +1,15 @@
 """When a model is scored, with which weights, and where the scores go: what all evaluations have in common."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.table import Table
-from torch import Tensor
 
+from lit_diffusion.callbacks.after_step import AfterStep
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.progress import say
@@ -20,7 +20,7 @@ from lit_diffusion.metrics.score import Score
 from lit_diffusion.summary import TRACKED
 
 
-class Evaluation(Callback, ABC):
+class Evaluation(AfterStep):
     """Scores a model in `lightning validate` and `test`, and in a fit every `every_n_steps` steps (0 for never) and,
     with `at_end`, when training is over. tracks_the_end: the last step too is one of every n.
 
@@ -35,7 +35,6 @@ class Evaluation(Callback, ABC):
         if every_n_steps < 0:
             raise ConfigError(f"every_n_steps: {every_n_steps} is negative; write a number of steps, or 0 for never")
         self.every_n_steps, self.at_end = every_n_steps, at_end
-        self._scored_at = -1
         self._loaded_step = 0
 
     @property
@@ -63,15 +62,14 @@ class Evaluation(Callback, ABC):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._loaded_step = checkpoint["global_step"]
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        last = step >= trainer.estimated_stepping_batches
-        due = self.every_n_steps and step > 0 and (self.tracks_the_end if last else step % self.every_n_steps == 0)
-        scored = step == self._scored_at  # several batches may go into a step
-        if due and self.enabled and not scored and not divergence_of(trainer):
-            self._run(trainer, pl_module, final=False)
+    def due(self, trainer: Trainer) -> bool:
+        if not (self.every_n_steps and self.enabled) or divergence_of(trainer):
+            return False
+        last = trainer.global_step >= trainer.estimated_stepping_batches
+        return self.tracks_the_end if last else trainer.global_step % self.every_n_steps == 0
+
+    def after_step(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._run(trainer, pl_module, final=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.at_end and self.enabled and not divergence_of(trainer):
@@ -86,7 +84,6 @@ class Evaluation(Callback, ABC):
             self._run(trainer, pl_module, final=True)
 
     def _run(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> None:
-        self._scored_at = trainer.global_step
         with evaluating(trainer, pl_module, self.activity), averaged(trainer, pl_module):
             scores = self.evaluate(trainer, pl_module, final)
         publish(trainer, scores, final)
@@ -126,10 +123,11 @@ def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
 
 def caption(protocol: Mapping[str, Any]) -> str:
     """What a reader must know of a score to compare it: features, samples, sampler, weights."""
-    if "features" not in protocol:
+    if "samples" not in protocol:
         return f"{protocol['terms']} of {protocol['T']} terms an image, {protocol['weights']} weights"
     drawn = f"{protocol['samples']} samples of {protocol['sampler']} in {protocol['nfe']} steps"
-    return f"{protocol['features']}, {drawn}, {protocol['weights']} weights"
+    how = protocol.get("features") or f"sigma {protocol['sigma']:.3g}"
+    return f"{how}, {drawn}, {protocol['weights']} weights"
 
 
 def score_table(scores: dict[str, Score]) -> Table:

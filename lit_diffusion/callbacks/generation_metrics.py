@@ -2,12 +2,12 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from lit_diffusion.callbacks.checkpoints import checkpoints_of
 from lit_diffusion.callbacks.ema import ema_of
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.progress import say, task
@@ -21,6 +21,8 @@ from lit_diffusion.metrics.inception import InceptionFeatures
 from lit_diffusion.metrics.protocol import Protocol, TorchFidelity
 from lit_diffusion.metrics.score import Score
 from lit_diffusion.references import reference_statistics
+
+MONITOR = "track/fid"
 
 
 class GenerationMetrics(Evaluation):
@@ -59,7 +61,6 @@ class GenerationMetrics(Evaluation):
         self.features, self.protocol = features, protocol
         self.num_samples, self.track_samples, self.track_sampler = num_samples, track_samples, track_sampler
         self.batch_size, self.weights = batch_size, weights
-        self.best: float | None = None
 
     @property
     def enabled(self) -> bool:
@@ -70,16 +71,11 @@ class GenerationMetrics(Evaluation):
         """Whether it looks for the lowest FID while training goes on."""
         return self.enabled and self.every_n_steps > 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """The lowest FID so far."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.track_sampler is not None:
             self.track_sampler.shorten(pl_module.reverse.num_steps)
+        if self.tracks and (checkpoints := checkpoints_of(trainer)):
+            checkpoints.monitor = MONITOR
         if self.runs_in(stage):
             self.features.load()  # on every node now, not hours later
 
@@ -111,7 +107,9 @@ class GenerationMetrics(Evaluation):
             suffix = "/raw" if weights == "raw" != self.weights else ""
             scores.update({f"{name}{suffix}": score for name, score in named.items()})
         if not final:
-            self._keep_best(trainer, next(score.value for name, score in scores.items() if name.startswith("fid")))
+            fid = next(score.value for name, score in scores.items() if name.startswith("fid"))
+            if checkpoints := checkpoints_of(trainer):
+                checkpoints.offer(trainer, MONITOR, fid)
         return scores
 
     def _references(self, trainer: Trainer) -> list[tuple[str, str]]:
@@ -152,13 +150,6 @@ class GenerationMetrics(Evaluation):
             name: replace(score, protocol={**drawn, **score.protocol})
             for name, score in trainer.strategy.broadcast(scores).items()
         }
-
-    def _keep_best(self, trainer: Trainer, fid: float | None) -> None:
-        best = Path(trainer.default_root_dir) / "checkpoints" / "best.ckpt"
-        known = trainer.strategy.broadcast(best.exists())  # a resumed run has a folder of its own
-        if fid is not None and (self.best is None or fid < self.best or not known):
-            self.best = fid
-            trainer.save_checkpoint(best)
 
 
 def statistics_device(pl_module: LightningModule) -> torch.device:

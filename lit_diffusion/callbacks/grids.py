@@ -2,28 +2,27 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
-from torch import Tensor
 
 from lit_diffusion import views
+from lit_diffusion.callbacks.after_step import AfterStep
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
 from lit_diffusion.callbacks.progress import RunProgress, task
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.files import written_whole
 
 COLUMNS = 11  # of a chain: t = T, 0.9 T, ..., 0
 
 
-class SampleGrids(Callback):
+class SampleGrids(AfterStep):
     """Every `every_n_steps` steps, and at the end, writes three pictures of samples of the EMA weights to `samples/`:
 
     `<step>_samples.png`, a grid of `num_images`; `<step>_chain.png`, how `num_chains` of them came from noise,
@@ -47,26 +46,34 @@ class SampleGrids(Callback):
         self.num_images = num_images
         self.num_chains = min(num_chains, num_images)
         self.sampler = sampler
-        self._drawn = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.sampler is not None:
             self.sampler.shorten(pl_module.reverse.num_steps)
+
+    def runs_in(self, command: str) -> bool:
+        """Whether that command, of fit, validate, test and predict, will draw."""
+        return command == "fit" and self.every_n_steps > 0
+
+    def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises ConfigError where `sampler` is none of this model, before any training starts."""
+        if self.sampler is not None:
+            self.sampler.shorten(pl_module.reverse.num_steps)
+            with blamed_on("grids.sampler"):
+                self.sampler.check_model(pl_module.reverse)
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps:
             self._draw_data(trainer, pl_module)
 
-    @rank_zero_only
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
-    ) -> None:
+    def due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
-        due = self.every_n_steps and step % self.every_n_steps == 0 and 0 < step < trainer.estimated_stepping_batches
-        if due and step != self._drawn:  # several batches may go into a step
-            self._drawn = step
-            self._draw_samples(trainer, pl_module, self.sampler or pl_module.sampler)
+        return self.every_n_steps > 0 and step % self.every_n_steps == 0 and step < trainer.estimated_stepping_batches
+
+    @rank_zero_only
+    def after_step(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw_samples(trainer, pl_module, self.sampler or pl_module.sampler)
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,6 +1,5 @@
 """Progress of training and of sampling in the terminal."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from typing import Any, TextIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -161,16 +159,10 @@ class Work:
 
 @contextmanager
 def task(trainer: Trainer, description: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
-    """`RunProgress.task` of the trainer's bar, if it has one. The function that it yields ends the work on SIGTERM."""
+    """`RunProgress.task` of the trainer's bar, if it has one."""
     bar = trainer.progress_bar_callback
     shown = bar.task(description, total, unit) if isinstance(bar, RunProgress) else nullcontext(lambda amount=1: None)
-    with shown as show:
-
-        def advance(amount: float = 1) -> None:
-            if trainer.received_sigterm:  # Lightning itself looks between batches only
-                raise SIGTERMException(128 + signal.SIGTERM)  # the status of a command that it has ended
-            show(amount)
-
+    with shown as advance:
         yield advance
 
 

@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ class RunSummary(Callback):
     versions, git commit of the code, and seconds by activity. Tables and reports read it, in the folder or, as the text
     that it is, in the summary of a W&B run.
 
-    status: "running", then "finished", "failed", or "diverged", with the reason, where the loss has exploded or the
-    loss, samples or the bound are not finite. settings: the configuration by dotted keys. `test` enters its scores into
+    status: "running", then "finished", "failed" with the error or signal as reason, or "diverged", with the reason,
+    where the loss has exploded or the loss, samples or the bound are not finite. settings: the configuration by dotted keys. `test` enters its scores into
     the summary that is there; where there is none, as in a folder made for another sampler's scores, it writes one.
     """
 
@@ -37,6 +38,13 @@ class RunSummary(Callback):
         self.settings: dict[str, Any] = {}
         self.started = False
         self._loaded_step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scores so far, those of the step that is being saved not among them."""
+        return {"scores": self.scores}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scores = state_dict["scores"]
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -93,18 +101,23 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        reason = " ".join((getattr(exception, "message", "") or str(exception) or type(exception).__name__).split())
         if self.started:
-            self._write(trainer, pl_module, "failed")
+            with suppress(OSError):  # of a full disk, which is what has failed
+                self._write(trainer, pl_module, "failed", reason[:300])
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule, status: str) -> None:
-        self._put(trainer, self._summary(trainer, pl_module, status))
+    def _write(self, trainer: Trainer, pl_module: LightningModule, status: str, reason: str | None = None) -> None:
+        self._put(trainer, self._summary(trainer, pl_module, status, reason))
 
-    def _summary(self, trainer: Trainer, pl_module: LightningModule, status: str) -> dict[str, Any]:
+    def _summary(
+        self, trainer: Trainer, pl_module: LightningModule, status: str, reason: str | None = None
+    ) -> dict[str, Any]:
+        reason = self._reason(trainer) if status == "diverged" else reason
         seconds = next((c.seconds for c in trainer.callbacks if isinstance(c, Timing)), {})
         return {
             "schema": summaries.SCHEMA,
             "status": status,
-            **({"reason": self._reason(trainer)} if status == "diverged" else {}),
+            **({"reason": reason} if reason else {}),
             "step": trainer.global_step or self._loaded_step,
             "seed": pl_module.seed,
             "scores": self.scores,

@@ -21,10 +21,19 @@ class Timing(Callback):
         self.images_per_second = 0.0
         self._images = 0
         self._begin = self._window = 0.0
+        self._before: dict[str, float] = {}
 
     @property
     def seconds(self) -> dict[str, float]:
-        return {"training": self._trained(), **self.other}
+        now = {"training": self._trained(), **self.other}
+        return {name: now.get(name, 0.0) + self._before.get(name, 0.0) for name in {**self._before, **now}}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seconds so far, to which those after a resume are added."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["seconds"]
 
     @contextmanager
     def measure(self, activity: str) -> Iterator[None]:

@@ -12,9 +12,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.data.png_length import is_whole
+from lit_diffusion.errors import ConfigError, one_line
 
 Decoded = Tensor | ConfigError
+# Pillow knows more formats, of which one starts another program: what a file is called says nothing of what it holds.
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def decode(path: str, size: int | None, channels: int) -> Tensor:
@@ -28,14 +31,19 @@ def decode(path: str, size: int | None, channels: int) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            if not os.path.isfile(path):  # to open a pipe is to wait for ever
+                raise ValueError("no regular file")
+            image = Image.open(path, formats=FORMATS)
         with image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise ValueError("more than 8 bits a channel")
+            last_row = image.crop((0, image.height - 1, image.width, image.height))
+            if image.format == "PNG" and not np.asarray(last_row).any() and not is_whole(path):
+                raise ValueError("truncated: rows are missing")
             mode = "RGB" if channels == 3 else "L"
             levels = np.array(image.convert(mode) if size is None else _square(image, size, mode))
     except Exception as error:  # each of Pillow's decoders raises what it likes
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ConfigError(f"{path} is not an image that can be used ({reason}); repair or remove it") from error
     return torch.from_numpy(levels).reshape(*levels.shape[:2], channels).permute(2, 0, 1).contiguous()
 

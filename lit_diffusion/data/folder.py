@@ -120,6 +120,8 @@ def _walk(folder: str, prefix: str, top: Path, argument: str) -> Iterator[str]:
             elif entry.is_dir():
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", top, argument)
             elif entry.name.lower().endswith(SUFFIXES):
+                if not entry.is_file():
+                    raise ConfigError(f"{argument}: {entry.path} is no regular file; remove it")
                 yield prefix + entry.name
 
 

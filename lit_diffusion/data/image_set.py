@@ -12,9 +12,10 @@ from lit_diffusion.data.base import ImageData
 from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.files import FileStore
 from lit_diffusion.data.folder import list_images
+from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.pixels import to_float
 
 SETS = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10}
@@ -78,11 +79,10 @@ def _folder(path: Path, channels: int) -> ImageSet:
 
 def _npz(path: Path, channels: int | None) -> ImageSet:
     try:
-        content = np.load(path, allow_pickle=False)
-        array = content if isinstance(content, np.ndarray) else content[ARRAY]
+        array = read_array(path, ARRAY)
     except Exception as error:  # of zip, zlib and numpy, each its own
         raise ConfigError(
-            f"{path} is not readable as images ({' '.join(str(error).split())}); write an NPZ file whose {ARRAY} is "
+            f"{path} is not readable as images ({one_line(error)}); write an NPZ file whose {ARRAY} is "
             "uint8 of (N, H, W, C)"
         ) from error
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:

@@ -9,7 +9,8 @@ from tests.conftest import TINY
 SHORT = [
     "--trainer.max_steps=4",
     "--trainer.val_check_interval=2",
-    "--checkpoint.every_n_train_steps=1",
+    "--checkpoint.every_n_steps=1",
+    "--checkpoint.keep=null",
     "--ema.decay=0.5",
 ]
 

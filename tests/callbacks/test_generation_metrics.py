@@ -174,7 +174,14 @@ def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
             "scores.track_sampler: DDIMSampler visits step 9",
         ),
         (["--scores.features=InceptionFeatures"], "weights-inception-2015-12-05-6726825d.pth"),
-        (["--scores.features=FileFeatures", "--scores.features.path=none.pt2"], "none.pt2"),
+        (
+            [
+                "--allow=lit_diffusion.metrics.features.FileFeatures",
+                "--scores.features=FileFeatures",
+                "--scores.features.path=none.pt2",
+            ],
+            "none.pt2",
+        ),
         (["--scores.batch_size=0"], "scores.batch_size: 0 is too small"),
     ],
 )

@@ -45,6 +45,8 @@ def read_options(items: list[str]) -> tuple[str, ...]:
                 )
         elif not (equals and flag.startswith("--")):
             raise ConfigError(f"command: {item} is no --key=value; write it as one item with an equals sign")
+        elif key_of(item) == "allow":
+            raise ConfigError(f"command: {item}: a file does not say whom to trust; write --allow behind the command")
         elif key_of(item) not in OUTSIDE:
             if "${" in value:
                 raise ConfigError(f"command: {item} is known to an agent only; write the value")

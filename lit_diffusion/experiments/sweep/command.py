@@ -13,7 +13,7 @@ from typing import Any
 
 from lit_diffusion import summary, training_cli
 from lit_diffusion.arguments import Parser
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.experiments.sweep.agent_command import same_key
 from lit_diffusion.experiments.sweep.bayes import suggest
 from lit_diffusion.experiments.sweep.cell import Cell
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(130)
     failed = [job for job in sweep.jobs if job.state == "failed"]
     for job in failed:
-        print(f"failed: {job.name}: {job.reason} ({job.log})", file=sys.stderr)
+        print(one_line(f"failed: {job.name}: {job.reason} ({job.log})"), file=sys.stderr)
     if any((job.folder / summary.FILE).exists() for job in sweep.jobs):
         print()
         table.show([str(plan.out)], file.name)
@@ -66,6 +66,7 @@ def parser() -> Parser:
     result.add_argument(
         "-c", "--config", action="append", required=True, metavar="BASE", help="what the cells start from; repeatable"
     )
+    result.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="whose classes cells may name")
     result.add_argument("--out", type=Path, metavar="FOLDER", help="of the cells' folders (default: runs/NAME)")
     result.add_argument("--seeds", type=int, metavar="N", help="every cell with N seeds (default: 1)")
     result.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time (default: %(default)s)")
@@ -89,7 +90,8 @@ class Plan:
         self.file, self.options = file, options
         self.out: Path = options.out or Path("runs") / (file.name or file.path.stem)
         configs = [part for config in options.config for part in ("-c", config)]
-        self.command = [file.subcommand, *configs, *file.options, *base]
+        allowed = [f"--allow={package}" for package in options.allow]
+        self.command = [file.subcommand, *configs, *allowed, *file.options, *base]
         self.cap = None if file.method == "grid" else file.limit(options.cells)
         self._checked: dict[str, dict[str, Any]] = {}
         self._first_seed: int | None = None

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from lit_diffusion.errors import one_line
 from lit_diffusion.experiments.sweep.job import ENDS, Job
 
 STYLES = {"running": "bold", "finished": "green", "diverged": "yellow", "failed": "red", "elsewhere": "cyan"}
@@ -39,7 +40,7 @@ class SweepDisplay:
         for number, job in enumerate(jobs, 1):
             if job.state != self._shown.get(job.name, "waiting"):
                 took = f" in {clock(job.seconds)}" if job.seconds and job.state in (*ENDS, "failed") else ""
-                reason = f": {job.reason}" if job.reason else ""
+                reason = f": {one_line(job.reason)}" if job.reason else ""
                 line = f"[{number}/{len(jobs)}] {job.name} {job.state}{took}{reason}"
                 self._console.print(line, highlight=False, markup=False, soft_wrap=True)
                 self._shown[job.name] = job.state

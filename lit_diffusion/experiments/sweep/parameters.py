@@ -21,6 +21,10 @@ class Parameter(ABC):
         """All values, or None where they have no end."""
         return None
 
+    def count(self) -> int | None:
+        """How many values there are, or None where they have no end."""
+        return None
+
 
 @dataclass(frozen=True)
 class Choice(Parameter):
@@ -39,6 +43,9 @@ class Choice(Parameter):
 
     def listed(self) -> tuple[Any, ...]:
         return self.values
+
+    def count(self) -> int:
+        return len(self.values)
 
     def index(self, value: Any) -> int:
         """Where a value stands; ValueError if it does not. What the command line spells alike is the same."""
@@ -68,6 +75,9 @@ class Integers(Number):
 
     def listed(self) -> tuple[int, ...]:
         return tuple(range(self.low, self.high + 1))
+
+    def count(self) -> int:
+        return self.high + 1 - self.low
 
 
 @dataclass(frozen=True)

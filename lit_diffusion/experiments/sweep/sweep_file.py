@@ -1,6 +1,7 @@
 """Sweep files: W&B's format, read and expanded into cells without a server."""
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +10,18 @@ from typing import Any
 
 from lit_diffusion.config_sources import find
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments.strict_yaml import load
 from lit_diffusion.experiments.sweep.agent_command import OUTSIDE, key_of, read_command, same_key
 from lit_diffusion.experiments.sweep.cell import Cell
 from lit_diffusion.experiments.sweep.parameter_spec import read_parameter
 from lit_diffusion.experiments.sweep.parameters import Parameter, fraction
+from lit_diffusion.strict_yaml import load
 
 METHODS = ("grid", "random", "bayes")
 KEYS = (
     *("name", "description", "project", "entity", "program", "method", "metric"),
     *("parameters", "run_cap", "early_terminate", "command"),
 )
+MOST_CELLS = 10_000
 DRAWS = 100  # for each cell of a random search, before its space counts as exhausted
 
 
@@ -113,8 +115,8 @@ def check(content: Any) -> None:
     if not isinstance(name, str) or Path(name).name != name or name == "..":
         raise ConfigError(f"name: {name} is no name of a folder; write one, as table2")
     cap = content.get("run_cap")
-    if cap is not None and (type(cap) is not int or cap < 1):
-        raise ConfigError(f"run_cap: {cap} is no number of runs; write 1 or more, as 20")
+    if cap is not None and (type(cap) is not int or not 1 <= cap <= MOST_CELLS):
+        raise ConfigError(f"run_cap: {str(cap)[:20]} is no number of runs; write 1 or more, as 20, up to {MOST_CELLS}")
 
 
 def read_metric(metric: Any, method: str) -> dict[str, str] | None:
@@ -142,11 +144,13 @@ def read_parameters(parameters: Any, method: str, options: tuple[str, ...]) -> d
     taken = {key_of(option): "in command" for option in options}
     result = {}
     for key, spec in parameters.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", str(key)):
+        if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", key)):
             raise ConfigError(f"parameters.{key}: is no setting; write a dotted key, as model.optimizer.lr")
         known = same_key(key)
         if known in OUTSIDE[:2]:
             raise ConfigError(f"parameters.{key}: each cell has its own folder; leave it out")
+        if known == "allow":
+            raise ConfigError(f"parameters.{key}: a file does not say whom to trust; write --allow behind the command")
         if known in taken:
             raise ConfigError(f"parameters.{key}: stands {taken[known]} too; write it once")
         taken[known] = f"as {key}"
@@ -154,6 +158,10 @@ def read_parameters(parameters: Any, method: str, options: tuple[str, ...]) -> d
             result[key] = read_parameter(spec)
         except ConfigError as error:
             raise ConfigError(f"parameters.{key}: {error}") from error
-        if method == "grid" and result[key].listed() is None:
+        if method == "grid" and result[key].count() is None:
             raise ConfigError(f"parameters.{key}: a grid cannot list a distribution; write values, or method: random")
+    if method == "grid":
+        cells = math.prod(one.count() for one in result.values())
+        if cells > MOST_CELLS:
+            raise ConfigError(f"parameters: these are more than {MOST_CELLS} cells; write fewer values")
     return result

@@ -1,0 +1,118 @@
+"""SIGTERM, SIGUSR1 and Ctrl-C: the step in hand is finished and saved, everything else ends at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, TINY
+from tests.test_training import assert_same_training
+
+LONG = ["--trainer.max_steps=100000", "--checkpoint.every_n_steps=100000", "--trainer.val_check_interval=100000"]
+SCORED = ["--scores.num_samples=100000000", "--scores.track_samples=100000000", "--scores.every_n_steps=7"]
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+
+
+class Run:
+    """A fit in a process of its own, and what it said."""
+
+    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None):
+        self.folder = folder / "runs/here"
+        command = [sys.executable, "-m", "lit_diffusion", "fit", *TINY, "--run.name=here", *options]
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait_for_step(self, step: int) -> None:
+        """Until metrics.csv or a checkpoint shows it."""
+        deadline = time.monotonic() + 120
+        while self.step() < step:
+            assert self.process.poll() is None, self.process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def step(self) -> int:
+        path = self.folder / "metrics.csv"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return len(lines) - 1
+
+    def end(self, signum: int) -> tuple[int, str, float]:
+        """Exit status, output, and the seconds that it took."""
+        begin = time.monotonic()
+        self.process.send_signal(signum)
+        output = self.process.communicate(timeout=60)[0]
+        return self.process.returncode, output, time.monotonic() - begin
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_a_run_at_its_next_step_which_is_saved(command, tmp_path, signum):
+    """The run goes on from there to the same bits; its status is that of a command that the signal has ended."""
+    run = Run(tmp_path, *LONG)
+    run.wait_for_step(50)
+    status, output, seconds = run.end(signum)
+    saved = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert status == 128 + signum and seconds < 15
+    said = f"stopped by {signal.Signals(signum).name}; step {saved} is saved: lightning fit -c runs/here/config.yaml"
+    assert said in output and "Traceback" not in output
+    summary = json.loads((run.folder / "summary.json").read_text())
+    assert (summary["status"], summary["step"]) == ("failed", saved) and said in summary["reason"]
+    for name, options in (("here", ["--ckpt_path=last"]), ("whole", [])):
+        command("fit", *TINY, *LONG, f"--trainer.max_steps={saved + 10}", f"--run.name={name}", *options)
+    assert_same_training(*(tmp_path / f"runs/{name}/checkpoints/last.ckpt" for name in ("here", "whole")))
+
+
+@pytest.mark.parametrize("devices", [[], TWO])
+def test_scoring_ends_at_once_and_its_step_has_been_saved(tmp_path, devices):
+    """Not after the hundred million samples; of two ranks both end."""
+    run = Run(tmp_path, *LONG, *SCORED, *devices)
+    deadline = time.monotonic() + 120
+    while not (run.folder / "checkpoints/last.ckpt").exists():
+        assert run.process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    status, output, seconds = run.end(signal.SIGTERM)
+    assert status == 143 and seconds < 15 and "step 7 is saved" in output
+    assert torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 7
+
+
+def test_two_ranks_agree_on_the_step_to_end_at(tmp_path):
+    run = Run(tmp_path, *LONG, *TWO)
+    run.wait_for_step(20)
+    status, output, _ = run.end(signal.SIGTERM)
+    saved = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert status == 143 and f"step {saved} is saved" in output and saved >= 20
+    assert "Traceback" not in output and "zombies" not in output
+
+
+def test_slurm_s_warning_queues_the_job_again(tmp_path):
+    """By its own command, with the step saved; a later life of the job takes `--ckpt_path last` from the first."""
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\necho $@ > {tmp_path}/asked\n")
+    scontrol.chmod(0o755)
+    slurm = {
+        "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "4711",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "1",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_PROCID": "0",
+    }
+    run = Run(tmp_path, *LONG, "--ckpt_path=last", environment=slurm)
+    run.wait_for_step(20)
+    status, output, _ = run.end(signal.SIGUSR1)
+    assert status == 128 + signal.SIGUSR1
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+    assert "is saved" in output and "no checkpoint yet: training begins at its first step" in output
