@@ -31,11 +31,10 @@ class WholeFiles(TorchCheckpointIO):
             trainer.strategy.checkpoint_io = cls()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with written_whole(Path(path)) as temporary:
-            with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())  # the name must not come to the disk before the data
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())  # the name must not come to the disk before the data
 
     def load_checkpoint(
         self, path: str | Path, map_location: Callable[..., Any] | None = None, weights_only: bool | None = None
@@ -62,8 +61,7 @@ def find(path: str, run: Path) -> Path:
 
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the most steps among those in a folder that are whole; the others are named in a warning."""
-    # best.ckpt may be of the newest step too, but is written while that step's scores are not yet complete
-    steps = {file: step_of(file) for file in sorted(folder.glob("[!.]*.ckpt")) if file.name != "best.ckpt"}
+    steps = {file: step_of(file) for file in sorted(folder.glob("[!.]*.ckpt"))}
     for file in (file for file, step in steps.items() if step is None):
         warn(f"{file} is damaged or no checkpoint of ours, and passed over")
     whole = [(step, file.name == "last.ckpt", file) for file, step in steps.items() if step is not None]
@@ -92,13 +90,20 @@ def warn(message: str) -> None:
 def step_of(file: Path) -> int | None:
     """Updates of the weights in a checkpoint; None where the file is no whole one, down to the last bit."""
     try:
-        with zipfile.ZipFile(file) as parts:
-            if parts.testzip() is not None:  # checksums, which torch does not look at
-                return None
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        return int(checkpoint["global_step"]) if all(part in checkpoint for part in PARTS) else None
+        return int(load(file)["global_step"])
     except Exception:  # torch raises a different type for every kind of damage
         return None
+
+
+def load(file: Path) -> dict[str, Any]:
+    """A checkpoint on the CPU: tensors and plain values, never code. Raises some error where it is damaged."""
+    with zipfile.ZipFile(file) as parts:
+        if damaged := parts.testzip():  # checksums, which torch does not look at
+            raise ValueError(f"{damaged} is damaged")
+    checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    if missing := [part for part in PARTS if part not in checkpoint]:
+        raise ValueError(f"{missing[0]} is missing")
+    return checkpoint
 
 
 def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> None:
@@ -107,12 +112,12 @@ def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> 
     Only tensors and plain values are read, never code.
     """
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        weights, states, _ = (checkpoint[part] for part in PARTS)
+        checkpoint = load(file)
     except Exception as error:  # torch raises a different type for every kind of damage
         raise ConfigError(
             f"{file} is damaged or no checkpoint of ours ({type(error).__name__}); write another one", key=KEY
         ) from error
+    weights, states = checkpoint["state_dict"], checkpoint["optimizer_states"]
     expected = module.state_dict()
     differences = [name for name in expected if name not in weights or weights[name].shape != expected[name].shape]
     differences += [name for name in weights if name not in expected]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 UNFINISHED = ".*.unfinished*"  # what `written_whole` leaves where its process is killed
 
 

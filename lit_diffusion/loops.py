@@ -47,7 +47,9 @@ class EpochLoop(_TrainingEpochLoop):
         if not self._should_accumulate():
             due = [c for c in trainer.callbacks if isinstance(c, AfterStep) and c.due(trainer)]
             for checkpoints in (c for c in trainer.callbacks if isinstance(c, Checkpoints) and save):
-                checkpoints.end_step(trainer, self._is_training_done, bool(due) or self._should_check_val_fx(data_fetcher))
+                checkpoints.end_step(
+                    trainer, self._is_training_done, bool(due) or self._should_check_val_fx(data_fetcher)
+                )
             self._in_step(False)
             for callback in due:
                 callback.after_step(trainer, trainer.lightning_module)

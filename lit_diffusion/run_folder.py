@@ -37,16 +37,17 @@ def reserve(folder: Path) -> Path:
             return candidate
 
 
-def continued(folder: Path) -> Path:
+def continued(folder: Path, anew: bool) -> None:
     """Takes a folder that is there, for a run that goes on in it, without what a killed process left half written.
 
-    Raises ConfigError while another process writes to it.
+    anew: the run begins at its first step. Raises ConfigError while another process writes to the folder.
     """
     os.environ[VARIABLE] = str(folder)
     hold(folder)
     for file in folder.rglob(UNFINISHED):
         file.unlink(missing_ok=True)
-    return folder
+    if anew:
+        (folder / "metrics.csv").unlink(missing_ok=True)
 
 
 def hold(folder: Path) -> None:
@@ -74,8 +75,8 @@ def release(folder: Path, remove: bool) -> None:
     """The end of a run in a folder that `reserve` made; `remove` deletes it with what is in it."""
     os.environ.pop(VARIABLE, None)
     if folder in _held:
-        os.close(_held.pop(folder))
         (folder / ".lock").unlink(missing_ok=True)
+        os.close(_held.pop(folder))
     if remove:
         shutil.rmtree(folder, ignore_errors=True)
 

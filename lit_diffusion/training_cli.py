@@ -133,7 +133,7 @@ class TrainingCLI(LightningCLI):
         named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
         # in the folder of that checkpoint
         self.goes_on = self.fitting and not self.only_check and self.settings.ckpt_path == "last"
-        if self.goes_on and checkpoints.none_yet(named):
+        if self.goes_on and run.name and checkpoints.none_yet(named):
             self.settings.ckpt_path = None
             self.goes_on = named.is_dir()
         if self.settings.ckpt_path:
@@ -154,7 +154,9 @@ class TrainingCLI(LightningCLI):
     def _choose_folder(self, named: Path) -> None:
         inherited = run_folder.inherited()
         if self.goes_on:
-            self.folder = run_folder.continued(named) if rank_zero_only.rank == 0 else named
+            self.folder = named
+            if rank_zero_only.rank == 0:
+                run_folder.continued(named, anew=self.settings.ckpt_path is None)
         elif inherited is None and rank_zero_only.rank == 0:
             self.folder, self.owns_folder = run_folder.reserve(named), True
         else:

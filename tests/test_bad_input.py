@@ -122,8 +122,8 @@ OPTIONS = {
         LINE + "ckpt_path: there is no checkpoint nowhere.ckpt; write",
     ),
     "missing last checkpoint": (
-        ["--ckpt_path=last", "--run.name=x"],
-        "there is no checkpoint runs/x/checkpoints/last.ckpt",
+        ["--ckpt_path=last"],
+        "there is no checkpoint runs/digits-",
     ),
     "missing file": (["-c", "nowhere.yaml"], "nowhere.yaml: no such file; write one that exists, as configs/"),
     "run folder that cannot be made": (["--run.dir=/proc/nowhere"], LINE + "run.dir: cannot write /proc/nowhere"),

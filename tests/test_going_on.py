@@ -6,7 +6,9 @@ import json
 import pytest
 import torch
 
+from lit_diffusion import run_folder
 from lit_diffusion.checkpoints import newest
+from lit_diffusion.errors import ConfigError
 from tests.conftest import TINY
 
 STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=4"]
@@ -55,16 +57,42 @@ def test_a_run_that_died_before_its_scores_gets_them(command, run):
 
 
 def test_the_newest_whole_checkpoint_is_the_last(run, capsys):
-    """By steps, whatever the clock says; what is damaged is named, and best.ckpt is none of them."""
+    """By steps, whatever the clock says; what is damaged is named."""
     folder = run / "checkpoints"
     assert newest(folder) == folder / "last.ckpt"
+    (folder / "best.ckpt").unlink()
     (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:1000])
-    (folder / "step=5.ckpt").touch()
     assert newest(folder) == folder / "step=10.ckpt"
     assert "last.ckpt is damaged or no checkpoint of ours, and passed over" in capsys.readouterr().err
     for path in folder.glob("step=*.ckpt"):
         path.unlink()
-    assert newest(folder) is None and (folder / "best.ckpt").exists()
+    assert newest(folder) is None
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(command, tmp_path, run, capsys):
+    """In its own folder. One that has not begun begins: a job on a cluster has one command for all its lives."""
+    weights = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    metrics = rows(run)
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    (run / "checkpoints/.last.0123abcd.unfinished.ckpt").touch()
+    for name in ("here", "there"):
+        command("fit", *TINY, *STEPS, *SCORED, f"--run.name={name}", "--ckpt_path=last")
+        assert f"runs/{name} has no checkpoint yet: training begins at its first step" in capsys.readouterr().err
+        again = torch.load(tmp_path / f"runs/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        assert all(torch.equal(again[key], weights[key]) for key in weights)
+        assert rows(tmp_path / f"runs/{name}") == metrics
+    assert not list((run / "checkpoints").glob(".*"))
+    assert sorted(path.name for path in run.parent.iterdir()) == ["here", "there"]
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(command, run):
+    """Two lives of one run would overwrite each other."""
+    run_folder.hold(run)
+    with pytest.raises(ConfigError, match="runs/here is being written by another process"):
+        command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
+    run_folder.release(run, remove=False)
+    command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
 
 
 def test_another_checkpoint_starts_a_folder_of_its_own(command, run):

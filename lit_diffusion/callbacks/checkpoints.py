@@ -17,7 +17,7 @@ from lit_diffusion.interruption import Signals
 
 class Checkpoints(Callback):
     """Saves the run at the end of a step, as `checkpoints/last.ckpt`: every `every_n_steps` steps, after
-    `every_minutes` minutes, before whatever is evaluated at that step, at the last step, and when a signal ends the run.
+    `every_minutes` minutes, before whatever is evaluated at that step, at the last step, and when a signal ends it.
 
     Those of every `every_n_steps` steps are kept as `step=N.ckpt`, the newest `keep` of them, all with null; they are
     what is left where `last.ckpt` is damaged. `best.ckpt` is that of the lowest value of `monitor`: `val/loss`, or the
@@ -57,19 +57,21 @@ class Checkpoints(Callback):
     def save(self, trainer: Trainer) -> None:
         """Writes last.ckpt, and the file of the step where that is kept. Raises OSError where the disk does not do."""
         folder, step = Path(trainer.default_root_dir) / "checkpoints", trainer.global_step
-        trainer.save_checkpoint(folder / "last.ckpt")
+        last, kept = folder / "last.ckpt", step % self.every_n_steps == 0 and self.keep != 0
+        written = folder / f"step={step}.ckpt" if kept else last
+        trainer.save_checkpoint(written)
         self._saved_step, self._saved_at = step, time.monotonic()
         signals = trainer._signal_connector
         if isinstance(signals, Signals):
             run = Path(trainer.default_root_dir)
             signals.note = f"step {step} is saved: lightning fit -c {run / 'config.yaml'} --ckpt_path last goes on"
-        if trainer.is_global_zero and step % self.every_n_steps == 0 and self.keep != 0:
-            linked(folder / "last.ckpt", folder / f"step={step}.ckpt")
+        if trainer.is_global_zero and kept:
+            linked(written, last)  # killed before this, the run goes on from the newer file
             for _, file in sorted(steps_in(folder))[: -self.keep] if self.keep else ():
                 file.unlink()
 
     def offer(self, trainer: Trainer, name: str, value: float | None) -> None:
-        """Keeps the step as the best where `value`, equal on all ranks, is the lowest of the monitored `name` so far."""
+        """Keeps the step as the best where `value`, equal on all ranks, is the lowest of the monitored `name`."""
         if name != self.monitor or value is None or not math.isfinite(value):
             return
         if self._saved_step != trainer.global_step:

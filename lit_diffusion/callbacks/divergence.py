@@ -10,6 +10,8 @@ from torch import Tensor
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.errors import ConfigError
 
+KEY = "divergence"
+
 
 class Divergence(Callback):
     """Ends training where the loss is no longer finite, or explodes against its own history.
@@ -40,9 +42,7 @@ class Divergence(Callback):
         last = trainer.global_step >= trainer.estimated_stepping_batches
         if len(self._losses) < self.every_n_steps and not last:
             return
-        kept = torch.stack([loss.to(pl_module.device) for loss in self._losses])
-        losses = trainer.strategy.reduce(kept, reduce_op="mean").tolist()  # of all ranks
-        self.reason = self._judge(losses, self._steps)
+        self.reason = self._judge(self._of_all_ranks(trainer, pl_module), self._steps)
         self._losses, self._steps = [], []
         if self.reason:
             trainer.should_stop = True
@@ -62,15 +62,21 @@ class Divergence(Callback):
         self._levels = start, min(lowest, level)
         return None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Its history, so that a resumed run is judged as an unbroken one."""
-        losses = [loss.item() for loss in self._losses]
-        return {"losses": losses, "steps": list(self._steps), "levels": self._levels and list(self._levels)}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Its history, that of all ranks, so that a resumed run is judged as an unbroken one."""
+        losses = self._of_all_ranks(trainer, pl_module) if self._losses else []
+        checkpoint[KEY] = {"losses": losses, "steps": list(self._steps), "levels": self._levels and list(self._levels)}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._losses = [torch.tensor(loss) for loss in state_dict["losses"]]
-        self._steps = state_dict["steps"]
-        self._levels = state_dict["levels"] and tuple(state_dict["levels"])
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get(KEY) or {"losses": [], "steps": [], "levels": None}
+        self._losses = [torch.tensor(loss) for loss in state["losses"]]  # whose mean over ranks is what it was
+        self._steps = list(state["steps"])
+        self._levels = state["levels"] and tuple(state["levels"])
+
+    def _of_all_ranks(self, trainer: Trainer, pl_module: LightningModule) -> list[float]:
+        kept = torch.stack([loss.to(pl_module.device) for loss in self._losses])
+        losses: list[float] = trainer.strategy.reduce(kept, reduce_op="mean").tolist()
+        return losses
 
 
 def divergence_of(trainer: Trainer) -> str | None:

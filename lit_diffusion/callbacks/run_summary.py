@@ -28,9 +28,10 @@ class RunSummary(Callback):
     versions, git commit of the code, and seconds by activity. Tables and reports read it, in the folder or, as the text
     that it is, in the summary of a W&B run.
 
-    status: "running", then "finished", "failed" with the error or signal as reason, or "diverged", with the reason,
-    where the loss has exploded or the loss, samples or the bound are not finite. settings: the configuration by dotted keys. `test` enters its scores into
-    the summary that is there; where there is none, as in a folder made for another sampler's scores, it writes one.
+    status: "running", then "finished"; "failed", with the error or signal as reason; "diverged", with the reason, where
+    the loss has exploded or the loss, samples or the bound are not finite. settings: the configuration by dotted keys.
+    `test` enters its scores into the summary that is there; where there is none, as in a folder made for another
+    sampler's scores, it writes one.
     """
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ POINTS = [
         f"{CONFIGS}/swiss_roll.yaml",
         "--trainer.logger=false",
         "--trainer.accelerator=cpu",
-        "--data.num_train=600",
+        "--data.num_train=2000",
     ),
     *(
         "--data.num_test=50",
@@ -22,7 +22,7 @@ POINTS = [
         "--bits_per_dim.splits=[]",
         "--trainer.enable_progress_bar=false",
     ),
-    *("--model.reverse.process.schedule.num_steps=7", "--trainer.max_steps=2", "--run.name=here"),
+    *("--model.reverse.process.schedule.start.num_steps=7", "--trainer.max_steps=2", "--run.name=here"),
 ]
 
 

@@ -68,7 +68,9 @@ def test_a_resumed_history_is_the_unbroken_one():
     before = Divergence(every_n_steps=5)
     assert before._judge(FALLING[:5], [1, 2, 3, 4, 5]) is None
     after = Divergence(every_n_steps=5)
-    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    checkpoint: dict = {}
+    before.on_save_checkpoint(None, None, checkpoint)
+    after.on_load_checkpoint(None, None, json.loads(json.dumps(checkpoint)))
     assert after._judge([90.0] * 5, [6, 7, 8, 9, 10]) == "the loss has grown from 0.3333 to 90 by step 10"
 
 

@@ -27,7 +27,7 @@ CASES = {
         20,
         "bits",
     ),
-    "swiss_roll": (["--data.num_train=600", "--data.num_test=50"], 2, "bits"),
+    "swiss_roll": (["--data.num_train=2000", "--data.num_test=50"], 2, "bits"),
     "binarized_digits": (["--bits_per_dim.terms=5", "--model.reverse.network.groups=4"], 1, "bits/pixel"),
 }
 

@@ -61,7 +61,7 @@ def test_scoring_at_the_end_is_scoring_the_last_checkpoint(command, tmp_path):
 def test_real_values_are_taken_as_they_are(command, tmp_path, capsys):
     """Points of the plane, far beyond [0, 1]; a range that ends too soon is said."""
     command(
-        *("fit", "-c", f"{CONFIGS}/swiss_roll.yaml", "--data.num_train=600", "--data.num_test=50"),
+        *("fit", "-c", f"{CONFIGS}/swiss_roll.yaml", "--data.num_train=2000", "--data.num_test=50"),
         *("--trainer.logger=false", "--trainer.accelerator=cpu", "--grids.every_n_steps=0", "--trainer.max_steps=3"),
         *("--bits_per_dim.splits=[]", "--run.name=here", *PARZEN, "--parzen.sigma_max=0.1"),
     )

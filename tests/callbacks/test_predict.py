@@ -117,7 +117,7 @@ def test_npz_pngs_and_grid_hold_the_same_samples(channels, tmp_path):
 
 QUICK = ["--trainer.logger=false", "--trainer.accelerator=cpu", "--grids.every_n_steps=0", "--bits_per_dim.splits=[]"]
 DRAWN = {  # options of a short fit; shape and type of the array, of the picture
-    "swiss_roll": (["--data.num_train=600", "--data.num_test=50"], (70, 2), np.float32),
+    "swiss_roll": (["--data.num_train=2000", "--data.num_test=50"], (70, 2), np.float32),
     "heartbeat": (["--data.num_train=600", "--data.num_test=50", "--model.reverse.process.schedule.num_steps=9"],
                   (70, 20), np.uint8),
     "dead_leaves": (["--data.num_train=64", "--data.num_test=4", "--model.reverse.process.schedule.num_steps=9",

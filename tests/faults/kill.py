@@ -104,7 +104,8 @@ def contents(run: Path) -> dict[str, object]:
         for name, c in (("last", last), ("best", best))
         for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step")
     }
-    checkpoints |= {"loops": last["loops"], "callbacks": {k: v for k, v in last["callbacks"].items() if k != "Timing"}}
+    checkpoints |= {name: last[name] for name in ("loops", "divergence")}
+    checkpoints["callbacks"] = {name: state for name, state in last["callbacks"].items() if name != "Timing"}
     files = sorted(path.name for path in (run / "checkpoints").iterdir())
     return {**checkpoints, "metrics": rows, "scores": summary["scores"], "status": summary["status"], "files": files}
 
@@ -141,7 +142,10 @@ def campaign(folder: Path, kills: int, devices: int, seed: int = 0) -> dict[str,
             options = ["--ckpt_path=last"]
             if done < kills:
                 delay, rank = chance.uniform(0, 0.7 * length), chance.randrange(devices)
-                killer = {"class_path": "tests.faults.kill.Killer", "init_args": {"seconds": delay, "rank": rank, "log": str(log)}}
+                killer = {
+                    "class_path": "tests.faults.kill.Killer",
+                    "init_args": {"seconds": delay, "rank": rank, "log": str(log)},
+                }
                 options.append(f"--trainer.callbacks+={json.dumps(killer)}")
             result = fit(folder, name, devices, *options)
             if log.exists():
