@@ -80,6 +80,7 @@ class SampleGrids(AfterStep):
         if self.every_n_steps and not divergence_of(trainer):
             self._draw_samples(trainer, pl_module, pl_module.sampler)
 
+    @torch.no_grad()
     def _draw_data(self, trainer: Trainer, pl_module: LightningModule) -> None:
         process, extent = pl_module.reverse.process, trainer.datamodule.extent
         images = trainer.datamodule.example_images(self.num_images).to(pl_module.device)

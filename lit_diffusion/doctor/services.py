@@ -29,7 +29,8 @@ def wandb() -> Iterator[Finding]:
     from lit_diffusion.wandb_account import check_account
 
     try:
-        check_account(offline=False)
+        if mode in (None, "online"):
+            check_account()
     except ConfigError as error:
         yield of_error("W&B", WARNING, error, mode=mode or "online", account=False)
         return

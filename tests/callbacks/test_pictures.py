@@ -6,7 +6,7 @@ from PIL import Image
 
 from lit_diffusion import pictures
 from lit_diffusion.callbacks.grids import column_steps
-from tests.conftest import TINY
+from tests.conftest import CONFIGS, TINY
 
 
 def test_a_grid_shows_every_pixel_of_every_image_enlarged_by_a_whole_factor():
@@ -39,3 +39,14 @@ def test_the_chains_end_is_the_grids_beginning(command, tmp_path):
     assert (chain[2:50, -50:-2] == grid[2:50, 2:50]).all()
     assert (chain[52:100, -50:-2] == grid[2:50, 52:100]).all()
     assert len(np.unique(grid)) > 2
+
+
+def test_points_are_drawn_with_their_drift_also_where_the_schedule_is_learned(command, tmp_path):
+    """data.png and forward.png before training, then samples, chain, estimates and drift."""
+    few = ["--data.num_train=2000", "--data.num_test=0", "--bits_per_dim.splits=[]", "--grids.num_images=50"]
+    few += ["--model.reverse.process.schedule.start.num_steps=3", "--grids.every_n_steps=1", "--trainer.max_steps=2"]
+    quiet = ["--trainer.logger=false", "--trainer.accelerator=cpu"]
+    command("fit", "-c", f"{CONFIGS}/swiss_roll.yaml", *few, *quiet, "--run.name=x")
+    drawn = {path.stem for path in (tmp_path / "runs/x/samples").glob("*.png")}
+    parts = ("samples", "chain", "x_0", "drift")
+    assert drawn == {"data", "forward"} | {f"0000000{step}_{part}" for step in (1, 2) for part in parts}
