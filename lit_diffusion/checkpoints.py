@@ -14,11 +14,19 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.optim import Optimizer
 
+from lit_diffusion.callbacks.checkpoints import steps_in
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole
 
 KEY = "ckpt_path"
-PARTS = ("state_dict", "optimizer_states", "pytorch-lightning_version")  # of every checkpoint of ours
+PARTS = {  # of every checkpoint of ours
+    "state_dict": dict,
+    "optimizer_states": list,
+    "loops": dict,
+    "callbacks": dict,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -43,6 +51,30 @@ class WholeFiles(TorchCheckpointIO):
         return checkpoint
 
 
+def one_line_where_damaged(trainer: Trainer) -> None:
+    """Whatever Lightning finds wrong with a whole file while it takes up a run from it is said in one line."""
+    connector = trainer._checkpoint_connector
+    for name in ("_restore_modules_and_callbacks", "restore_training_state"):
+        setattr(connector, name, said_in_one_line(getattr(connector, name)))
+
+
+def said_in_one_line(restore: Callable[..., None]) -> Callable[..., None]:
+    """The function, with its errors as ConfigError."""
+
+    def restored(*arguments: Any, **options: Any) -> None:
+        try:
+            restore(*arguments, **options)
+        except (ConfigError, OSError):
+            raise
+        except Exception as error:  # of a part of the file that is not what it should be
+            what = " ".join(str(error).split())[:100]
+            raise ConfigError(
+                f"a part of the checkpoint is not of this run ({what}); write another one", key=KEY
+            ) from error
+
+    return restored
+
+
 def find(path: str, run: Path) -> Path:
     """The file that `--ckpt_path` names. `best` is that of the run folder `run`, `last` the newest of its checkpoints
     that is whole: what an interruption has left half written is passed over.
@@ -61,10 +93,18 @@ def find(path: str, run: Path) -> Path:
 
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the most steps among those in a folder that are whole; the others are named in a warning."""
-    steps = {file: step_of(file) for file in sorted(folder.glob("[!.]*.ckpt"))}
-    for file in (file for file, step in steps.items() if step is None):
-        warn(f"{file} is damaged or no checkpoint of ours, and passed over")
-    whole = [(step, file.name == "last.ckpt", file) for file, step in steps.items() if step is not None]
+    of_steps = [file for _, file in sorted(steps_in(folder), reverse=True)]
+    whole: list[tuple[int, bool, Path]] = []
+    for file in [*(file for file in sorted(folder.glob("[!.]*.ckpt")) if file not in of_steps), *of_steps]:
+        if any(file.samefile(other) for *_, other in whole):
+            continue  # one file by two names
+        step = step_of(file)
+        if step is None:
+            warn(f"{file} is damaged or no checkpoint of ours, and passed over")
+            continue
+        whole.append((step, file.name == "last.ckpt", file))
+        if file in of_steps:
+            break  # all others are older
     return max(whole)[-1] if whole else None
 
 
@@ -75,7 +115,8 @@ def none_yet(run: Path) -> bool:
     """
     if any((run / "checkpoints").glob("[!.]*.ckpt")):
         return False
-    if run.exists() and not (run / "config.yaml").is_file():
+    # the first process of a run makes the folder, and then the file
+    if rank_zero_only.rank == 0 and run.exists() and not (run / "config.yaml").is_file():
         raise ConfigError(f"{run} is in the way, and no run; write another run.name", key="run.name")
     warn(f"{run} has no checkpoint yet: training begins at its first step")
     return True
@@ -90,19 +131,30 @@ def warn(message: str) -> None:
 def step_of(file: Path) -> int | None:
     """Updates of the weights in a checkpoint; None where the file is no whole one, down to the last bit."""
     try:
-        return int(load(file)["global_step"])
+        step: int = load(file)["global_step"]
+        return step
     except Exception:  # torch raises a different type for every kind of damage
         return None
 
 
 def load(file: Path) -> dict[str, Any]:
     """A checkpoint on the CPU: tensors and plain values, never code. Raises some error where it is damaged."""
+    if not file.is_file():
+        raise ValueError("no file")
     with zipfile.ZipFile(file) as parts:
         if damaged := parts.testzip():  # checksums, which torch does not look at
             raise ValueError(f"{damaged} is damaged")
     checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     if missing := [part for part in PARTS if part not in checkpoint]:
         raise ValueError(f"{missing[0]} is missing")
+    for part, kind in PARTS.items():
+        if not isinstance(checkpoint[part], kind):
+            raise ValueError(f"{part} is no {kind.__name__}")
+    if not all(isinstance(state, dict) and "param_groups" in state for state in checkpoint["optimizer_states"]):
+        raise ValueError("optimizer_states are none")
+    for name in ("state_dict", "current_model_state"):
+        if not all(isinstance(value, torch.Tensor) for value in checkpoint.get(name, {}).values()):
+            raise ValueError(f"{name} holds other things than tensors")
     return checkpoint
 
 
@@ -129,7 +181,9 @@ def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> 
             f"and {ours} in the model; use the config.yaml that lies beside the checkpoints",
             key=KEY,
         )
-    if optimizer and states and set(states[0]["param_groups"][0]) - {"initial_lr"} != set(optimizer.param_groups[0]):
+    # schedules add settings of their own, as initial_lr
+    known = [set(group) for state in states for group in state["param_groups"]]
+    if optimizer and not (known and set(optimizer.param_groups[0]) <= known[0]):
         raise ConfigError(
             f"{file} holds the state of another optimizer than {type(optimizer).__name__}; go on with the one in the "
             "config.yaml that lies beside the checkpoints",

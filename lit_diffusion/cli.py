@@ -1,5 +1,6 @@
 """The commands `lightning` and `lit-diffusion`: one entry for both."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +42,8 @@ options:
 
 def main() -> None:
     """Runs the command line in sys.argv. Exit status 2 and one line for a user's mistake, 130 for Ctrl-C."""
+    if sys.stdout is None:  # closed, as by >&-
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         dispatch(sys.argv[1:])
     except ConfigError as error:
@@ -49,9 +52,15 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except SystemExit as end:
-        if message := getattr(end, "message", ""):  # of a signal that has ended a run
+        if end.code and (message := getattr(end, "message", "")):  # of a signal that has ended a run
             print(message, file=sys.stderr)
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):
+            raise
+        sys.stdout = None  # what is left in its buffer would fail once more
+        print(f"cannot write the output: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
 
 
 def dispatch(arguments: list[str]) -> None:

@@ -57,6 +57,20 @@ class ConfigSources:
         self._settings.append((str(path), content))
         return path
 
+    @property
+    def run(self) -> Path | None:
+        """The folder of the run whose config.yaml is among the files, wherever it lies now; None where there is none or
+        the command line names another.
+        """
+        folders = [path.parent for path in self.files if path.name == "config.yaml"]
+        runs = [folder for folder in folders if (folder / "checkpoints").is_dir()]
+        return runs[-1] if runs and not self.says("run") else None
+
+    def says(self, key: str) -> bool:
+        """Whether the command line sets the key or anything below it."""
+        options = [setting for name, setting in self._settings if name == COMMAND_LINE]
+        return any(option == key or option.startswith((f"{key}.", f"{key}=")) for option in options)
+
     def of(self, key: str) -> str:
         """The source that has the last word on a dotted key or on anything below it: a file or the command line."""
         best, source = 1, "configuration"

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from types import FrameType
 
 from lightning.pytorch import Trainer
@@ -54,12 +55,15 @@ class Signals(_SignalConnector):
     def end(self) -> None:
         """Raises Interrupted; on SLURM, which has warned of the end, the job is queued again."""
         self._ending = True
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience at the end would leave a traceback
         if self.received == self._warning() and self._slurm is not None and rank_zero_only.rank == 0:
             requeue()
         raise Interrupted(self.received, self.note)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        first, self.received = not self.received, signum
+        first = not self.received
+        if self.received != self._warning():  # which asks for more than an end
+            self.received = signum
         if first and self.trainer.strategy.launcher is not None:
             self.trainer.strategy.launcher.kill(signum)  # the other ranks, where this one has started them
         insists = not first and signum == signal.SIGINT and rank_zero_only.rank == 0
@@ -83,4 +87,4 @@ def requeue() -> None:
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"the job could not be queued again: {error}", flush=True)
+        print(f"the job could not be queued again: {error}", file=sys.stderr)

@@ -36,25 +36,27 @@ class EpochLoop(_TrainingEpochLoop):
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         """Also, in a run that goes on, the evaluations of the step that it goes on from."""
         super().on_run_start(data_fetcher)
-        if self.restarting and not self.evaluated:
+        if self.restarting:
             # or Lightning would take up a validation where it was, without the loss that it had
             for loop in (self.trainer.fit_loop, self, self.val_loop):
                 loop._restarting = False
-            self._end_step(data_fetcher, save=False)
+            if not self.evaluated:
+                self._end_step(data_fetcher, save=False)
 
     def _end_step(self, data_fetcher: _DataFetcher, save: bool) -> None:
         trainer = self.trainer
         if not self._should_accumulate():
             due = [c for c in trainer.callbacks if isinstance(c, AfterStep) and c.due(trainer)]
             for checkpoints in (c for c in trainer.callbacks if isinstance(c, Checkpoints) and save):
-                checkpoints.end_step(
-                    trainer, self._is_training_done, bool(due) or self._should_check_val_fx(data_fetcher)
-                )
+                checkpoints.end_step(trainer, is_evaluated=bool(due) or self._should_check_val_fx(data_fetcher))
             self._in_step(False)
             for callback in due:
                 callback.after_step(trainer, trainer.lightning_module)
         super().on_advance_end(data_fetcher)  # validates
         self.evaluated = True
+        if trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches:
+            for checkpoints in (c for c in trainer.callbacks if isinstance(c, Checkpoints)):
+                checkpoints.save(trainer)  # the end of training, before it is scored
 
     def _in_step(self, value: bool) -> None:
         signals = self.trainer._signal_connector
@@ -74,7 +76,7 @@ class EpochLoop(_TrainingEpochLoop):
 
 class FitLoop(_FitLoop):
     """Where a checkpoint of the last step is resumed, training starts and ends without a step, and so the run gets its
-    scores; Lightning passes over it. The end of training is saved before it is scored.
+    scores; Lightning passes over it.
     """
 
     @classmethod
@@ -94,8 +96,3 @@ class FitLoop(_FitLoop):
     def skip(self) -> bool:
         """Whether there is nothing to do: no data, or no steps."""
         return super().skip and not (self.done and self.trainer.global_step)
-
-    def on_run_end(self) -> None:
-        for checkpoints in (c for c in self.trainer.callbacks if isinstance(c, Checkpoints)):
-            checkpoints.save(self.trainer)
-        super().on_run_end()

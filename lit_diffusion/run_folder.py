@@ -45,14 +45,15 @@ def continued(folder: Path, anew: bool) -> None:
     os.environ[VARIABLE] = str(folder)
     hold(folder)
     for file in folder.rglob(UNFINISHED):
-        file.unlink(missing_ok=True)
+        if file.is_file() or file.is_symlink():
+            file.unlink(missing_ok=True)
     if anew:
         (folder / "metrics.csv").unlink(missing_ok=True)
 
 
 def hold(folder: Path) -> None:
     """Until this process ends, whatever ends it, no other may write to the folder. Raises ConfigError if one does."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

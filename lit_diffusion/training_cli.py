@@ -130,10 +130,12 @@ class TrainingCLI(LightningCLI):
         self.fitting = self.subcommand == "fit"
         check_settings(self.settings)
         run = self.settings.run
+        if self.sources.run is not None:
+            run.dir, run.name = str(self.sources.run.parent), self.sources.run.resolve().name
         named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
         # in the folder of that checkpoint
         self.goes_on = self.fitting and not self.only_check and self.settings.ckpt_path == "last"
-        if self.goes_on and run.name and checkpoints.none_yet(named):
+        if self.goes_on and self.sources.says("run.name") and checkpoints.none_yet(named):
             self.settings.ckpt_path = None
             self.goes_on = named.is_dir()
         if self.settings.ckpt_path:
@@ -184,6 +186,7 @@ class TrainingCLI(LightningCLI):
         trainer = super()._instantiate_trainer(config, callbacks)
         FitLoop.install(trainer)
         Signals.install(trainer)
+        checkpoints.one_line_where_damaged(trainer)
         checkpoints.WholeFiles.install(trainer)
         return trainer
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from lit_diffusion import run_folder
+from lit_diffusion.callbacks import Checkpoints
 from lit_diffusion.checkpoints import newest
 from lit_diffusion.errors import ConfigError
 from tests.conftest import TINY
+from tests.test_training import assert_same_training
 
 STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=4"]
 SCORED = [
@@ -99,3 +101,52 @@ def test_another_checkpoint_starts_a_folder_of_its_own(command, run):
     """A file that is named is where something new begins."""
     command("fit", "-c", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/step=5.ckpt")
     assert sorted(path.name for path in run.parent.iterdir()) == ["here", "here-2"]
+
+
+def test_a_run_goes_on_where_its_configuration_lies(command, tmp_path, run, monkeypatch):
+    """Also from another folder, and when it has been moved; nothing begins in its old place."""
+    moved = tmp_path / "kept/moved"
+    moved.parent.mkdir()
+    run.rename(moved)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command("fit", "-c", str(moved / "config.yaml"), "--ckpt_path=last", "--trainer.max_steps=14")
+    assert torch.load(moved / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 14
+    assert not (tmp_path / "elsewhere/runs").exists() and not any(run.parent.iterdir())
+
+
+def test_what_has_diverged_stays_so(command, tmp_path):
+    """A run that is resumed without a look at what became of it trains no further."""
+    absurd = ["--model.optimizer.lr=1e6", "--trainer.gradient_clip_val=null", "--divergence.every_n_steps=5"]
+    for _ in range(2):
+        command("fit", *TINY, *absurd, "--trainer.max_steps=40", "--run.name=here", "--ckpt_path=last")
+        summary = json.loads((tmp_path / "runs/here/summary.json").read_text())
+        assert summary["status"] == "diverged" and summary["step"] < 20 and "the loss" in summary["reason"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.lr_schedule=torch.optim.lr_scheduler.OneCycleLR", "--model.lr_schedule.max_lr=0.01",
+         "--model.lr_schedule.total_steps=60"],
+        ["--trainer.accumulate_grad_batches=3"],
+        ["--trainer.val_check_interval=1", "--checkpoint.every_minutes=0"],
+    ],
+)  # fmt: skip
+def test_a_run_goes_on_past_its_end(command, tmp_path, options):
+    """With more steps than it had: to the bits, and the rows, of a run that had them from the start."""
+    tiny = [option for option in TINY if "lr_schedule" not in option]
+    for name, steps in (("twice", 50), ("twice", 55), ("once", 55)):
+        command("fit", *tiny, *options, f"--trainer.max_steps={steps}", f"--run.name={name}", "--ckpt_path=last")
+    ours, theirs = (tmp_path / f"runs/{name}" for name in ("twice", "once"))
+    assert_same_training(*(folder / "checkpoints/last.ckpt" for folder in (ours, theirs)))
+    assert rows(ours) == rows(theirs)
+
+
+def test_an_epoch_is_saved_where_it_ends_only_if_a_save_is_due(command, tmp_path, monkeypatch):
+    """46 batches an epoch: at steps 40 and 80 and at the end, not at 46 and 92."""
+    saved = []
+    monkeypatch.setattr(Checkpoints, "save", lambda self, trainer: saved.append(trainer.global_step))
+    steps = ["--trainer.max_steps=95", "--trainer.val_check_interval=1000", "--checkpoint.every_n_steps=40"]
+    command("fit", *TINY, *steps, "--run.name=here")
+    assert saved == [40, 80, 95, 95]

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,13 @@ class Checkpoints(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
 
-    def end_step(self, trainer: Trainer, is_last: bool, is_evaluated: bool) -> None:
+    def end_step(self, trainer: Trainer, is_evaluated: bool) -> None:
         """Saves where that is due, and obeys a signal: called by the training loop at the end of every step."""
         signals = trainer._signal_connector
         received = signals.received if isinstance(signals, Signals) else 0
         late = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
         received, late = agreed(trainer, received, late)
+        is_last = trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
         if received or late or is_last or is_evaluated or trainer.global_step % self.every_n_steps == 0:
             self.save(trainer)
         if received:
@@ -101,12 +103,13 @@ def checkpoints_of(trainer: Trainer) -> Checkpoints | None:
 
 
 def agreed(trainer: Trainer, received: int, late: bool) -> tuple[int, bool]:
-    """What any rank has seen, on all ranks."""
+    """What any rank has seen, on all ranks; a warning of SLURM's goes before other signals."""
     if trainer.world_size == 1:
         return received, late
-    seen = torch.tensor([received, late], device=trainer.strategy.root_device)
-    signum, some = trainer.strategy.reduce(seen, reduce_op="max").tolist()
-    return int(signum), bool(some)
+    warned = received == signal.SIGUSR1
+    seen = torch.tensor([received, late, warned], device=trainer.strategy.root_device)
+    signum, some, warned = trainer.strategy.reduce(seen, reduce_op="max").tolist()
+    return int(signal.SIGUSR1 if warned else signum), bool(some)
 
 
 def linked(file: Path, name: Path) -> None:

@@ -27,7 +27,7 @@ class Divergence(Callback):
         if every_n_steps < 1:
             raise ConfigError(f"every_n_steps: {every_n_steps} is too small; write a number of steps, 1 or more")
         if not 0 <= factor < math.inf:
-            raise ConfigError(f"factor: {factor:g} is no size of an explosion; write a number above 1, or 0 for any")
+            raise ConfigError(f"factor: {factor:g} is no size of an explosion; write a positive number, or 0 for any")
         self.every_n_steps, self.factor = every_n_steps, factor
         self.reason: str | None = None
         self._losses: list[Tensor] = []
@@ -66,12 +66,16 @@ class Divergence(Callback):
         """Its history, that of all ranks, so that a resumed run is judged as an unbroken one."""
         losses = self._of_all_ranks(trainer, pl_module) if self._losses else []
         checkpoint[KEY] = {"losses": losses, "steps": list(self._steps), "levels": self._levels and list(self._levels)}
+        checkpoint[KEY]["reason"] = self.reason
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get(KEY) or {"losses": [], "steps": [], "levels": None}
         self._losses = [torch.tensor(loss) for loss in state["losses"]]  # whose mean over ranks is what it was
         self._steps = list(state["steps"])
         self._levels = state["levels"] and tuple(state["levels"])
+        self.reason = state.get("reason")
+        if self.reason and trainer.state.fn == "fit":
+            trainer.should_stop = True  # what has diverged stays so
 
     def _of_all_ranks(self, trainer: Trainer, pl_module: LightningModule) -> list[float]:
         kept = torch.stack([loss.to(pl_module.device) for loss in self._losses])

@@ -1,5 +1,6 @@
 """Checkpoints damaged in every way: passed over by `last`, refused by name, and nothing in them is executed."""
 
+import os
 import pickle
 import random
 import shutil
@@ -139,4 +140,31 @@ def test_another_architecture_is_refused_by_the_name_of_a_weight(command, run, t
 def test_the_newest_is_found_among_leftovers(run):
     """What a killed process left half written is no checkpoint, and not worth a word."""
     (run / "checkpoints/.last.0123abcd.unfinished.ckpt").write_bytes(b"half")
+    assert newest(run / "checkpoints") == run / "checkpoints/last.ckpt"
+
+
+PARTS = {
+    "loops": 3,
+    "callbacks": {"RunSummary": {"scores": 7}, "Timing": 3},
+    "optimizer_states": [{"param_groups": []}],
+    "state_dict": {"reverse.network": "none"},
+    "divergence": {"losses": ["x"], "steps": 3, "levels": None},
+    "current_model_state": {},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_whole_file_with_a_part_of_another_kind_is_one_line(command, run, part):
+    file = run / "checkpoints/last.ckpt"
+    torch.save({**torch.load(file, weights_only=True), part: PARTS[part]}, file)
+    with pytest.raises(ConfigError, match="damaged|another|is not of this run") as error:
+        command("fit", "-c", str(run / "config.yaml"), f"--ckpt_path={file}", "--run.name=there")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_passed_over(run):
+    """A pipe would be waited for, a device be read without end."""
+    os.mkfifo(run / "checkpoints/step=12.ckpt")
+    (run / "checkpoints/step=11.ckpt").symlink_to("/dev/zero")
+    (run / "checkpoints/step=10.ckpt").mkdir()
     assert newest(run / "checkpoints") == run / "checkpoints/last.ckpt"
