@@ -1,13 +1,15 @@
 """What is evaluated between two steps of training."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class AfterStep(Callback, ABC):
     """A callback that looks at the model between two steps. The training loop asks it after every step, and saves the
-    step before anything is evaluated: a run that goes on from there evaluates again, to the same result.
+    step before anything is evaluated: a run that goes on from there evaluates again, to the same result. In a Trainer
+    with Lightning's own loops it is asked as one of the callbacks of the step.
     """
 
     @abstractmethod
@@ -17,3 +19,10 @@ class AfterStep(Callback, ABC):
     @abstractmethod
     def after_step(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Does it, on all ranks at once."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if not hasattr(loop, "evaluated") and not loop._should_accumulate() and self.due(trainer):
+            self.after_step(trainer, pl_module)
