@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import wandb
 from jsonargparse import Namespace
-from lightning.pytorch.utilities import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only  # lightning itself would be imported by the doctor, too
 
 from lit_diffusion.errors import ConfigError
 
