@@ -6,6 +6,7 @@ p(x_0 | x_t) is what it is taken for the chain is that of the posterior. The pap
 an r of its choice instead, which counts the same evidence once a step.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,7 @@ class Known(Condition):
                 f"the mask has shape {tuple(mask.shape)}, the values {tuple(values.shape)}; write a mask for each value"
             )
         self.values, self.mask = values, mask.bool()
+        refuse_non_finite(values[self.mask])
 
     def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:
         values, mask = flat_like(self.values, mean), flat_like(self.mask, mean)
@@ -48,11 +50,12 @@ class Known(Condition):
             error = torch.where(mask, values - mean, 0)
             both = mask[:, :, None] & mask[:, None, :]
             unit = torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
-            weights = torch.linalg.solve(torch.where(both, covariance, unit), error[..., None])
+            weights = inverse(torch.where(both, covariance, unit)) @ error[..., None]
             mean = mean + (covariance @ torch.where(mask[..., None], weights, 0))[..., 0]
         return torch.where(mask, values, mean)
 
     def log_odds(self, mean: Tensor) -> Tensor:
+        refuse_other_than_signs(self.values[self.mask])
         return torch.where(flat_like(self.mask, mean), flat_like(self.values, mean) * torch.inf, 0.0)
 
 
@@ -62,8 +65,9 @@ class Observed(Condition):
     """
 
     def __init__(self, values: Tensor, std: float = 0.0, flipped: float = 0.0):
-        if std < 0:
+        if not 0 <= std < math.inf:
             raise ConfigError(f"std: {std:g} is no standard deviation; write 0 or more")
+        refuse_non_finite(values)
         if not 0 <= flipped < 0.5:
             raise ConfigError(f"flipped: {flipped:g} leaves nothing known, or less; write a probability in [0, 0.5)")
         self.values, self.std, self.flipped = values, std, flipped
@@ -74,9 +78,10 @@ class Observed(Condition):
             scale = covariance[..., 0]
             return mean + scale / (scale + self.std**2).clamp(min=torch.finfo(mean.dtype).tiny) * error
         noise = self.std**2 * torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
-        return mean + (covariance @ torch.linalg.solve(covariance + noise, error[..., None]))[..., 0]
+        return mean + (covariance @ inverse(covariance + noise) @ error[..., None])[..., 0]
 
     def log_odds(self, mean: Tensor) -> Tensor:
+        refuse_other_than_signs(self.values)
         certain = torch.tensor((1 - self.flipped) / self.flipped).log() if self.flipped else torch.inf
         return flat_like(self.values, mean) * certain
 
@@ -102,11 +107,35 @@ class Guided(Condition):
     def _gradient(self, mean: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             x = mean.clone().detach().requires_grad_()
+            if math.prod(self.shape) != mean.shape[1]:
+                raise ConfigError(f"shape: examples of {self.shape} have not the {mean.shape[1]} values of the model's")
             value = self.log_r(x.unflatten(1, self.shape))
+            if value.shape != (len(x),) or not value.requires_grad:
+                raise ConfigError(
+                    f"log r is {tuple(value.shape)}, {'' if value.requires_grad else 'without a gradient, '}for "
+                    f"{len(x)} examples; write a differentiable function with one number for each"
+                )
             (gradient,) = torch.autograd.grad(value.sum(), x)
         if not (value.isfinite().all() and gradient.isfinite().all()):
             raise ConfigError("log r is not finite for an estimate of x_0; write an r that is positive everywhere")
         return gradient
+
+
+def inverse(covariance: Tensor) -> Tensor:
+    """Of symmetric matrices (B, D, D); of a singular one, as an inexact denoiser may have, the pseudo-inverse."""
+    return torch.linalg.pinv(covariance, hermitian=True)
+
+
+def refuse_non_finite(values: Tensor) -> None:
+    """Raises ConfigError unless all are numbers."""
+    if not values.isfinite().all():
+        raise ConfigError("what is known is not finite; write numbers, and a mask that leaves out the others")
+
+
+def refuse_other_than_signs(values: Tensor) -> None:
+    """Raises ConfigError for what is no binary data."""
+    if not (values.abs() == 1).all():
+        raise ConfigError("what is known of binary data is neither -1 nor 1; write data of two levels")
 
 
 class Covariance(ABC):

@@ -199,11 +199,18 @@ def test_gradients_are_found_in_inference_mode():
     [
         (lambda: Known(torch.zeros(3), torch.ones(4)), r"mask has shape \(4,\), the values \(3,\)"),
         (lambda: Observed(torch.zeros(3), std=-1.0), "std: -1"),
+        (lambda: Observed(torch.zeros(3), std=torch.nan), "std: nan"),
+        (lambda: Observed(torch.tensor([0.0, torch.inf])), "is not finite"),
+        (lambda: Known(torch.tensor([0.0, torch.nan]), torch.ones(2).bool()), "is not finite"),
+        (lambda: Known(torch.tensor([1.0, 0.5]), torch.ones(2).bool()).log_odds(torch.zeros(1, 2)), "two levels"),
+        (lambda: Guided(lambda x: x, (3,)).gaussian(torch.zeros(2, 3), torch.ones(2, 1, 1)), "one number for each"),
+        (lambda: Guided(lambda x: x.sum(1).detach(), (3,)).log_odds(torch.zeros(2, 3)), "without a gradient"),
+        (lambda: Guided(lambda x: x.sum(1), (4,)).log_odds(torch.zeros(2, 3)), "have not the 3 values"),
         (lambda: Observed(torch.zeros(3), flipped=0.5), "flipped: 0.5"),
         (lambda: Isotropic(0.0), "variance: 0 is none of data"),
         (lambda: ConditionedReverse(bits(0.5, PreviousBit()), Observed(torch.zeros(3))), "PreviousBit says nothing of"),
         (
-            lambda: ConditionedReverse(bits(0.5), Observed(torch.zeros(4))).predict(*ONE),
+            lambda: ConditionedReverse(bits(0.5), Observed(torch.ones(4))).predict(*ONE),
             r"has shape \(4,\), and the",
         ),
         (
@@ -220,3 +227,16 @@ def test_what_makes_no_sense_is_refused(make, message):
 
 ONE = (torch.ones(2, 3), torch.tensor([4, 9]))
 MINUS = (-torch.ones(2, 3), torch.tensor([4, 9]))
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_a_singular_covariance_is_conditioned_on_as_far_as_it_goes(rank):
+    """As an inexact denoiser may have: the posterior within its span, as with a span that is nearly full."""
+    root = torch.randn(2, 3, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    singular, mean = root @ root.mT, torch.zeros(2, 3, dtype=torch.float64)
+    nearly = singular + 1e-7 * torch.eye(3, dtype=torch.float64)
+    mask = torch.tensor([True, False, False])
+    for condition in (Known(SEEN, mask), Observed(SEEN, std=0.3)):
+        ours, theirs = (condition.gaussian(mean, covariance) for covariance in (singular, nearly))
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    assert Observed(SEEN).gaussian(mean, singular).isfinite().all()

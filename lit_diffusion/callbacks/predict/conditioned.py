@@ -170,8 +170,6 @@ def known_part(name: str, shape: tuple[int, ...]) -> Tensor:
             )
         mask[:] = picture > 127
     else:
-        names = [*halves, "frame"] if len(shape) > 1 else ["left", "right"]
-        raise ConfigError(
-            f"known: there is no part {name} of such examples; write {', '.join(names)}, or a mask's path"
-        )
+        names = [*halves, "frame, or a mask's path"] if len(shape) > 1 else ["left or right"]
+        raise ConfigError(f"known: there is no part {name} of such examples; write {', '.join(names)}")
     return mask
