@@ -1,7 +1,6 @@
 """Checkpoint files: written whole, and looked at before anything starts."""
 
 import os
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lit_diffusion.callbacks.checkpoints import steps_in
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.files import written_whole
+from lit_diffusion.notice import notice
 
 KEY = "ckpt_path"
 PARTS = {  # of every checkpoint of ours
@@ -67,9 +67,8 @@ def said_in_one_line(restore: Callable[..., None]) -> Callable[..., None]:
         except (ConfigError, OSError):
             raise
         except Exception as error:  # of a part of the file that is not what it should be
-            what = " ".join(str(error).split())[:100]
             raise ConfigError(
-                f"a part of the checkpoint is not of this run ({what}); write another one", key=KEY
+                f"a part of the checkpoint is not of this run ({first_words(error)}); write another one", key=KEY
             ) from error
 
     return restored
@@ -100,7 +99,7 @@ def newest(folder: Path) -> Path | None:
             continue  # one file by two names
         step = step_of(file)
         if step is None:
-            warn(f"{file} is damaged or no checkpoint of ours, and passed over")
+            notice(f"{file} is damaged or no checkpoint of ours, and passed over")
             continue
         whole.append((step, file.name == "last.ckpt", file))
         if file in of_steps:
@@ -118,14 +117,8 @@ def none_yet(run: Path) -> bool:
     # the first process of a run makes the folder, and then the file
     if rank_zero_only.rank == 0 and run.exists() and not (run / "config.yaml").is_file():
         raise ConfigError(f"{run} is in the way, and no run; write another run.name", key="run.name")
-    warn(f"{run} has no checkpoint yet: training begins at its first step")
+    notice(f"{run} has no checkpoint yet: training begins at its first step")
     return True
-
-
-@rank_zero_only
-def warn(message: str) -> None:
-    """One line, once, whatever the number of processes."""
-    print(message, file=sys.stderr)
 
 
 def step_of(file: Path) -> int | None:

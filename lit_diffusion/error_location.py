@@ -40,7 +40,7 @@ def locate(
             )
         return ConfigError(f"{COMMAND_LINE} or files: {str(error).splitlines()[0]}; mend the ${{...}}")
     if isinstance(error, MisconfigurationException):
-        return at(sources, "trainer", " ".join(str(error).split()))
+        return at(sources, "trainer", str(error))
     mistake = find_mistake(error)
     if isinstance(error, OSError) and folder and mistake is None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

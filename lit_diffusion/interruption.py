@@ -79,6 +79,12 @@ class Signals(_SignalConnector):
         return (self._slurm and self._slurm.requeue_signal) or signal.SIGUSR1
 
 
+def signals_of(trainer: Trainer) -> Signals | None:
+    """The trainer's Signals; None in a trainer of Lightning's own."""
+    signals = trainer._signal_connector
+    return signals if isinstance(signals, Signals) else None
+
+
 def requeue() -> None:
     """Asks SLURM to run this job again from its start."""
     job = os.environ["SLURM_JOB_ID"]

@@ -13,8 +13,8 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from lit_diffusion.callbacks.after_step import AfterStep
-from lit_diffusion.callbacks.checkpoints import Checkpoints
-from lit_diffusion.interruption import Signals
+from lit_diffusion.callbacks.checkpoints import checkpoints_of, is_over
+from lit_diffusion.interruption import signals_of
 
 
 class EpochLoop(_TrainingEpochLoop):
@@ -44,23 +44,21 @@ class EpochLoop(_TrainingEpochLoop):
                 self._end_step(data_fetcher, save=False)
 
     def _end_step(self, data_fetcher: _DataFetcher, save: bool) -> None:
-        trainer = self.trainer
+        trainer, checkpoints = self.trainer, checkpoints_of(self.trainer)
         if not self._should_accumulate():
             due = [c for c in trainer.callbacks if isinstance(c, AfterStep) and c.due(trainer)]
-            for checkpoints in (c for c in trainer.callbacks if isinstance(c, Checkpoints) and save):
+            if save and checkpoints:
                 checkpoints.end_step(trainer, is_evaluated=bool(due) or self._should_check_val_fx(data_fetcher))
             self._in_step(False)
             for callback in due:
                 callback.after_step(trainer, trainer.lightning_module)
         super().on_advance_end(data_fetcher)  # validates
         self.evaluated = True
-        if trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches:
-            for checkpoints in (c for c in trainer.callbacks if isinstance(c, Checkpoints)):
-                checkpoints.save(trainer)  # the end of training, before it is scored
+        if checkpoints and is_over(trainer):
+            checkpoints.save(trainer)  # before the end of training is scored
 
     def _in_step(self, value: bool) -> None:
-        signals = self.trainer._signal_connector
-        if isinstance(signals, Signals):
+        if signals := signals_of(self.trainer):
             signals.in_step = value
 
     def _broadcast_sigterm_tensor(self) -> None:

@@ -34,8 +34,8 @@ class WithinMemory(TorchFunctionMode):
         options = {name: value for name, value in options.items() if name not in ("generator", "pin_memory")}
         try:
             self.taken += function(*arguments, **options).nbytes
-        except (TypeError, NotImplementedError, RuntimeError, OverflowError):
-            return  # the real one says what is wrong
+        except (TypeError, RuntimeError, OverflowError):
+            return  # arguments that make no tensor: the call itself says what is wrong with them
         if self.taken > (there := machine_memory()):
             raise ConfigError(f"these settings ask for {self.taken / 2**30:,.0f} GiB, and this machine has "
                               f"{there / 2**30:,.0f}; write smaller sizes")  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.settings import walk
 
 LARGEST = 2**20  # bytes of a file
 MOST = 10_000  # values in a file, where each alias counts as all that it stands for
@@ -47,15 +48,8 @@ def load(path: Path) -> Any:
 
 def _check_size(content: Any, path: Path) -> None:
     """Aliases make a short file stand for a long one: what uses it would write it out."""
-    count, left = 0, [(content, 0)]
-    while left:
-        one, depth = left.pop()
-        count += 1
+    for count, (_, level) in enumerate(walk(content), 1):
         if count > MOST:
             raise ConfigError(f"{path} stands for more than {MOST:,} values; write a shorter file")
-        if depth > DEEPEST:
+        if level > DEEPEST:
             raise ConfigError(f"{path} is nested more than {DEEPEST} levels deep; write a flatter file")
-        if isinstance(one, dict):
-            left += [(part, depth + 1) for pair in one.items() for part in pair]
-        elif isinstance(one, list | tuple | set):
-            left += [(part, depth + 1) for part in one]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.settings import walk
 
 LARGEST = 10 * 2**20  # bytes; real ones have some 10 KB
 SCHEMA = 1
@@ -52,18 +53,6 @@ def checked(summary: Any, origin: object) -> dict[str, Any]:
     for part in (scores, summary.get("settings"), *protocols):
         if isinstance(part, dict) and len(part) > MOST:
             raise ConfigError(f"{origin} has more than {MOST} settings or scores; remove it")
-    if too_deep(summary):
+    if any(level > DEEPEST for _, level in walk(summary)):
         raise ConfigError(f"{origin} is nested more than {DEEPEST} levels deep; remove it")
     return summary
-
-
-def too_deep(content: Any) -> bool:
-    """Whether it is nested deeper than what comes after can follow."""
-    left = [(content, 0)]
-    while left:
-        one, depth = left.pop()
-        if depth > DEEPEST:
-            return True
-        parts = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        left += [(part, depth + 1) for part in parts]
-    return False

@@ -34,6 +34,7 @@ from lit_diffusion.interruption import Signals
 from lit_diffusion.loops import FitLoop
 from lit_diffusion.memory import WithinMemory
 from lit_diffusion.quiet import quiet
+from lit_diffusion.run_choice import RunChoice
 from lit_diffusion.settings import flattened
 from lit_diffusion.training_settings import (
     CALLBACK_KEYS,
@@ -75,8 +76,8 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, sources: ConfigSources, only_check: bool = False):
         self.sources, self.only_check = sources, only_check
-        self.folder: Path | None = None
-        self.owns_folder = self.goes_on = self.building = False
+        self.run: RunChoice | None = None
+        self.building = False
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
         trust.allow_only(sources.allowed)
@@ -96,9 +97,11 @@ class TrainingCLI(LightningCLI):
             )
         except Exception as error:
             config = self.settings.as_dict() if hasattr(self, "config") else {}
-            raise locate(error, sources, config, CALLBACK_KEYS, self.folder, self.building) from error
+            folder = self.run and self.run.folder
+            raise locate(error, sources, config, CALLBACK_KEYS, folder, self.building) from error
         finally:
-            self.clean_up()
+            if self.run:
+                self.run.release(self.run_summary.started)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -129,41 +132,17 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
         check_settings(self.settings)
-        run = self.settings.run
-        if self.sources.run is not None:
-            run.dir, run.name = str(self.sources.run.parent), self.sources.run.resolve().name
-        named = Path(run.dir) / (run.name or run_folder.default_name(self.sources.files))
-        # in the folder of that checkpoint
-        self.goes_on = self.fitting and not self.only_check and self.settings.ckpt_path == "last"
-        if self.goes_on and self.sources.says("run.name") and checkpoints.none_yet(named):
-            self.settings.ckpt_path = None
-            self.goes_on = named.is_dir()
-        if self.settings.ckpt_path:
-            self.settings.ckpt_path = str(checkpoints.find(self.settings.ckpt_path, named))
+        self.run = RunChoice(self.sources, self.settings, writes=self.fitting and not self.only_check)
         self.settings.weights_only = True  # no file of a checkpoint has a say in what is run
-        self.folder = named
-        if self.fitting and not self.only_check:
-            self._choose_folder(named)
+        self.run.take()
         self.saved = self.settings.clone()  # what a run of its own would be told
         self.saved.ckpt_path = None
         for own in ("verbose", "return_predictions"):  # of `test` and of `predict`, which no other command takes
             self.saved.pop(own, None)
-        self.settings.trainer.default_root_dir = str(self.folder)
+        self.settings.trainer.default_root_dir = str(self.run.folder)
         if not self.fitting and not (agent() and self.subcommand == "test"):
             self.settings.trainer.logger = False  # a score is printed, not logged
-        prepare(self.settings.trainer.logger, self.folder)
-
-    def _choose_folder(self, named: Path) -> None:
-        inherited = run_folder.inherited()
-        if self.goes_on:
-            self.folder = named
-            if rank_zero_only.rank == 0:
-                run_folder.continued(named, anew=self.settings.ckpt_path is None)
-        elif inherited is None and rank_zero_only.rank == 0:
-            self.folder, self.owns_folder = run_folder.reserve(named), True
-        else:
-            self.folder = inherited or named  # of the other ranks, none writes
-        self.settings.run.name = self.folder.name
+        prepare(self.settings.trainer.logger, self.run.folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with the callbacks and loggers that every run has."""
@@ -173,13 +152,13 @@ class TrainingCLI(LightningCLI):
             # wandb warns of this argument, which Lightning always passes on
             getattr(logger, "_wandb_init", {}).pop("anonymous", None)
         if self.fitting:
-            kwargs["logger"] = [*loggers, MetricsLogger(self.folder)]
+            kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
         self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile()]
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
-            raise ConfigError(" ".join(str(error).split()), key="trainer") from error
+            raise ConfigError(str(error), key="trainer") from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """As the parent, with loops, signals and checkpoint files of ours."""
@@ -203,7 +182,7 @@ class TrainingCLI(LightningCLI):
         if rank_zero_only.rank != 0:
             return
         self.check()
-        run_folder.check_space(self.folder, sum(p.numel() for p in self.model.parameters()))
+        run_folder.check_space(self.run.folder, sum(p.numel() for p in self.model.parameters()))
         self._describe()
         self._write_config()
         hyperparameters = self.saved.as_dict()
@@ -219,7 +198,7 @@ class TrainingCLI(LightningCLI):
             self.run_summary.settings["ckpt_path"] = str(Path(self.settings.ckpt_path).resolve())
 
     def _write_config(self) -> None:
-        with written_whole(self.folder / "config.yaml") as temporary:
+        with written_whole(self.run.folder / "config.yaml") as temporary:
             temporary.write_text(self.saved_text)
 
     def check(self) -> None:
@@ -231,7 +210,7 @@ class TrainingCLI(LightningCLI):
         try:
             optimizer = self.model.optimizer(self.model.parameters())
         except (TypeError, ValueError) as error:
-            raise ConfigError(" ".join(str(error).split()), key="model.optimizer") from error
+            raise ConfigError(str(error), key="model.optimizer") from error
         if self.settings.ckpt_path:
             checkpoints.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
         for callback in self.trainer.callbacks:
@@ -246,7 +225,7 @@ class TrainingCLI(LightningCLI):
             self._describe()
             if self.subcommand == "test":
                 self.run_summary.check(self.trainer)  # before the work, not after it
-            if self.subcommand != "validate" and not (self.folder / "config.yaml").exists():
+            if self.subcommand != "validate" and not (self.run.folder / "config.yaml").exists():
                 self._write_config()  # scores and samples in a folder of their own say where they come from
 
     before_test = before_predict = before_validate
@@ -254,8 +233,3 @@ class TrainingCLI(LightningCLI):
     def _require_checkpoint(self) -> None:
         if not self.fitting and not self.settings.ckpt_path:
             raise ConfigError("no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoints.KEY)
-
-    def clean_up(self) -> None:
-        """A run that has not reached its first step leaves nothing behind, but what was there before."""
-        if self.owns_folder or self.goes_on:
-            run_folder.release(self.folder, remove=self.owns_folder and not self.run_summary.started)

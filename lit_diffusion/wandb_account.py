@@ -2,16 +2,15 @@
 
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import wandb
 from jsonargparse import Namespace
-from lightning_utilities.core.rank_zero import rank_zero_only  # lightning itself would be imported by the doctor, too
 
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.notice import notice
 
 SECONDS = 5.0  # that a server has to answer
 
@@ -60,7 +59,9 @@ def prepare(loggers: Any, folder: Path) -> None:
             if not logger.init_args.offline and os.environ.get("WANDB_MODE", "online") == "online":
                 if address := unreachable():
                     logger.init_args.offline = True
-                    say(f"W&B cannot be reached at {address}: logging offline; `wandb sync {folder}/wandb/*` sends it")
+                    notice(
+                        f"W&B cannot be reached at {address}: logging offline; `wandb sync {folder}/wandb/*` sends it"
+                    )
                 else:
                     check_account()
             logger.init_args.id = logger.init_args.id or known_id(folder)
@@ -72,9 +73,3 @@ def known_id(folder: Path) -> str | None:
     """The id that W&B has given to the run in this folder, whose files it keeps there; None for a new run."""
     files = sorted((folder / "wandb").glob("*run-*-*"), key=lambda path: path.name.split("run-")[1])
     return files[-1].name.rpartition("-")[2] if files else None
-
-
-@rank_zero_only
-def say(message: str) -> None:
-    """One line, once, whatever the number of processes."""
-    print(message, file=sys.stderr)

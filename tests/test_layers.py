@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "seeding", "settings", "__init__"},
     {
         *("diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary", "quiet"),
-        *("strict_yaml", "trust", "memory", "interruption"),
+        *("strict_yaml", "trust", "memory", "interruption", "notice"),
     },
     {"data", "module", "metrics", "views"},
     {"references"},
@@ -28,7 +28,7 @@ LAYERS = [
         "loops",
         "training_settings",
     },
-    {"error_location"},
+    {"error_location", "run_choice"},
     {"training_cli", "score_command", "doctor"},
     {"experiments"},
     {"cli"},

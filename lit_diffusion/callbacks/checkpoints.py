@@ -1,8 +1,6 @@
 """When a run is saved, what is kept of it, and which step was the best."""
 
 import math
-import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,8 +10,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import written_whole
-from lit_diffusion.interruption import Signals
+from lit_diffusion.files import linked
+from lit_diffusion.interruption import signals_of
 
 
 class Checkpoints(Callback):
@@ -45,14 +43,13 @@ class Checkpoints(Callback):
 
     def end_step(self, trainer: Trainer, is_evaluated: bool) -> None:
         """Saves where that is due, and obeys a signal: called by the training loop at the end of every step."""
-        signals = trainer._signal_connector
-        received = signals.received if isinstance(signals, Signals) else 0
+        signals = signals_of(trainer)
+        received = signals.received if signals else 0
         late = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
         received, late = agreed(trainer, received, late)
-        is_last = trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
-        if received or late or is_last or is_evaluated or trainer.global_step % self.every_n_steps == 0:
+        if received or late or is_over(trainer) or is_evaluated or trainer.global_step % self.every_n_steps == 0:
             self.save(trainer)
-        if received:
+        if received and signals:
             signals.received = received
             signals.end()
 
@@ -63,8 +60,7 @@ class Checkpoints(Callback):
         written = folder / f"step={step}.ckpt" if kept else last
         trainer.save_checkpoint(written)
         self._saved_step, self._saved_at = step, time.monotonic()
-        signals = trainer._signal_connector
-        if isinstance(signals, Signals):
+        if signals := signals_of(trainer):
             run = Path(trainer.default_root_dir)
             signals.note = f"step {step} is saved: lightning fit -c {run / 'config.yaml'} --ckpt_path last goes on"
         if trainer.is_global_zero and kept:
@@ -102,6 +98,11 @@ def checkpoints_of(trainer: Trainer) -> Checkpoints | None:
     return next((callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)), None)
 
 
+def is_over(trainer: Trainer) -> bool:
+    """Whether no step comes after this one."""
+    return trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
+
+
 def agreed(trainer: Trainer, received: int, late: bool) -> tuple[int, bool]:
     """What any rank has seen, on all ranks; a warning of SLURM's goes before other signals."""
     if trainer.world_size == 1:
@@ -110,15 +111,6 @@ def agreed(trainer: Trainer, received: int, late: bool) -> tuple[int, bool]:
     seen = torch.tensor([received, late, warned], device=trainer.strategy.root_device)
     signum, some, warned = trainer.strategy.reduce(seen, reduce_op="max").tolist()
     return int(signal.SIGUSR1 if warned else signum), bool(some)
-
-
-def linked(file: Path, name: Path) -> None:
-    """`name` becomes another name of `file`, in one move; a copy where the disk knows no links."""
-    with written_whole(name) as temporary:
-        try:
-            os.link(file, temporary)
-        except OSError:
-            shutil.copyfile(file, temporary)
 
 
 def steps_in(folder: Path) -> list[tuple[int, Path]]:

@@ -65,15 +65,17 @@ class Divergence(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Its history, that of all ranks, so that a resumed run is judged as an unbroken one."""
         losses = self._of_all_ranks(trainer, pl_module) if self._losses else []
-        checkpoint[KEY] = {"losses": losses, "steps": list(self._steps), "levels": self._levels and list(self._levels)}
-        checkpoint[KEY]["reason"] = self.reason
+        levels = self._levels and list(self._levels)
+        checkpoint[KEY] = {"losses": losses, "steps": list(self._steps), "levels": levels, "reason": self.reason}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint.get(KEY) or {"losses": [], "steps": [], "levels": None}
+        if KEY not in checkpoint:
+            return
+        state = checkpoint[KEY]
         self._losses = [torch.tensor(loss) for loss in state["losses"]]  # whose mean over ranks is what it was
         self._steps = list(state["steps"])
         self._levels = state["levels"] and tuple(state["levels"])
-        self.reason = state.get("reason")
+        self.reason = state["reason"]
         if self.reason and trainer.state.fn == "fit":
             trainer.should_stop = True  # what has diverged stays so
 

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.files import written_whole
@@ -48,8 +49,9 @@ class MetricsLogger(CSVLogger):
         super().__init__(str(folder), name="", version="")
 
     @property
+    @rank_zero_experiment
     def experiment(self) -> MetricsWriter:
-        """The writer; on the first rank alone."""
+        """The writer; on other ranks than the first one that writes nothing."""
         if self._experiment is None:
             self._experiment = MetricsWriter(self.log_dir)
         return self._experiment

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
@@ -157,13 +157,12 @@ class Work:
             self._bars.remove_task(self._task)
 
 
-@contextmanager
-def task(trainer: Trainer, description: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
+def task(
+    trainer: Trainer, description: str, total: float, unit: str = ""
+) -> AbstractContextManager[Callable[..., None]]:
     """`RunProgress.task` of the trainer's bar, if it has one."""
     bar = trainer.progress_bar_callback
-    shown = bar.task(description, total, unit) if isinstance(bar, RunProgress) else nullcontext(lambda amount=1: None)
-    with shown as advance:
-        yield advance
+    return bar.task(description, total, unit) if isinstance(bar, RunProgress) else nullcontext(lambda amount=1: None)
 
 
 @rank_zero_only

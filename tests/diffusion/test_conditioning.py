@@ -19,14 +19,8 @@ from lit_diffusion.diffusion import (
     PreviousBit,
     RescaledLinearSchedule,
 )
-from lit_diffusion.diffusion.conditioning import (
-    ConditionedReverse,
-    Guided,
-    Isotropic,
-    Known,
-    Observed,
-    Tweedie,
-)
+from lit_diffusion.diffusion.condition import Guided, Known, Observed
+from lit_diffusion.diffusion.conditioning import ConditionedReverse, Isotropic, Tweedie
 from lit_diffusion.errors import ConfigError
 
 MEAN = torch.tensor([0.3, -0.5, 0.8], dtype=torch.float64)

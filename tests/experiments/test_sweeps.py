@@ -154,7 +154,7 @@ def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(nam
             cli = agent(name, *BASES[base], order)
             check(cli, cell)
             assert cli.subcommand == ("test" if name == "samplers" else "fit")
-            assert cli.folder.parent.name == name
+            assert cli.run.folder.parent.name == name
         experiments.append({**cli.settings.as_dict(), "run": None})
     assert all(one != other for one, other in itertools.combinations(experiments, 2))
 
@@ -168,7 +168,7 @@ def test_the_same_cell_without_an_agent(name, build, tmp_path):
     cli = build(sweep.subcommand, "-c", DIGITS, *QUICK, *sweep.options, *cell.arguments, *own, *checkpoint)
     check(cli, Cell(cell.parameters[:-1]))
     assert cli.settings.seed_everything == 5
-    assert cli.folder == tmp_path / sweep.name / cell.name
+    assert cli.run.folder == tmp_path / sweep.name / cell.name
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_samplers_take_the_steps_that_they_say_in_folders_of_their_own(agent):
     folders = set()
     for cell in few_cells("samplers"):
         cli = agent("samplers", *BASES["digits"], [*cell.parameters])
-        folders.add(cli.folder)
+        folders.add(cli.run.folder)
         model = cli.model
         steps = [*model.sampler.subset(model.reverse.num_steps)]
         assert len(steps) == dict(cell.parameters)["model.sampler.steps"]

@@ -16,7 +16,8 @@ from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
 from lit_diffusion.data.files import decode
 from lit_diffusion.diffusion.bernoulli import BernoulliReverse
-from lit_diffusion.diffusion.conditioning import Condition, ConditionedReverse, Covariance, Isotropic, Known, Observed
+from lit_diffusion.diffusion.condition import Condition, Known, Observed
+from lit_diffusion.diffusion.conditioning import ConditionedReverse, Covariance, Isotropic
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.files import written_whole

@@ -32,8 +32,7 @@ def fetch_runs(project: str, warn: Warn) -> list[Run]:
             except ConfigError as error:
                 warn(f"left out: {error}")
     except (wandb.errors.Error, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"--wandb: {project} cannot be read ({reason}); check name, network and account") from error
+        raise ConfigError(f"--wandb: {project} cannot be read ({error}); check name, network and account") from error
     if not runs:
         raise ConfigError(f"--wandb: {project} has no run with a {summary.FILE}; write a project of this code's runs")
     if without:
