@@ -21,8 +21,7 @@ from lit_diffusion.notice import notice
 KEY = "ckpt_path"
 PARTS = {  # of every checkpoint of ours
     "state_dict": dict,
-    "optimizer_states": list,
-    "loops": dict,
+    "optimizer_states": list,  # empty, and no "loops", in one of no step yet, whose weights came from elsewhere
     "callbacks": dict,
     "global_step": int,
     "pytorch-lightning_version": str,
@@ -176,7 +175,7 @@ def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> 
         )
     # schedules add settings of their own, as initial_lr
     known = [set(group) for state in states for group in state["param_groups"]]
-    if optimizer and not (known and set(optimizer.param_groups[0]) <= known[0]):
+    if optimizer and states and not (known and set(optimizer.param_groups[0]) <= known[0]):
         raise ConfigError(
             f"{file} holds the state of another optimizer than {type(optimizer).__name__}; go on with the one in the "
             "config.yaml that lies beside the checkpoints",

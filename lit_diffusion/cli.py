@@ -19,6 +19,8 @@ TOOLS = {
     "sweep": "every cell of a sweep file, no server: lit-diffusion sweep sweeps/table2.yaml -c configs/digits.yaml",
     "table": "a paper's table, ours beside theirs: lit-diffusion table runs/table2 --layout table2",
     "score": "FID, IS, KID, precision, recall of any images: lit-diffusion score samples.npz cifar10:train",
+    "import": "released weights become a run: lit-diffusion import google/ddpm-cifar10-32 -o runs/ddpm-cifar10",
+    "export": "a run for other code bases: lit-diffusion export runs/X --format diffusers -o my-model",
     "doctor": "whether this machine can run all that, and what to do where it cannot: lit-diffusion doctor",
 }
 COMMANDS = {**TRAINING, **TOOLS}
@@ -92,6 +94,10 @@ def tool(command: str) -> Callable[[list[str]], None]:
         from lit_diffusion.score_command import main
     elif command == "sweep":
         from lit_diffusion.experiments.sweep.command import main
+    elif command == "import":
+        from lit_diffusion.interop.import_command import main
+    elif command == "export":
+        from lit_diffusion.interop.export_command import main
     elif command == "doctor":
         from lit_diffusion.doctor.command import main
     else:

@@ -22,6 +22,21 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`, which takes its place if the context ends without an error. `folder` must not
+    be there, or be empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def linked(file: Path, name: Path) -> None:
     """`name` becomes another name of `file`, in one move; a copy where the disk knows no links."""
     with written_whole(name) as temporary:

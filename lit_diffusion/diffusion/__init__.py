@@ -18,6 +18,7 @@ from lit_diffusion.diffusion.schedule import (
     QuadraticSchedule,
     RescaledLinearSchedule,
     SigmoidSchedule,
+    TabulatedSchedule,
     WarmupSchedule,
 )
 from lit_diffusion.diffusion.timesteps import AllTimesteps, ImportanceSampled, LowDiscrepancy, Uniform
@@ -69,6 +70,7 @@ __all__ = [
     "SigmoidSchedule",
     "SigmoidVariance",
     "Simple",
+    "TabulatedSchedule",
     "TanhDiscretizedGaussian",
     "Uniform",
     "VariationalBound",

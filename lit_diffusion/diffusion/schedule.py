@@ -192,6 +192,13 @@ class LogSNRSchedule(NoiseSchedule):
         super().__init__(-torch.expm1(log_alpha_bar - before))
 
 
+class TabulatedSchedule(NoiseSchedule):
+    """The betas themselves, beta_1..beta_T, as weights of other code bases come with."""
+
+    def __init__(self, betas: list[float]):
+        super().__init__(torch.tensor(betas, dtype=torch.float64))
+
+
 def linspace(start: float, end: float, num_steps: int) -> Tensor:
     """(num_steps,) float64; empty, and so refused by NoiseSchedule, where num_steps is not positive."""
     return torch.linspace(start, end, max(num_steps, 0), dtype=torch.float64)

@@ -10,23 +10,40 @@ class ResidualBlock(nn.Module):
     """x + conv(dropout(swish(norm(conv(swish(norm(x))) + dense(time))))), with a 1x1 shortcut where channels change.
 
     x: (B, in_channels, H, W); time: (B, time_channels), already through its swish; returns (B, out_channels, H, W).
+    With scale_shift the time is not added before the second norm but scales and shifts what comes out of it: h becomes
+    norm(h) (1 + scale) + shift (Nichol & Dhariwal 2021, appendix A).
     The second convolution starts at nearly zero, so a fresh block is its shortcut.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, time_channels: int, groups: int, dropout: float) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        time_channels: int,
+        groups: int,
+        dropout: float,
+        scale_shift: bool = False,
+        norm_eps: float = 1e-6,
+    ) -> None:
         super().__init__()
-        self.norm1 = group_norm(groups, in_channels)
+        self.scale_shift = scale_shift
+        self.norm1 = group_norm(groups, in_channels, norm_eps)
         self.conv1 = conv(in_channels, out_channels, 3, padding=1)
-        self.time = linear(time_channels, out_channels)
-        self.norm2 = group_norm(groups, out_channels)
+        self.time = linear(time_channels, 2 * out_channels if scale_shift else out_channels)
+        self.norm2 = group_norm(groups, out_channels, norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = conv(out_channels, out_channels, 3, padding=1, gain=ZERO_GAIN)
         self.shortcut = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.time(time)[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        time = self.time(time)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, dim=1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + time)
+        h = self.conv2(self.dropout(F.silu(h)))
         return self.shortcut(x) + h
 
 
@@ -38,10 +55,10 @@ class Attention(nn.Module):
     The output map starts at nearly zero, so a fresh block is the identity.
     """
 
-    def __init__(self, channels: int, num_heads: int, groups: int) -> None:
+    def __init__(self, channels: int, num_heads: int, groups: int, norm_eps: float = 1e-6) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.norm = group_norm(groups, channels)
+        self.norm = group_norm(groups, channels, norm_eps)
         self.query = linear(channels, channels)
         self.key = linear(channels, channels)
         self.value = linear(channels, channels)
@@ -62,15 +79,17 @@ class Attention(nn.Module):
 class Downsample(nn.Module):
     """Halves height and width (both even): 3x3 convolution of stride 2, padded by one at the right and the bottom.
 
-    That is TensorFlow's "same" padding of even sizes, on which the released weights were trained.
+    That is TensorFlow's "same" padding of even sizes, on which the released weights were trained. `symmetric`: padded by
+    one on all sides, of which the last row and column see nothing, as PyTorch code mostly does.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, symmetric: bool = False) -> None:
         super().__init__()
+        self.padding = (1, 0, 1, 0) if symmetric else (0, 1, 0, 1)
         self.conv = conv(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
+        return self.conv(F.pad(x, self.padding))
 
 
 class Upsample(nn.Module):

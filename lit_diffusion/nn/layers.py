@@ -22,9 +22,9 @@ def linear(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Linear:
     return _xavier(nn.Linear(in_channels, out_channels), gain)
 
 
-def group_norm(groups: int, channels: int) -> nn.GroupNorm:
-    """Group normalisation with the release's eps."""
-    return nn.GroupNorm(groups, channels, eps=1e-6)
+def group_norm(groups: int, channels: int, eps: float = 1e-6) -> nn.GroupNorm:
+    """Group normalisation, by default with the release's eps."""
+    return nn.GroupNorm(groups, channels, eps)
 
 
 def _xavier(layer: Layer, gain: float) -> Layer:

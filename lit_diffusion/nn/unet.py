@@ -32,6 +32,10 @@ class UNet(nn.Module):
         num_heads: Heads of every attention.
         dropout: Rate of dropout in the residual blocks.
         groups: Groups of every GroupNorm; must divide width.
+        head_channels: Channels of every head, where levels have different numbers of heads; null for num_heads.
+        scale_shift, symmetric_padding, norm_eps, ends_at_10000, cosines_first, time_scale: What other code bases do
+            otherwise, so that their weights fit: see `ResidualBlock`, `Downsample`, GroupNorm, `sinusoidal_embedding`.
+            Improved DDPM (Nichol & Dhariwal 2021, code) has true, true, 1e-5, false, true and 1000 / T.
 
     Raises:
         ConfigError: Options that do not fit together; the message names the option and what to write.
@@ -48,17 +52,30 @@ class UNet(nn.Module):
         num_heads: int = 1,
         dropout: float = 0.1,
         groups: int = 32,
+        head_channels: int | None = None,
+        scale_shift: bool = False,
+        symmetric_padding: bool = False,
+        norm_eps: float = 1e-6,
+        ends_at_10000: bool = True,
+        cosines_first: bool = False,
+        time_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        _check_options(width, multipliers, num_blocks, attention_levels, num_heads, dropout, groups)
+        _check_options(width, multipliers, num_blocks, attention_levels, num_heads, dropout, groups, head_channels)
+        for name, value in {"norm_eps": norm_eps, "time_scale": time_scale}.items():
+            if not 0 < value < math.inf:
+                raise ConfigError(f"UNet.{name}: {value} is not positive; write 1e-6, or 1.0 for a time_scale")
         self.in_channels = in_channels
         time_channels = 4 * width
 
         def stage(in_channels: int, out_channels: int, attention: bool) -> Stage:
-            residual = ResidualBlock(in_channels, out_channels, time_channels, groups, dropout)
-            return Stage(residual, Attention(out_channels, num_heads, groups) if attention else nn.Identity())
+            residual = ResidualBlock(
+                in_channels, out_channels, time_channels, groups, dropout, scale_shift=scale_shift, norm_eps=norm_eps
+            )
+            heads = out_channels // head_channels if head_channels else num_heads
+            return Stage(residual, Attention(out_channels, heads, groups, norm_eps) if attention else nn.Identity())
 
-        self.time = TimeEmbedding(width, time_channels)
+        self.time = TimeEmbedding(width, time_channels, ends_at_10000, cosines_first, time_scale)
         self.stem = conv(in_channels, width, 3, padding=1)
         skips, current, last = [width], width, len(multipliers) - 1
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -70,7 +87,7 @@ class UNet(nn.Module):
                 skips.append(current)
             if level < last:
                 skips.append(current)
-            self.down.append(Down(stages, Downsample(current) if level < last else None))
+            self.down.append(Down(stages, Downsample(current, symmetric_padding) if level < last else None))
         self.middle = nn.ModuleList([stage(current, current, True), stage(current, current, False)])
         for level, multiplier in reversed(list(enumerate(multipliers))):
             stages = []
@@ -78,7 +95,7 @@ class UNet(nn.Module):
                 stages.append(stage(current + skips.pop(), width * multiplier, level in attention_levels))
                 current = width * multiplier
             self.up.append(Up(stages, Upsample(current) if level > 0 else nn.Identity()))
-        self.norm = group_norm(groups, current)
+        self.norm = group_norm(groups, current, norm_eps)
         self.head = conv(current, out_channels, 3, padding=1, gain=ZERO_GAIN)
 
     def check_image_shape(self, shape: tuple[int, int, int]) -> None:
@@ -106,10 +123,14 @@ def _check_options(
     num_heads: int,
     dropout: float,
     groups: int,
+    head_channels: int | None,
 ) -> None:
-    for name, value in {"width": width, "num_blocks": num_blocks, "num_heads": num_heads, "groups": groups}.items():
-        if value < 1:
-            raise ConfigError(f"UNet.{name}: {value} is not positive; write 1 or more.")
+    counts = {"width": width, "num_blocks": num_blocks, "num_heads": num_heads, "groups": groups}
+    for name, count in {**counts, "head_channels": 1 if head_channels is None else head_channels}.items():
+        if count < 1:
+            raise ConfigError(f"UNet.{name}: {count} is not positive; write 1 or more.")
+    if head_channels is not None and num_heads != 1:
+        raise ConfigError("UNet.head_channels: num_heads says another number of heads; write one of the two.")
     if not multipliers or min(multipliers) < 1:
         raise ConfigError(
             f"UNet.multipliers: {list(multipliers)} has no level or one below 1; write for example [1, 2, 2]."
@@ -133,6 +154,11 @@ def _check_options(
                 f"0 to {levels[-1]} (level i has resolution H / 2^i: 16x16 is level 1 of 32x32 images)."
             )
     for level in {*attention_levels, levels[-1]}:
+        if width * multipliers[level] % (head_channels or 1):
+            raise ConfigError(
+                f"UNet.head_channels: {head_channels} do not divide the {width * multipliers[level]} channels of "
+                f"level {level}; write {math.gcd(width, head_channels or 1)}."
+            )
         if width * multipliers[level] % num_heads:
             raise ConfigError(
                 f"UNet.num_heads: {num_heads} heads do not divide the {width * multipliers[level]} channels of "

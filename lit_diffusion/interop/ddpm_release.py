@@ -1,0 +1,68 @@
+"""PyTorch conversions of the weights that Ho et al. 2020 released: a state dict with the original names."""
+
+import re
+from typing import Any
+
+from lit_diffusion.interop.names import Names
+from lit_diffusion.interop.source import UNetSource, multipliers
+
+NAMES = Names(
+    ends={
+        "stem": "conv_in",
+        "time.dense1": "temb.dense.0",
+        "time.dense2": "temb.dense.1",
+        "norm": "norm_out",
+        "head": "conv_out",
+    },
+    places={
+        "down residual": "down.{level}.block.{j}",
+        "down attention": "down.{level}.attn.{j}",
+        "downsample": "down.{level}.downsample.conv",
+        "middle residual": "mid.block_{number}",
+        "middle attention": "mid.attn_1",
+        "up residual": "up.{level}.block.{j}",
+        "up attention": "up.{level}.attn.{j}",
+        "upsample": "up.{level}.upsample.conv",
+    },
+    residual={
+        "norm1": "norm1",
+        "conv1": "conv1",
+        "time": "temb_proj",
+        "norm2": "norm2",
+        "conv2": "conv2",
+        "shortcut": "nin_shortcut",
+    },
+    attention={"norm": "norm", "query": "q", "key": "k", "value": "v", "out": "proj_out"},
+)
+MARK = "down.0.block.0.conv1.weight"
+
+
+class ReleasedWeights(UNetSource):
+    """Its architecture is read off the names and shapes; schedule, variance and dropout are the recipe's.
+
+    The images' size is that at which the release attends at 16x16.
+    """
+
+    format, names, learned = "DDPM release", NAMES, "LearnedDiagonal"
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.channels, self.outputs = self.weight("conv_in.weight").shape[1], self.weight("conv_out.weight").shape[0]
+        options = self.network()
+        attends = options["attention_levels"]
+        self.image_size = 16 * 2 ** attends[0] if attends else None
+
+    def network(self) -> dict[str, Any]:
+        found = [re.match(r"down\.(\d+)\.(block|attn)\.(\d+)\.", name) for name in self.weights]
+        places = {(int(one[1]), one[2], int(one[3])) for one in found if one}
+        levels = range(len({level for level, _, _ in places}))
+        width = self.weight("conv_in.weight").shape[0]
+        widths = [self.weight(f"down.{level}.block.0.conv1.weight").shape[0] for level in levels]
+        return {
+            "width": width,
+            "multipliers": multipliers(widths, width, self.name, "its levels' channels"),
+            "num_blocks": sum((level, kind) == (0, "block") for level, kind, _ in places),
+            "attention_levels": [level for level in levels if (level, "attn", 0) in places],
+            "num_heads": 1,
+            "groups": 32,
+        }

@@ -1,0 +1,1 @@
+"""Folders of diffusers: UNet2DModel with DDPMScheduler or DDIMScheduler."""

@@ -1,0 +1,104 @@
+"""State dicts of Improved DDPM (Nichol & Dhariwal 2021, released code)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.interop.names import Names
+from lit_diffusion.interop.source import UNetSource, multipliers
+
+NAMES = Names(
+    ends={
+        "stem": "input_blocks.0.0",
+        "time.dense1": "time_embed.0",
+        "time.dense2": "time_embed.2",
+        "norm": "out.0",
+        "head": "out.2",
+    },
+    places={
+        "down residual": "input_blocks.{k}.0",
+        "down attention": "input_blocks.{k}.1",
+        "downsample": "input_blocks.{last}.0.op",
+        "middle residual": "middle_block.{k}",
+        "middle attention": "middle_block.1",
+        "up residual": "output_blocks.{k}.0",
+        "up attention": "output_blocks.{k}.1",
+        "upsample": "output_blocks.{last}.{after}.conv",
+    },
+    residual={
+        "norm1": "in_layers.0",
+        "conv1": "in_layers.2",
+        "time": "emb_layers.1",
+        "norm2": "out_layers.0",
+        "conv2": "out_layers.3",
+        "shortcut": "skip_connection",
+    },
+    attention={"norm": "norm", "query": "qkv.0", "key": "qkv.1", "value": "qkv.2", "out": "proj_out"},
+)
+MARK = "input_blocks.0.0.weight"
+
+
+class ImprovedDiffusionWeights(UNetSource):
+    """Its architecture is read off the names and shapes; T, schedule, the number of heads, dropout and whether steps are
+    rescaled (`time_scale`) are the recipe's: a state dict says nothing of them.
+
+    The images' size is that at which the code attends first at 16x16.
+    """
+
+    format, names, learned = "improved-diffusion", NAMES, "LearnedRange"
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        if "label_emb.weight" in self.weights:
+            raise ConfigError(
+                f"{self.name}: label_emb.weight: the model is conditional on classes, which ours cannot express; write "
+                "an unconditional one"
+            )
+        self.channels, self.outputs = self.weight("input_blocks.0.0.weight").shape[1], self.weight("out.2.weight").shape[0]
+        attends = self.network()["attention_levels"]
+        self.image_size = 16 * 2 ** attends[0] if attends else None
+
+    def network(self) -> dict[str, Any]:
+        kinds: dict[int, set[str]] = {}
+        for name in self.weights:
+            if part := re.match(r"input_blocks\.(\d+)\.(\d\.op|\d\.qkv|0\.in_layers)", name):
+                kinds.setdefault(int(part[1]), set()).add(part[2][2:])
+        levels: list[list[int]] = [[]]
+        for block, kind in sorted(kinds.items()):
+            levels[-1].append(block) if "op" not in kind else levels.append([])
+        if len({len(level) for level in levels}) != 1 or not levels[0]:
+            raise ConfigError(
+                f"{self.name}: its levels have {[len(level) for level in levels]} residual blocks, ours as many each"
+            )
+        width = self.weight("input_blocks.0.0.weight").shape[0]
+        widths = [self.weight(f"input_blocks.{level[0]}.0.in_layers.2.weight").shape[0] for level in levels]
+        time = self.weight("input_blocks.1.0.emb_layers.1.weight").shape[0]
+        return {
+            "width": width,
+            "multipliers": multipliers(widths, width, self.name, "its levels' channels"),
+            "num_blocks": len(levels[0]),
+            "attention_levels": [i for i, level in enumerate(levels) if "qkv" in kinds[level[0]]],
+            "groups": 32,
+            "scale_shift": time == 2 * widths[0],
+            "symmetric_padding": True,
+            "norm_eps": 1e-5,
+            "ends_at_10000": False,
+            "cosines_first": True,
+        }
+
+    def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """With queries, keys and values apart: theirs are one map, whose outputs are (head, which of three, channel)."""
+        heads, weights = options["num_heads"], {}
+        for name, weight in self.weights.items():
+            base, qkv, leaf = name.rpartition("qkv.")
+            if not qkv:
+                weights[name] = weight
+                continue
+            if weight.shape[0] % (3 * heads):
+                raise ConfigError(f"{self.name}: {name} has no {heads} heads; write a -c with another num_heads")
+            parts = weight.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2)  # (3, C, ..)
+            weights |= {f"{base}qkv.{i}.{leaf}": part for i, part in enumerate(parts)}
+        return weights

@@ -1,0 +1,183 @@
+"""The model card that an export comes with: data, recipe, scores with their protocols, and how to draw images."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lit_diffusion import __version__
+from lit_diffusion.errors import one_line
+from lit_diffusion.interop.construct import name_of, spec_of
+from lit_diffusion.metrics.score import Score
+from lit_diffusion.settings import flattened
+from lit_diffusion.summary import TRACKED
+
+PAPERS = {
+    "GaussianReverse": "[Ho et al. 2020](https://arxiv.org/abs/2006.11239)",
+    "BernoulliReverse": "[Sohl-Dickstein et al. 2015](https://arxiv.org/abs/1503.03585)",
+}
+RECIPE = (  # settings of training, in the order of reading
+    "model.objective",
+    "model.objective.weight",
+    "model.objective.timesteps",
+    "model.optimizer",
+    "model.optimizer.lr",
+    "model.lr_schedule.steps",
+    "data.batch_size",
+    "data.flip",
+    "trainer.gradient_clip_val",
+    "trainer.precision",
+    "ema.decay",
+    "seed_everything",
+)
+MODEL = ("model.reverse", "model.sampler")  # all settings below
+
+
+class Card:
+    """README.md of an exported run. told: its summary.json; origin: its origin.json. kind: "ema" or "raw"."""
+
+    def __init__(
+        self,
+        run: Path,
+        config: Mapping[str, Any],
+        told: Mapping[str, Any],
+        origin: Mapping[str, Any],
+        kind: str,
+        step: int,
+        form: str,
+    ):
+        self.name = run.resolve().name
+        self.config, self.told, self.origin, self.kind, self.step, self.form = config, told, origin, kind, step, form
+        self.settings = {**flattened(config), **(told.get("settings") or {})}
+        pictures = {int(one.stem.split("_")[0]): one for one in (run / "samples").glob("[0-9]*_samples.png")}
+        self.picture = pictures.get(step)
+        self.data = data_of(config)
+
+    def text(self) -> str:
+        """In Markdown, after the few lines of metadata that the hub reads."""
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        library = "diffusers" if self.form == "diffusers" else "lit_diffusion"
+        yield from ("---", f"library_name: {library}", "pipeline_tag: unconditional-image-generation")
+        yield from ("tags:", "- diffusion", "- ddpm", "- lit_diffusion", "---", "", f"# {plain(self.name)}", "")
+        reverse = name_of(spec_of_reverse(self.config))
+        weights = "exponential moving average of the weights" if self.kind == "ema" else "raw weights, no average"
+        yield f"A denoising diffusion model ({PAPERS.get(reverse, reverse)}), trained on {plain(self.data)} with lit_diffusion"
+        yield f"{__version__}: the {weights} after {self.step:,} steps."
+        if status := self.told.get("status"):
+            reason = f" ({plain(self.told['reason'])})" if self.told.get("reason") else ""
+            if status != "finished":
+                yield from ("", f"**This run is not finished: its status is {plain(status)}{reason}.**")
+        if self.origin:
+            yield from ("", f"The weights were imported from {plain(self.origin.get('source'))} "
+                            f"({plain(self.origin.get('format'))}); the steps are those trained since then.")  # fmt: skip
+        if self.picture:
+            yield from ("", "![samples](samples.png)")
+        yield from ("", "## Use", "", *self._use())
+        yield from ("", "## Scores", "", *self._scores())
+        yield from ("", "## Model", "", *self._table(self._below(MODEL)))
+        yield from ("", "## Recipe", "", *self._table(self._at(RECIPE)), "")
+        yield "`config.yaml` holds every setting; `lit-diffusion import` makes a run of this folder again."
+        if versions := self.told.get("versions"):
+            made = ", ".join(f"{plain(name)} {plain(version)}" for name, version in versions.items())
+            yield from ("", f"Made with {made}; code at commit {plain(self.told.get('git'))}.")
+
+    def _use(self) -> Iterator[str]:
+        if self.form != "diffusers":
+            yield from ("```bash", "lit-diffusion import THIS_FOLDER -o runs/imported")
+            yield from ("lightning predict -c runs/imported/config.yaml --ckpt_path last", "```")
+            return
+        sampler, given = spec_of(self.config["model"]["init_args"].get("sampler")) or ("AncestralSampler", {})
+        steps, ddim = given.get("steps"), sampler == "DDIMSampler"
+        total = self.settings.get("model.reverse.process.schedule.num_steps") or self.num_steps
+        count = len(steps) if isinstance(steps, list) else steps or total
+        pipeline = "DDIMPipeline" if ddim else "DDPMPipeline"
+        eta = f", eta={given.get('eta', 0.0)}, use_clipped_model_output=True" if ddim else ""
+        yield from ("```python", f"from diffusers import {pipeline}", "")
+        yield f'pipeline = {pipeline}.from_pretrained("THIS_FOLDER")'
+        yield f"images = pipeline(batch_size=16, num_inference_steps={count}{eta}).images"
+        yield "```"
+
+    @property
+    def num_steps(self) -> int:
+        """T of a schedule that has no such setting."""
+        return len(self.settings.get("model.reverse.process.schedule.betas") or ()) or 1000
+
+    def _scores(self) -> Iterator[str]:
+        scores = {name: one for name, one in (self.told.get("scores") or {}).items() if not name.startswith(TRACKED)}
+        if not scores:
+            yield "None yet: `lightning test -c runs/NAME/config.yaml --ckpt_path last` measures FID, IS, KID and bits/dim."
+            return
+        for family in families(scores):
+            common = set(family[0][1]["protocol"].items())
+            for _, one in family[1:]:
+                common &= one["protocol"].items()
+            yield from ("| score | value | of its own |", "|---|---|---|")
+            for name, one in family:
+                own = {key: said for key, said in one["protocol"].items() if (key, said) not in common}
+                yield f"| {plain(name)} | {value_of(one)} | {in_words(own)} |"
+            shared = {key: said for key, said in family[0][1]["protocol"].items() if (key, said) in common}
+            yield from ("", f"Protocol: {in_words(shared)}.", "")
+
+    def _at(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        return {key: self.settings[key] for key in keys if self.settings.get(key) is not None}
+
+    def _below(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in self.settings.items()
+            if any(f"{key}.".startswith(f"{one}.") for one in keys) and value is not None
+        }
+
+    @staticmethod
+    def _table(settings: Mapping[str, Any]) -> Iterator[str]:
+        yield from ("| setting | value |", "|---|---|")
+        for key, value in settings.items():
+            yield f"| {plain(key)} | {plain(value)} |"
+
+
+def families(scores: Mapping[str, Any]) -> Iterator[list[tuple[str, Any]]]:
+    """Scores of samples, and those of the bound: what is measured in one pass shares most of its protocol."""
+    told = {name: {**one, "protocol": plain_values(one.get("protocol"))} for name, one in scores.items()}
+    for of_samples in (True, False):
+        family = [(name, one) for name, one in told.items() if ("features" in one["protocol"]) == of_samples]
+        if family:
+            yield family
+
+
+def plain_values(protocol: Any) -> dict[str, str]:
+    """A protocol as text."""
+    return {str(key): plain(said) for key, said in protocol.items()} if isinstance(protocol, dict) else {}
+
+
+def value_of(score: Mapping[str, Any]) -> str:
+    """A score's number, and its spread."""
+    value, std = score.get("value"), score.get("std")
+    return str(Score(value, std)) if isinstance(value, int | float) and isinstance(std, int | float | None) else "diverged"
+
+
+def in_words(protocol: Mapping[str, str]) -> str:
+    """A protocol in a line."""
+    return "; ".join(f"{plain(key)}: {said}" for key, said in protocol.items())
+
+
+def spec_of_reverse(config: Mapping[str, Any]) -> Any:
+    """The reverse model that a configuration names."""
+    return config["model"]["init_args"]["reverse"]
+
+
+def data_of(config: Mapping[str, Any]) -> str:
+    """The data set of a configuration: its class, and the name of its folder or file."""
+    data = config["data"]
+    name = str(data.get("class_path") if isinstance(data, Mapping) else data).rpartition(".")[2]
+    given = (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
+    where = given.get("root") if name == "ImageFolder" else given.get("file")
+    return f"{name} ({Path(str(where)).name})" if where else name
+
+
+def plain(value: Any) -> str:
+    """A value as text of a Markdown table that marks nothing up and stays on its line; long lists cut short."""
+    if isinstance(value, list) and len(value) > 20:
+        value = f"{len(value)} values from {value[0]} to {value[-1]}"
+    return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", one_line(value))

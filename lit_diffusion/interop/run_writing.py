@@ -1,0 +1,54 @@
+"""The folder of an imported run: config.yaml, a checkpoint of no step yet, and where it came from."""
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from lit_diffusion.files import folder_written_whole, linked
+
+ORIGIN = "origin.json"
+
+
+def write(
+    folder: Path, config: dict[str, Any], state: dict[str, Tensor], origin: dict[str, Any], is_average: bool
+) -> None:
+    """Makes `folder`, whole or not at all, so that `lightning test` scores the model and `lightning fit` trains it on.
+
+    state: of DiffusionModule. is_average: the weights are an average already, which training goes on to update; else
+    its first step begins one.
+    """
+    with folder_written_whole(folder) as temporary:
+        text = f"# Made by lit-diffusion import of {origin['source']}.\n"
+        text += yaml.safe_dump(config, sort_keys=False, width=120, allow_unicode=True)
+        (temporary / "config.yaml").write_text(text, encoding="utf-8")
+        (temporary / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        last = temporary / "checkpoints" / "last.ckpt"
+        last.parent.mkdir()
+        with last.open("wb") as file:
+            torch.save(checkpoint(state, is_average), file)
+            file.flush()
+            os.fsync(file.fileno())
+        linked(last, last.with_name("best.ckpt"))
+
+
+def checkpoint(state: dict[str, Tensor], is_average: bool) -> dict[str, Any]:
+    """A checkpoint of a run before its first step: weights, and no state of optimizer, schedules or loops. Raw weights
+    and average are the same tensors, which the file holds once.
+    """
+    return {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": version("lightning"),
+        "state_dict": state,
+        "current_model_state": state,
+        "averaging_state": {"n_averaged": torch.tensor(int(is_average))},
+        "callbacks": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+    }
