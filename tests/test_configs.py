@@ -18,7 +18,7 @@ from lit_diffusion.diffusion import (
 from tests.conftest import CONFIGS, DIGITS, TINY
 
 COMPLETE = sorted(CONFIGS.glob("*.yaml"))
-OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "dpm2015")
+OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in ("dpm2015", "iddpm"))
 DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
 OFFLINE = {"digits", "heartbeat", "swiss_roll", "binarized_digits", "dead_leaves", "texture"}
@@ -160,3 +160,21 @@ def test_an_overlay_combines_with_single_choices(parse):
     overlay = f"{CONFIGS}/objective/variational_bound_times_t.yaml"
     model = parse("-c", DIGITS, "-c", overlay, "--model.objective.scale=per_term").model
     assert (type(model.objective), model.objective.scale) == (VariationalBound, "per_term")
+
+
+@pytest.mark.parametrize(("base", "heads", "steps"), [("cifar10", 4, 4000), ("lsun_bedroom", 1, 1000)])
+def test_overlays_of_improved_ddpm_are_its_networks_and_objective(base, heads, steps, parse):
+    """L_hybrid with a learned range; the embedding of t runs to 1,000 for any T."""
+    cli = parse("-c", f"{CONFIGS}/{base}.yaml", "-c", f"{CONFIGS}/iddpm/{base.split('_')[0]}.yaml")
+    reverse = cli.model.reverse
+    assert isinstance(reverse.variance, LearnedRange)
+    assert reverse.num_steps == steps
+    assert reverse.network.time.time_scale * reverse.num_steps == 1000
+    assert reverse.network.middle[0].attention.num_heads == heads
+    cli.model.reverse.network.check_image_shape(cli.datamodule.image_shape)
+
+
+def test_learned_range_network_of_improved_ddpm_has_its_size(parse):
+    """50M parameters, as its released file says, on CIFAR10; with scale and shift."""
+    cli = parse("-c", f"{CONFIGS}/cifar10.yaml", "-c", f"{CONFIGS}/iddpm/cifar10.yaml")
+    assert round(sum(p.numel() for p in cli.model.reverse.parameters()) / 1e6) in (52, 53)

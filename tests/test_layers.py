@@ -30,7 +30,7 @@ LAYERS = [
     },
     {"error_location", "run_choice"},
     {"training_cli", "score_command", "doctor"},
-    {"experiments"},
+    {"experiments", "interop"},
     {"cli"},
     {"__main__"},
 ]

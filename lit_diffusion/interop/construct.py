@@ -71,7 +71,8 @@ def built(value: Any, annotation: Any = None) -> Any:
 
 
 def reverse_of(model: Mapping[str, Any]) -> ReverseModel:
-    """The reverse model among the arguments of DiffusionModule in a configuration, its network without memory for weights (on torch's meta device).
+    """The reverse model among the arguments of DiffusionModule in a configuration, its network without memory for
+    weights (on torch's meta device).
 
     Raises ConfigError where its parts do not fit each other, or are not ours.
     """

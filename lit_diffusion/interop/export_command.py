@@ -18,7 +18,7 @@ from lit_diffusion.interop import own, recipe, tensors
 from lit_diffusion.interop.construct import built, reverse_of, spec_of
 from lit_diffusion.interop.diffusers.writing import Export
 from lit_diffusion.interop.model_card import Card
-from lit_diffusion.interop.names import refuse_others
+from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.run_writing import ORIGIN
 from lit_diffusion.notice import notice
 
@@ -119,7 +119,9 @@ def weights_of(
     checkpoint: Mapping[str, Any], asked: str, config: Mapping[str, Any], file: Path
 ) -> tuple[dict[str, Tensor], str]:
     """The reverse model's weights by our names, and whether they are "ema" or "raw"."""
-    state = checkpoint["state_dict"] if asked == "ema" else checkpoint.get("current_model_state", checkpoint["state_dict"])
+    state = (
+        checkpoint["state_dict"] if asked == "ema" else checkpoint.get("current_model_state", checkpoint["state_dict"])
+    )
     updates = checkpoint.get("averaging_state", {}).get("n_averaged", 0)
     kind = asked if int(updates) and (config.get("ema") or {}).get("decay", 1) else "raw"
     if kind != asked:
@@ -145,13 +147,6 @@ def writer(form: str, config: Mapping[str, Any], weights: dict[str, Tensor], siz
 
 def with_weights(reverse: ReverseModel, weights: Mapping[str, Tensor]) -> ReverseModel:
     """The model that holds the weights. Raises ConfigError where they are another model's."""
-    expected = reverse.state_dict()
-    wrong = [
-        f"{name} {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
-        for name, weight in weights.items()
-        if name in expected and weight.shape != expected[name].shape
-    ]
-    missing, unknown = [n for n in expected if n not in weights], [n for n in weights if n not in expected]
-    refuse_others("the checkpoint", missing, unknown, wrong)
+    check_fit(weights, reverse.state_dict(), "the checkpoint")
     reverse.load_state_dict(dict(weights), assign=True)
     return reverse

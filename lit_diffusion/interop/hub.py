@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lit_diffusion.errors import ConfigError, first_words
+from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop.diffusers.folder import FILES, WEIGHTS
 
 CONFIGS = ["*config.json", "model_index.json", "config.yaml", "README.md"]
@@ -28,5 +28,8 @@ def download(name: str) -> Path:
             if any(folder.rglob(f"{WEIGHTS}.{ending}")):
                 break
     except Exception as error:  # of the network, the hub or its cache, each with types of its own
-        raise ConfigError(f"{name} cannot be fetched ({first_words(error)}); with a network elsewhere, {by_hand}") from error
+        raise ConfigError(
+            f"{name} cannot be fetched from the hub, nor is it in its cache ({type(error).__name__}); where there is a "
+            f"network, {by_hand}"
+        ) from error
     return folder

@@ -42,8 +42,8 @@ MARK = "input_blocks.0.0.weight"
 
 
 class ImprovedDiffusionWeights(UNetSource):
-    """Its architecture is read off the names and shapes; T, schedule, the number of heads, dropout and whether steps are
-    rescaled (`time_scale`) are the recipe's: a state dict says nothing of them.
+    """Its architecture is read off the names and shapes; T, schedule, the number of heads, dropout and whether steps
+    are rescaled (`time_scale`) are the recipe's: a state dict says nothing of them.
 
     The images' size is that at which the code attends first at 16x16.
     """
@@ -57,7 +57,10 @@ class ImprovedDiffusionWeights(UNetSource):
                 f"{self.name}: label_emb.weight: the model is conditional on classes, which ours cannot express; write "
                 "an unconditional one"
             )
-        self.channels, self.outputs = self.weight("input_blocks.0.0.weight").shape[1], self.weight("out.2.weight").shape[0]
+        self.channels, self.outputs = (
+            self.weight("input_blocks.0.0.weight").shape[1],
+            self.weight("out.2.weight").shape[0],
+        )
         attends = self.network()["attention_levels"]
         self.image_size = 16 * 2 ** attends[0] if attends else None
 
@@ -90,7 +93,7 @@ class ImprovedDiffusionWeights(UNetSource):
         }
 
     def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """With queries, keys and values apart: theirs are one map, whose outputs are (head, which of three, channel)."""
+        """With queries, keys and values apart: theirs are one map, with outputs (head, which of the three, channel)."""
         heads, weights = options["num_heads"], {}
         for name, weight in self.weights.items():
             base, qkv, leaf = name.rpartition("qkv.")

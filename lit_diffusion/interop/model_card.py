@@ -63,15 +63,15 @@ class Card:
         yield from ("tags:", "- diffusion", "- ddpm", "- lit_diffusion", "---", "", f"# {plain(self.name)}", "")
         reverse = name_of(spec_of_reverse(self.config))
         weights = "exponential moving average of the weights" if self.kind == "ema" else "raw weights, no average"
-        yield f"A denoising diffusion model ({PAPERS.get(reverse, reverse)}), trained on {plain(self.data)} with lit_diffusion"
-        yield f"{__version__}: the {weights} after {self.step:,} steps."
+        yield f"A denoising diffusion model ({PAPERS.get(reverse, reverse)}), trained on {plain(self.data)} with"
+        yield f"lit_diffusion {__version__}: the {weights} after {self.step:,} steps."
         if status := self.told.get("status"):
             reason = f" ({plain(self.told['reason'])})" if self.told.get("reason") else ""
             if status != "finished":
                 yield from ("", f"**This run is not finished: its status is {plain(status)}{reason}.**")
         if self.origin:
-            yield from ("", f"The weights were imported from {plain(self.origin.get('source'))} "
-                            f"({plain(self.origin.get('format'))}); the steps are those trained since then.")  # fmt: skip
+            source, form = (plain(self.origin.get(key)) for key in ("source", "format"))
+            yield from ("", f"The weights came from {source} ({form}); the steps are those trained since then.")
         if self.picture:
             yield from ("", "![samples](samples.png)")
         yield from ("", "## Use", "", *self._use())
@@ -107,7 +107,7 @@ class Card:
     def _scores(self) -> Iterator[str]:
         scores = {name: one for name, one in (self.told.get("scores") or {}).items() if not name.startswith(TRACKED)}
         if not scores:
-            yield "None yet: `lightning test -c runs/NAME/config.yaml --ckpt_path last` measures FID, IS, KID and bits/dim."
+            yield "None yet: `lightning test -c runs/NAME/config.yaml --ckpt_path last` measures them."
             return
         for family in families(scores):
             common = set(family[0][1]["protocol"].items())
@@ -154,7 +154,9 @@ def plain_values(protocol: Any) -> dict[str, str]:
 def value_of(score: Mapping[str, Any]) -> str:
     """A score's number, and its spread."""
     value, std = score.get("value"), score.get("std")
-    return str(Score(value, std)) if isinstance(value, int | float) and isinstance(std, int | float | None) else "diverged"
+    return (
+        str(Score(value, std)) if isinstance(value, int | float) and isinstance(std, int | float | None) else "diverged"
+    )
 
 
 def in_words(protocol: Mapping[str, str]) -> str:

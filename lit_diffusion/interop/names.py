@@ -1,7 +1,7 @@
 """What other code bases call the parts of the DDPM U-Net, and weights by our names from theirs."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -10,7 +10,9 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.nn import UNet
 
 MOST_NAMES = 12  # of each kind of mistake that a message lists
-PLACE = re.compile(r"(down|up)\.(\d+)\.(?:stages\.(\d+)\.(residual|attention)|(downsample|upsample))|middle\.(\d)\.(\w+)")
+PLACE = re.compile(
+    r"(down|up)\.(\d+)\.(?:stages\.(\d+)\.(residual|attention)|(downsample|upsample))|middle\.(\d)\.(\w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,11 @@ def adopted(theirs: Mapping[str, Tensor], network: UNet, names: Names, source: s
 
     Raises ConfigError that lists by name what is missing, unknown or of another shape.
     """
-    ours = names.of(network)
-    expected = network.state_dict()
-    missing = [their for their in ours.values() if their not in theirs]
-    known = set(ours.values())
-    unknown = [name for name in theirs if name not in known]
-    found = {our: flat(theirs[their], expected[our]) for our, their in ours.items() if their in theirs}
-    wrong = [
-        f"{ours[our]} {tuple(theirs[ours[our]].shape)} instead of {tuple(expected[our].shape)}"
-        for our, weight in found.items()
-        if weight.shape != expected[our].shape
-    ]
-    refuse_others(source, missing, unknown, wrong)
-    return found
+    expected, ours = network.state_dict(), names.of(network)
+    like = {their: expected[our] for our, their in ours.items()}
+    shaped = {name: flat(weight, like[name]) if name in like else weight for name, weight in theirs.items()}
+    check_fit(shaped, like, source)
+    return {our: shaped[their] for our, their in ours.items()}
 
 
 def flat(weight: Tensor, like: Tensor) -> Tensor:
@@ -83,17 +77,22 @@ def flat(weight: Tensor, like: Tensor) -> Tensor:
     return weight.flatten(1) if is_pixel else weight
 
 
-def refuse_others(source: str, missing: Iterable[str], unknown: Iterable[str], wrong: Iterable[str]) -> None:
-    """Raises ConfigError, with names, unless all three are empty."""
-    faults = [
-        f"{what} {listed(names)}"
-        for what, names in (("missing:", [*missing]), ("unknown:", [*unknown]), ("of another shape:", [*wrong]))
-        if names
-    ]
-    if faults:
+def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """Raises ConfigError, with names, unless both have the same names and shapes."""
+    faults = {
+        "missing": [name for name in expected if name not in weights],
+        "unknown": [name for name in weights if name not in expected],
+        "of another shape": [
+            f"{name} {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
+            for name, weight in weights.items()
+            if name in expected and weight.shape != expected[name].shape
+        ],
+    }
+    said = "; ".join(f"{what}: {listed(names)}" for what, names in faults.items() if names)
+    if said:
         raise ConfigError(
-            f"{source}: its weights are not those of the network that it describes; {'; '.join(faults)}; "
-            "write a whole file of that network"
+            f"{source}: its weights are not those of the model that it describes; {said}; write a whole file of that "
+            "model"
         )
 
 
@@ -101,5 +100,3 @@ def listed(names: list[str]) -> str:
     """Names, and how many more there are."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
-
-

@@ -30,7 +30,9 @@ def opened(name: str) -> Source:
         return of_file(name, path)
     if not path.exists() and HUB_NAME.fullmatch(name) and path.suffix not in tensors.SUFFIXES and name[0] not in "./~":
         return diffusers.open_folder(name, hub.download(name))
-    raise ConfigError(f"{name}: no such file or folder; write one that exists, or a name of the hub as google/ddpm-cifar10-32")
+    raise ConfigError(
+        f"{name}: no such file or folder; write one that exists, or a name of the hub as google/ddpm-cifar10-32"
+    )
 
 
 def of_file(name: str, file: Path) -> Source:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.names import refuse_others
+from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.source import Source
 
 WEIGHTS, RECIPE = "model.safetensors", "config.yaml"
@@ -30,12 +30,5 @@ class OwnModel(Source):
         return model
 
     def adopted(self, reverse: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
-        expected = {name: tensor.shape for name, tensor in reverse.state_dict().items()}
-        wrong = [
-            f"{name} {tuple(weight.shape)} instead of {tuple(expected[name])}"
-            for name, weight in self.weights.items()
-            if name in expected and weight.shape != expected[name]
-        ]
-        missing = [name for name in expected if name not in self.weights]
-        refuse_others(self.name, missing, [name for name in self.weights if name not in expected], wrong)
+        check_fit(self.weights, reverse.state_dict(), self.name)
         return self.weights

@@ -49,8 +49,8 @@ def checked(recipe: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def overlaid(below: Any, above: Any) -> Any:
-    """`above` where it says something, else `below`. Another class keeps the arguments that it takes too, as the command
-    line does it.
+    """`above` where it says something, else `below`. Another class keeps the arguments that it takes too, as on the
+    command line.
     """
     old, new = spec_of(below), spec_of(above)
     if new and old:
@@ -77,7 +77,11 @@ def taken_by(name: str) -> Iterable[str]:
 
 def guessed(name: str, channels: int, size: int | None) -> str:
     """The shipped recipe for a model: by the data set in its source's name, else by its images. Raises ConfigError."""
-    words = re.sub(r"cifar[-_]?10", "cifar10", name.lower()).replace("celeba-hq", "celebahq").replace("celeba_hq", "celebahq")
+    words = (
+        re.sub(r"cifar[-_]?10", "cifar10", name.lower())
+        .replace("celeba-hq", "celebahq")
+        .replace("celeba_hq", "celebahq")
+    )
     for word in re.split(r"[^a-z0-9]+", words):
         if word in OF_WORD:
             return f"configs/{OF_WORD[word]}.yaml"
@@ -96,8 +100,8 @@ def with_size(data: Any, channels: int, size: int | None, recipe: str) -> Any:
     if name in SHAPES and SHAPES[name] != (channels, size or SHAPES[name][1]):
         own = SHAPES[name]
         raise ConfigError(
-            f"{recipe}: {name} has {own[1]}x{own[1]} images of {own[0]} channels, the model {size}x{size} of {channels}; "
-            "write -c with data that fit"
+            f"{recipe}: {name} has {own[1]}x{own[1]} images of {own[0]} channels, the model {size}x{size} of "
+            f"{channels}; write -c with data that fit"
         )
     if size and isinstance(data, Mapping) and "size" in (data.get("init_args") or {}):
         return {**data, "init_args": {**data["init_args"], "size": size}}

@@ -93,7 +93,9 @@ class UNetSource(Source):
 
     def adopted(self, network: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
         assert isinstance(network, UNet)
-        return adopted(self.separated(complete({"class_path": "UNet", "init_args": options})), network, self.names, self.name)
+        return adopted(
+            self.separated(complete({"class_path": "UNet", "init_args": options})), network, self.names, self.name
+        )
 
     def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """The weights, one for each of ours. options: of the U-Net."""

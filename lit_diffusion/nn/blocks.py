@@ -79,8 +79,8 @@ class Attention(nn.Module):
 class Downsample(nn.Module):
     """Halves height and width (both even): 3x3 convolution of stride 2, padded by one at the right and the bottom.
 
-    That is TensorFlow's "same" padding of even sizes, on which the released weights were trained. `symmetric`: padded by
-    one on all sides, of which the last row and column see nothing, as PyTorch code mostly does.
+    That is TensorFlow's "same" padding of even sizes, on which the released weights were trained. `symmetric`: padded
+    by one on all sides, of which the last row and column see nothing, as PyTorch code mostly does.
     """
 
     def __init__(self, channels: int, symmetric: bool = False) -> None:

@@ -37,7 +37,7 @@ def unet_config(widths, attends, size, **options) -> dict:
 
 CIFAR10 = unet_config([128, 256, 256, 256], [1], 32)
 CELEBAHQ = unet_config([32, 32, 64, 64, 128, 128], [4], 256)  # a quarter of the width
-BEDROOM = unet_config([64, 64, 128, 128, 256, 256], [4], 256)  # half of it
+BEDROOM = unet_config([32, 32, 64, 64, 128, 128], [4], 256)  # the same network in all but its weights
 SMALL = unet_config([32, 64], [1], 8, in_channels=1, out_channels=1, layers_per_block=1)
 
 
@@ -46,7 +46,7 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
     return module.eval()
 
 

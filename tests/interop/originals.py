@@ -1,4 +1,4 @@
-"""The networks of two releases, written once more from their papers and code as functions of weights by their own names.
+"""The networks of two releases, from their papers and code, as functions of weights by their own names.
 
 A weight is drawn at its first use, so that what is computed says which weights there are, of what shapes.
 """

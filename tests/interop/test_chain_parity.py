@@ -197,7 +197,7 @@ def test_ddim_step_is_ddim_scheduler_step(eta, prediction, count, spacing, clip)
         DDIMScheduler, count, timestep_spacing=spacing, prediction_type=prediction, clip_sample=clip
     )
     sampler = DDIMSampler(visited(scheduler), eta)
-    close(*each_step(sampler, scheduler, eta=eta, use_clipped_model_output=clip), atol=1e-12)
+    close(*each_step(sampler, scheduler, eta=eta, use_clipped_model_output=clip), atol=1e-13)
 
 
 def answer(x, index):
@@ -239,7 +239,7 @@ def differences(pair):
 
 
 @COUNTS
-@pytest.mark.parametrize(("schedule", "first"), [("linear", 20), ("scaled_linear", 45), ("squaredcos_cap_v2", 40)])
+@pytest.mark.parametrize(("schedule", "first"), [("linear", 25), ("scaled_linear", 80), ("squaredcos_cap_v2", 50)])
 def test_stock_float32_tables_move_only_the_earliest_steps(schedule, first, count):
     """By design: ours are float64, with an exact 1 - alpha_bar. In theirs it is a difference of float32 numbers near 1,
     off by 6e-8 where it is 1e-4 (t = 1); the weight of x_t, (1 - alpha_bar_s) / (1 - alpha_bar_t), inherits the 1e-4.

@@ -22,10 +22,10 @@ DIGITS_RECIPE = ["-c", "configs/digits.yaml"]
 
 @torch.no_grad()
 def assert_same_outputs(theirs, ours, x, t):
-    """To 1e-5 in float32 and 1e-10 in float64, where outputs are of order 1."""
-    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+    """To 1e-5 in float32 at every t and 1e-10 in float64 at every fifth, where outputs are of order 1."""
+    for dtype, tolerance, every in ((torch.float32, 1e-5, 1), (torch.float64, 1e-10, 5)):
         theirs, ours = theirs.to(dtype), ours.to(dtype)
-        for part, steps in zip(x.to(dtype).split(100), t.split(100)):
+        for part, steps in zip(x[::every].to(dtype).split(100), t[::every].split(100)):
             expected = theirs(part, steps).sample
             assert 0.05 < expected.abs().max() < 10
             torch.testing.assert_close(ours(part, steps), expected, atol=tolerance, rtol=0)
@@ -41,7 +41,7 @@ def test_cifar10s_network_equals_diffusers_at_every_t(folder_of, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("config", "name"), [(CELEBAHQ, "ddpm-celebahq-256"), (BEDROOM, "ddpm-bedroom-256")])
+@pytest.mark.parametrize(("config", "name"), [(CELEBAHQ, "ddpm-celebahq-256"), (BEDROOM, "ddpm-ema-bedroom-256")])
 def test_networks_of_256_equal_diffusers_at_every_t(config, name, folder_of, tmp_path):
     """Six levels, attention at the fifth; the recipe is that of the data set in the name."""
     theirs, folder = folder_of(config, name=name)
@@ -75,8 +75,8 @@ def test_weights_come_over_bit_by_bit(how, folder_of, tmp_path):
 
 @torch.no_grad()
 def assert_same_as_function(function, network, shape):
-    """To 1e-5 in float32; in float64 to 1e-10 at the first step and to 1e-6 at others, whose phases all code bases round to
-    float32, in different orders.
+    """To 1e-5 in float32; in float64 to 1e-10 at the first step and to 1e-6 at others, whose phases all code bases
+    round to float32, in different orders.
     """
     t = torch.tensor([0, 1, 2, 10, 100, 500, 998, 999])
     x = torch.randn(len(t), *shape)

@@ -37,6 +37,18 @@ def test_residual_block_is_the_release_written_with_functions(channels, perturbe
     torch.testing.assert_close(block(x, time), shortcut + h, atol=1e-12, rtol=0)
 
 
+def test_scale_and_shift_follow_the_second_norm(perturbed):
+    """norm(h) (1 + scale) + shift, in the order scale, shift  (Nichol & Dhariwal 2021, appendix A)."""
+    torch.manual_seed(0)
+    block = perturbed(ResidualBlock(6, 6, 5, groups=3, dropout=0.5, scale_shift=True, norm_eps=1e-5).double())
+    x, time = torch.randn(2, 6, 4, 6).double(), torch.randn(2, 5).double()
+    scale, shift = (part[:, :, None, None] for part in block.time(time).split(6, dim=1))
+    h = F.group_norm(x, 3, block.norm1.weight, block.norm1.bias, 1e-5)
+    h = block.conv1(h * torch.sigmoid(h))
+    h = F.group_norm(h, 3, block.norm2.weight, block.norm2.bias, 1e-5) * (1 + scale) + shift
+    torch.testing.assert_close(block(x, time), x + block.conv2(h * torch.sigmoid(h)), atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("num_heads", [1, 4])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_attention_is_softmax_of_scaled_products(num_heads, memory_format, perturbed):
@@ -68,6 +80,14 @@ def test_downsample_pads_right_and_bottom():
         for j in range(3):
             expected[:, i, j] = np.tensordot(weight, image[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], axes=3)
     np.testing.assert_allclose(layer(x)[0].detach().numpy(), expected, atol=1e-12)
+
+
+def test_symmetric_downsample_is_a_padded_convolution():
+    torch.manual_seed(0)
+    layer = Downsample(2, symmetric=True).double()
+    x = torch.randn(1, 2, 4, 6).double()
+    expected = F.conv2d(x, layer.conv.weight, layer.conv.bias, stride=2, padding=1)
+    torch.testing.assert_close(layer(x), expected, atol=1e-12, rtol=0)
 
 
 def test_upsample_convolves_the_image_of_repeated_pixels():

@@ -15,6 +15,16 @@ def test_sinusoidal_embedding_is_the_formula():
     assert (error <= 2e-7 * (1 + index[:, None])).all()  # a phase of t radians is rounded to t * 2^-24
 
 
+def test_improved_ddpms_embedding_is_its_formula():
+    """Cosines first, frequencies 10000^(-i/half), of t times 1000 / T."""
+    index, half = np.arange(0, 4000, 7), 16
+    phases = np.outer(index * 0.25, np.exp(-np.log(10000) * np.arange(half) / half))
+    expected = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
+    options = {"ends_at_10000": False, "cosines_first": True, "time_scale": 0.25}
+    found = sinusoidal_embedding(torch.from_numpy(index), 2 * half, **options).double().numpy()
+    assert (np.abs(found - expected) <= 2e-7 * (1 + 0.25 * index[:, None])).all()
+
+
 def test_sinusoidal_embedding_separates_all_steps():
     embedding = sinusoidal_embedding(torch.arange(1000), 32)
     distances = torch.cdist(embedding, embedding) + 10 * torch.eye(1000)

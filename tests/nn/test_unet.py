@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.nn import UNet
+from lit_diffusion.nn.blocks import Attention
 from lit_diffusion.nn.embedding import sinusoidal_embedding
 
 SMALL = {"width": 8, "multipliers": [1, 2], "num_blocks": 1, "attention_levels": [1], "groups": 4}
@@ -71,6 +72,12 @@ def test_network_is_the_loop_of_the_release(perturbed):
 def test_fresh_network_returns_nearly_zero(batch):
     torch.manual_seed(0)
     assert UNet(3, 3, **SMALL)(*batch).abs().max() < 1e-3
+
+
+def test_head_channels_give_every_level_its_own_number_of_heads():
+    network = UNet(3, 3, **{**SMALL, "attention_levels": [0, 1], "head_channels": 4})
+    heads = [module.num_heads for module in network.modules() if isinstance(module, Attention)]
+    assert heads == [2, 4, 4, 4, 4, 2, 2]  # of 8, 16, 16 in the middle, 16, 16, 8, 8 channels
 
 
 def test_middle_attends_though_no_level_does():
@@ -149,6 +156,11 @@ def test_network_compiles_as_one_graph(network, batch):
         ({"attention_levels": [-1]}, "UNet.attention_levels: there is no level -1"),
         ({"num_heads": 3}, "UNet.num_heads: 3 heads do not divide the 256 channels of level [13]; write 1"),
         ({"dropout": 1.0}, "UNet.dropout: 1.0 .* write a number from 0"),
+        ({"head_channels": 0}, "UNet.head_channels: 0 is not positive; write 1 or more"),
+        ({"head_channels": 96}, "UNet.head_channels: 96 do not divide the 256 channels of level [13]; write 32"),
+        ({"head_channels": 64, "num_heads": 2}, "UNet.head_channels: num_heads says another .* write one of the two"),
+        ({"norm_eps": 0.0}, "UNet.norm_eps: 0.0 is not positive; write"),
+        ({"time_scale": float("inf")}, "UNet.time_scale: inf is not positive; write"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_by_name_in_one_line(options, advice):

@@ -46,9 +46,7 @@ class DiffusersModel(UNetSource):
         if scheduler_config:
             content = of_class(scheduler_config, tuple(scheduler.SCHEDULERS))
             kind = content["_class_name"]
-            settings = checked(
-                content, scheduler.SCHEDULERS[kind], scheduler.SCHEDULER_CHOICES, str(scheduler_config)
-            )
+            settings = checked(content, scheduler.SCHEDULERS[kind], scheduler.SCHEDULER_CHOICES, str(scheduler_config))
             self._reverse = scheduler.reverse_of(settings, str(scheduler_config))
             name = "DDIMSampler" if kind == "DDIMScheduler" else "AncestralSampler"
             self.sampler = {"class_path": name, "init_args": {"steps": None}}

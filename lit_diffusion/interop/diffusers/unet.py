@@ -153,9 +153,13 @@ def unet_config(network: UNet, options: Mapping[str, Any], size: int) -> dict[st
     """
     width, factors, attends = options["width"], list(options["multipliers"]), options["attention_levels"]
     if factors[0] != 1:
-        raise ConfigError(f"UNet.multipliers: UNet2DModel cannot express {factors}: its first level has the width itself")
+        raise ConfigError(
+            f"UNet.multipliers: UNet2DModel cannot express {factors}: its first level has the width itself"
+        )
     if options["time_scale"] != 1:
-        raise ConfigError(f"UNet.time_scale: UNet2DModel cannot express {options['time_scale']:g}: it has no such scale")
+        raise ConfigError(
+            f"UNet.time_scale: UNet2DModel cannot express {options['time_scale']:g}: it has no such scale"
+        )
     types = ["AttnDownBlock2D" if level in attends else "DownBlock2D" for level in range(len(factors))]
     ups = ["AttnUpBlock2D" if level in attends else "UpBlock2D" for level in reversed(range(len(factors)))]
     return {

@@ -1,0 +1,337 @@
+"""What cannot be imported or exported is refused in one line that names it, and nothing is left behind."""
+
+import json
+import os
+import pickle
+import sys
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from safetensors.torch import load_file, save_file
+
+from lit_diffusion.cli import dispatch
+from lit_diffusion.errors import ConfigError
+from tests.conftest import TINY
+from tests.interop.originals import Weights, improved, released
+
+UNET, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
+SCHEDULER = "scheduler/scheduler_config.json"
+
+
+class Code:
+    """What runs a command where it is unpickled without care."""
+
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """The message of an import or export that is refused and has written nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(ConfigError) as error:
+            dispatch([str(argument) for argument in arguments])
+        assert sorted(tmp_path.rglob("*")) == before
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return run
+
+
+def changed(file, **settings) -> None:
+    """Other settings in a JSON file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickle_with_code_is_not_run(legacy, small, refused):
+    """In today's files and in those before PyTorch 1.6."""
+    os.remove(small / WEIGHTS)
+    file = small / "unet/diffusion_pytorch_model.bin"
+    torch.save({"conv_in.weight": torch.zeros(1), "x": Code()}, file, _use_new_zipfile_serialization=not legacy)
+    assert "holds code or objects beside tensors, and running it is refused" in refused("import", small, "-o", "run")
+    assert not os.path.exists("ran")
+
+
+def test_plain_pickle_with_code_is_not_run(tmp_path, refused):
+    (tmp_path / "model.pt").write_bytes(pickle.dumps(Code()))
+    assert "model.pt" in refused("import", "model.pt", "-o", "run")
+    assert not os.path.exists("ran")
+
+
+def test_folder_without_config(small, refused):
+    os.remove(small / UNET)
+    assert f"{small} has no config.json, which says what network it is" in refused("import", small, "-o", "run")
+
+
+def test_file_without_config_beside_it(small, refused):
+    os.remove(small / UNET)
+    assert "has no config.json beside it" in refused("import", small / WEIGHTS, "-o", "run")
+
+
+def test_folder_without_weights(small, refused):
+    os.remove(small / WEIGHTS)
+    message = refused("import", small, "-o", "run")
+    assert "has no diffusion_pytorch_model.safetensors or .bin, but config.json" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [(UNET, "UNet2DConditionModel"), (SCHEDULER, "PNDMScheduler"), ("model_index.json", "LDMPipeline")],
+)
+def test_config_of_another_class_is_named(file, name, small, refused):
+    changed(small / file, _class_name=name)
+    message = refused("import", small, "-o", "run")
+    assert f"{small / file} is of {name}; only " in message
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"UNet2DModel"', "\x00\x01", "[" * 100_000])
+def test_config_that_is_none(content, small, refused):
+    (small / UNET).write_text(content)
+    assert str(small / UNET) in refused("import", small, "-o", "run")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 20_000, -1])
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_truncated_weights(kept, form, small, refused):
+    file = small / WEIGHTS
+    if form == "bin":
+        torch.save(load_file(file), small / "unet/diffusion_pytorch_model.bin")
+        file.unlink()
+        file = small / "unet/diffusion_pytorch_model.bin"
+    file.write_bytes(file.read_bytes()[:kept])
+    assert f"{file} is damaged" in refused("import", small, "-o", "run")
+
+
+def test_flipped_bit_in_an_archive(small, refused):
+    """torch does not look at the checksums in its archives."""
+    file = small / "unet/diffusion_pytorch_model.bin"
+    torch.save(load_file(small / WEIGHTS), file)
+    (small / WEIGHTS).unlink()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert "is damaged" in refused("import", small, "-o", "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.pop("conv_in.weight"), "missing: conv_in.weight;"),
+        (lambda w: w.update({"class_embedding.weight": torch.zeros(2)}), "unknown: class_embedding.weight;"),
+        (
+            lambda w: w.update({"conv_in.weight": torch.zeros(32, 1, 5, 5)}),
+            "of another shape: conv_in.weight (32, 1, 5, 5) instead of (32, 1, 3, 3);",
+        ),
+        (lambda w: w["conv_in.bias"].fill_(float("nan")), "conv_in.bias holds values that are no numbers"),
+        (
+            lambda w: w.update({"conv_in.bias": torch.zeros(32, dtype=torch.int64)}),
+            "conv_in.bias holds torch.int64 values",
+        ),
+    ],
+    ids=["missing", "unknown", "shape", "nan", "integers"],
+)
+def test_weights_that_do_not_fit_are_listed_by_name(change, said, small, refused):
+    weights = load_file(small / WEIGHTS)
+    change(weights)
+    save_file(weights, small / WEIGHTS)
+    assert said in refused("import", small, "-o", "run")
+
+
+def test_many_missing_names_are_counted(small, refused):
+    names = ["time_embedding.linear_1.weight", "a", "b", "c"]
+    save_file({name: torch.zeros(1) for name in names}, small / WEIGHTS)
+    message = refused("import", small, "-o", "run")
+    assert message.count(".weight") + message.count(".bias") < 20
+    assert " more; " in message
+
+
+UNKNOWN = [
+    (UNET, {"center_input_sample": True}),
+    (UNET, {"time_embedding_type": "fourier"}),
+    (UNET, {"time_embedding_dim": 100}),
+    (UNET, {"mid_block_type": None}),
+    (UNET, {"mid_block_scale_factor": 1.4}),
+    (UNET, {"downsample_type": "resnet"}),
+    (UNET, {"act_fn": "gelu"}),
+    (UNET, {"resnet_time_scale_shift": "scale_shift"}),  # its middle has no norm
+    (UNET, {"add_attention": False}),
+    (UNET, {"class_embed_type": "timestep"}),
+    (UNET, {"num_class_embeds": 10}),
+    (UNET, {"attn_norm_num_groups": 16}),
+    (UNET, {"down_block_types": ["DownBlock2D", "SkipDownBlock2D"]}),
+    (UNET, {"up_block_types": ["UpBlock2D", "AttnUpBlock2D"]}),
+    (UNET, {"block_out_channels": [32, 48]}),
+    (UNET, {"block_out_channels": "32"}),
+    (UNET, {"layers_per_block": 10**9}),
+    (UNET, {"norm_num_groups": None}),
+    (UNET, {"sample_size": [8, 16]}),
+    (UNET, {"a_new_option": 1}),
+    (SCHEDULER, {"beta_schedule": "sigmoid"}),
+    (SCHEDULER, {"trained_betas": [0.1]}),
+    (SCHEDULER, {"thresholding": True}),
+    (SCHEDULER, {"clip_sample_range": 2.0}),
+    (SCHEDULER, {"variance_type": "learned"}),
+    (SCHEDULER, {"variance_type": "fixed_large_log"}),
+    (SCHEDULER, {"prediction_type": "flow"}),
+    (SCHEDULER, {"rescale_betas_zero_snr": True}),
+    (SCHEDULER, {"steps_offset": 1}),
+    (SCHEDULER, {"num_train_timesteps": "many"}),
+    (SCHEDULER, {"beta_start": "low"}),
+]
+
+
+@pytest.mark.parametrize(("file", "settings"), UNKNOWN, ids=lambda x: x if isinstance(x, str) else "-".join(x))
+def test_settings_that_ours_cannot_express_are_refused_by_name(file, settings, small, refused):
+    changed(small / file, **settings)
+    message = refused("import", small, "-o", "run")
+    assert next(iter(settings)).replace("resnet_time_scale_shift", "attn_norm_num_groups") in message
+
+
+def test_learned_range_needs_twice_the_outputs(small, refused):
+    changed(small / SCHEDULER, variance_type="learned_range")
+    message = refused("import", small, "-o", "run")
+    assert "predicts 1 channels for images of 1, which does not go with LearnedRange" in message
+
+
+def test_schedule_on_which_eps_says_nothing(folder_of, refused):
+    """Betas up to 1, with a network that predicts eps."""
+    _, folder = folder_of(SMALL_MODEL, DDPMScheduler(num_train_timesteps=2, trained_betas=[0.5, 1.0]))
+    assert "Epsilon does not determine x_0 at step 2 of TabulatedSchedule" in refused("import", folder, "-o", "run")
+
+
+SMALL_MODEL = {
+    "sample_size": 8,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": [32],
+    "down_block_types": ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"],
+}
+
+
+def test_recipe_for_other_images(small, refused):
+    message = refused("import", small, "-o", "run", "-c", "configs/cifar10.yaml")
+    assert "configs/cifar10.yaml: CIFAR10 has 32x32 images of 3 channels, the model 8x8 of 1" in message
+
+
+def test_overlay_is_no_recipe(small, refused):
+    message = refused("import", small, "-o", "run", "-c", "configs/schedule/cosine.yaml")
+    assert "write -c configs/cifar10.yaml before overlays" in message
+
+
+def test_images_of_a_size_that_no_recipe_has(small, refused):
+    changed(small / UNET, sample_size=24)
+    message = refused("import", small, "-o", "run")
+    assert "is a model of 24x24 images of 1 channels, and says nothing of its data; write -c" in message
+
+
+def test_what_is_not_there(refused, tmp_path):
+    assert "no such file or folder" in refused("import", "./nothing.safetensors", "-o", "run")
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "is no file of weights that is known" in refused("import", "notes.txt", "-o", "run")
+    torch.save({"a.weight": torch.zeros(2)}, tmp_path / "other.pt")
+    assert "other.pt holds a.weight, ..: no names of diffusers' UNet2DModel" in refused(
+        "import", "other.pt", "-o", "run"
+    )
+
+
+def test_folder_that_is_there_already(small, refused, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/kept").touch()
+    assert "-o: run is there already" in refused("import", small, "-o", "run")
+
+
+def test_class_conditional_models_are_refused_by_name(tmp_path, refused):
+    weights = Weights()
+    options = {"width": 32, "factors": (1,), "blocks": 1, "attends": (), "outputs": 3}
+    improved(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options, heads=1, scale_shift=True, time_scale=1)
+    torch.save({**weights, "label_emb.weight": torch.zeros(10, 128)}, tmp_path / "cond.pt")
+    assert "label_emb.weight: the model is conditional on classes" in refused("import", "cond.pt", "-o", "run")
+
+
+def test_conversions_with_other_names_are_listed(tmp_path, refused):
+    weights = Weights()
+    options = {"width": 32, "factors": (1, 2), "blocks": 1, "attends": (1,), "outputs": 3}
+    released(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options)
+    renamed = {name.replace("mid.attn_1", "mid.attention"): weight for name, weight in weights.items()}
+    torch.save(renamed, tmp_path / "cifar10.pt")
+    message = refused("import", "cifar10.pt", "-o", "run")
+    assert "missing: mid.attn_1.norm.weight" in message and "unknown: mid.attention.norm.weight" in message
+
+
+def test_hub_name_without_a_network_says_what_to_fetch_and_where_to_put_it(refused, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    message = refused("import", "google/ddpm-cifar10-32", "-o", "run")
+    assert message.startswith("google/ddpm-cifar10-32 cannot be fetched from the hub, nor is it in its cache (")
+    assert message.endswith(
+        "download config.json, scheduler_config.json and diffusion_pytorch_model.safetensors of google/ddpm-cifar10-32 "
+        "by hand into a folder, and write that folder"
+    )
+
+
+def test_hub_name_without_its_package(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "names of the hub need a package: pip install huggingface_hub" in refused("import", "google/x", "-o", "run")
+
+
+@pytest.fixture
+def trained(command, tmp_path):
+    """A finished run of three steps."""
+    options = ["--model.reverse.network.multipliers=[1,2]", "--trainer.max_steps=3", "--run.name=trained"]
+    command("fit", *TINY, *options)
+    return tmp_path / "runs/trained"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "said"),
+    [
+        ("diverged", "the loss is nan at step 2", "has diverged (the loss is nan at step 2)"),
+        ("running", None, "has not finished"),
+        ("failed", "SIGTERM", "has failed (SIGTERM)"),
+    ],
+)
+def test_export_of_a_run_that_has_not_finished_takes_force(status, reason, said, trained, refused, capsys):
+    changed(trained / "summary.json", status=status, reason=reason)
+    assert refused("export", trained, "-o", "out") == f"{trained} {said}; --force exports it all the same"
+    dispatch(["export", str(trained), "-o", "out", "--force"])
+    assert f"{said}; exported all the same" in capsys.readouterr().err
+    card = (trained.parent.parent / "out/README.md").read_text()
+    assert f"its status is {status}" in card
+
+
+def test_export_of_what_is_no_run(refused, trained, tmp_path):
+    assert "is no run: it has no config.yaml" in refused("export", tmp_path)
+    assert "has no summary.json" in (os.remove(trained / "summary.json"), refused("export", trained))[1]
+
+
+CANNOT = [
+    (["--model.reverse.parameterization=PosteriorMean"], "diffusers' schedulers cannot express PosteriorMean"),
+    (
+        ["--model.reverse.variance=LearnedDiagonal", "--model.objective=VariationalBound"],
+        "cannot express LearnedDiagonal",
+    ),
+    (["--model.reverse.network.time_scale=0.5"], "UNet.time_scale: UNet2DModel cannot express 0.5"),
+    (["--model.reverse.network.multipliers=[2,2]"], "UNet.multipliers: UNet2DModel cannot express"),
+    (
+        ["--model.reverse.network.multipliers=[1,2]", "--model.reverse.network.attention_levels=[0]"]
+        + ["--model.reverse.network.num_heads=2"],
+        "UNet.num_heads: UNet2DModel cannot express heads of [4, 8] channels",
+    ),
+    (["-c", "configs/network/classic_unet.yaml"], "UNet2DModel cannot express ClassicUNet; write --format safetensors"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), CANNOT, ids=lambda x: x if isinstance(x, str) else "")
+def test_runs_that_diffusers_cannot_express_are_refused_by_name(options, said, command, refused):
+    """And go into our own safetensors."""
+    files = options if options[0] == "-c" else []
+    rest = TINY if not files else [one for one in TINY if ".network." not in one]
+    command("fit", *rest, *options, "--trainer.max_steps=1", "--run.name=trained")
+    assert said in refused("export", "runs/trained", "-o", "out")
+    dispatch(["export", "runs/trained", "--format", "safetensors", "-o", "out"])
