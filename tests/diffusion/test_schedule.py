@@ -52,7 +52,10 @@ FORMULAS = {
     "rescaled linear, T = 4000": (RescaledLinearSchedule(), np.linspace(0.25e-4, 0.005, 4000)),
     "cosine": (CosineSchedule(1000), cosine(1000)),
     "cosine, own s": (CosineSchedule(10, s=0.1, max_beta=0.5), cosine(10, 0.1, 0.5)),
-    "tabulated": (TabulatedSchedule([0.5, 0.1, 0.25]), np.array([0.5, 0.1, 0.25])),
+    "tabulated": (
+        TabulatedSchedule([0.5, 0.1, 0.25, 0.01, 0.3, 0.7, 0.2]),
+        np.array([0.5, 0.1, 0.25, 0.01, 0.3, 0.7, 0.2]),
+    ),
     "sigmoid": (SigmoidSchedule(1000), sigmoid(1000)),
     "sigmoid, own ends": (SigmoidSchedule(10, -1, 4, tau=0.7), sigmoid(10, -1, 4, 0.7)),
 }

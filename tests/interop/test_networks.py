@@ -22,8 +22,8 @@ DIGITS_RECIPE = ["-c", "configs/digits.yaml"]
 
 @torch.no_grad()
 def assert_same_outputs(theirs, ours, x, t):
-    """To 1e-5 in float32 at every t and 1e-10 in float64 at every fifth, where outputs are of order 1."""
-    for dtype, tolerance, every in ((torch.float32, 1e-5, 1), (torch.float64, 1e-10, 5)):
+    """To 1e-5 in float32 at every t and 1e-10 in float64 at every 50th, where outputs are of order 1."""
+    for dtype, tolerance, every in ((torch.float32, 1e-5, 1), (torch.float64, 1e-10, 50)):
         theirs, ours = theirs.to(dtype), ours.to(dtype)
         for part, steps in zip(x[::every].to(dtype).split(100), t[::every].split(100)):
             expected = theirs(part, steps).sample
