@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lit_diffusion.errors import ConfigError
+
 UNFINISHED = ".*.unfinished*"  # what `written_whole` leaves where its process is killed
 
 
@@ -25,14 +27,15 @@ def written_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, which takes its place if the context ends without an error. `folder` must not
-    be there, or be empty.
+    be there, or be empty. Raises ConfigError where the disk does not do.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}); write another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -61,27 +61,37 @@ class Card:
         library = "diffusers" if self.form == "diffusers" else "lit_diffusion"
         yield from ("---", f"library_name: {library}", "pipeline_tag: unconditional-image-generation")
         yield from ("tags:", "- diffusion", "- ddpm", "- lit_diffusion", "---", "", f"# {plain(self.name)}", "")
-        reverse = name_of(spec_of_reverse(self.config))
-        weights = "exponential moving average of the weights" if self.kind == "ema" else "raw weights, no average"
-        yield f"A denoising diffusion model ({PAPERS.get(reverse, reverse)}), trained on {plain(self.data)} with"
-        yield f"lit_diffusion {__version__}: the {weights} after {self.step:,} steps."
+        yield from self._what()
         if status := self.told.get("status"):
             reason = f" ({plain(self.told['reason'])})" if self.told.get("reason") else ""
             if status != "finished":
                 yield from ("", f"**This run is not finished: its status is {plain(status)}{reason}.**")
-        if self.origin:
-            source, form = (plain(self.origin.get(key)) for key in ("source", "format"))
-            yield from ("", f"The weights came from {source} ({form}); the steps are those trained since then.")
         if self.picture:
             yield from ("", "![samples](samples.png)")
         yield from ("", "## Use", "", *self._use())
         yield from ("", "## Scores", "", *self._scores())
         yield from ("", "## Model", "", *self._table(self._below(MODEL)))
-        yield from ("", "## Recipe", "", *self._table(self._at(RECIPE)), "")
+        title = "Recipe" if self.step or not self.origin else "Recipe with which training would go on"
+        yield from ("", f"## {title}", "", *self._table(self._at(RECIPE)), "")
         yield "`config.yaml` holds every setting; `lit-diffusion import` makes a run of this folder again."
         if versions := self.told.get("versions"):
             made = ", ".join(f"{plain(name)} {plain(version)}" for name, version in versions.items())
             yield from ("", f"Made with {made}; code at commit {plain(self.told.get('git'))}.")
+
+    def _what(self) -> Iterator[str]:
+        """What kind of model it is, on what data, and whose training it is."""
+        reverse = name_of(spec_of_reverse(self.config))
+        weights = (
+            "the exponential moving average of the weights" if self.kind == "ema" else "the raw weights, no average"
+        )
+        paper, library = PAPERS.get(reverse, reverse), f"lit_diffusion {__version__}"
+        if not self.origin:
+            yield f"A denoising diffusion model ({paper}), trained on {plain(self.data)} with {library}: {weights}"
+            yield f"after {self.step:,} steps."
+            return
+        source, form = (plain(self.origin.get(key)) for key in ("source", "format"))
+        since = f"trained on for {self.step:,} steps on {plain(self.data)}" if self.step else "and not trained since"
+        yield f"A denoising diffusion model ({paper}), imported from {source} ({form}) by {library}, {since}: {weights}."
 
     def _use(self) -> Iterator[str]:
         if self.form != "diffusers":
@@ -119,6 +129,8 @@ class Card:
                 yield f"| {plain(name)} | {value_of(one)} | {in_words(own)} |"
             shared = {key: said for key, said in family[0][1]["protocol"].items() if (key, said) in common}
             yield from ("", f"Protocol: {in_words(shared)}.", "")
+        if any(is_of_others(one.get("protocol") or {}, self.step, self.kind) for one in scores.values()):
+            yield f"Scores of another step than {self.step}, or other weights than {self.kind}, are not of the weights here."
 
     def _at(self, keys: tuple[str, ...]) -> dict[str, Any]:
         return {key: self.settings[key] for key in keys if self.settings.get(key) is not None}
@@ -144,6 +156,11 @@ def families(scores: Mapping[str, Any]) -> Iterator[list[tuple[str, Any]]]:
         family = [(name, one) for name, one in told.items() if ("features" in one["protocol"]) == of_samples]
         if family:
             yield family
+
+
+def is_of_others(protocol: Mapping[str, Any], step: int, kind: str) -> bool:
+    """Whether a score is of other weights."""
+    return protocol.get("step", step) != step or protocol.get("weights", kind) != kind
 
 
 def plain_values(protocol: Any) -> dict[str, str]:

@@ -183,7 +183,7 @@ def test_the_card_says_data_recipe_and_scores_with_their_protocols(command, tmp_
     fid = json.loads((tmp_path / "runs/trained/summary.json").read_text())["scores"]["fid"]
     for said in (
         "trained on Digits",
-        "the raw weights, no average after 3 steps",
+        "the raw weights, no average\nafter 3 steps",
         "num_inference_steps=7",
         f"| fid | {fid['value']:.4g} | reference: Digits:train, 1500 images |",
         fid["protocol"]["features_sha256"],
