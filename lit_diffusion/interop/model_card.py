@@ -91,7 +91,8 @@ class Card:
             return
         source, form = (plain(self.origin.get(key)) for key in ("source", "format"))
         since = f"trained on for {self.step:,} steps on {plain(self.data)}" if self.step else "and not trained since"
-        yield f"A denoising diffusion model ({paper}), imported from {source} ({form}) by {library}, {since}: {weights}."
+        yield f"A denoising diffusion model ({paper}), imported from {source} ({form}) by {library}, {since}:"
+        yield f"{weights}."
 
     def _use(self) -> Iterator[str]:
         if self.form != "diffusers":
@@ -130,7 +131,7 @@ class Card:
             shared = {key: said for key, said in family[0][1]["protocol"].items() if (key, said) in common}
             yield from ("", f"Protocol: {in_words(shared)}.", "")
         if any(is_of_others(one.get("protocol") or {}, self.step, self.kind) for one in scores.values()):
-            yield f"Scores of another step than {self.step}, or other weights than {self.kind}, are not of the weights here."
+            yield f"What is not of step {self.step} and {self.kind} weights is not of the weights in this folder."
 
     def _at(self, keys: tuple[str, ...]) -> dict[str, Any]:
         return {key: self.settings[key] for key in keys if self.settings.get(key) is not None}
