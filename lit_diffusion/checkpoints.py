@@ -1,7 +1,6 @@
 """Checkpoint files: written whole, and looked at before anything starts."""
 
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from torch.optim import Optimizer
 
 from lit_diffusion.callbacks.checkpoints import steps_in
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.files import written_whole
+from lit_diffusion.files import check_archive, written_whole
 from lit_diffusion.notice import notice
 
 KEY = "ckpt_path"
 PARTS = {  # of every checkpoint of ours
     "state_dict": dict,
-    "optimizer_states": list,  # empty, and no "loops", in one of no step yet, whose weights came from elsewhere
+    "optimizer_states": list,
+    "loops": dict,
     "callbacks": dict,
     "global_step": int,
     "pytorch-lightning_version": str,
@@ -93,7 +93,8 @@ def newest(folder: Path) -> Path | None:
     """The checkpoint of the most steps among those in a folder that are whole; the others are named in a warning."""
     of_steps = [file for _, file in sorted(steps_in(folder), reverse=True)]
     whole: list[tuple[int, bool, Path]] = []
-    for file in [*(file for file in sorted(folder.glob("[!.]*.ckpt")) if file not in of_steps), *of_steps]:
+    others = [file for file in folder.glob("[!.]*.ckpt") if file not in of_steps]
+    for file in [*sorted(others, key=lambda one: (one.name != "last.ckpt", one)), *of_steps]:
         if any(file.samefile(other) for *_, other in whole):
             continue  # one file by two names
         step = step_of(file)
@@ -133,10 +134,10 @@ def load(file: Path) -> dict[str, Any]:
     """A checkpoint on the CPU: tensors and plain values, never code. Raises some error where it is damaged."""
     if not file.is_file():
         raise ValueError("no file")
-    with zipfile.ZipFile(file) as parts:
-        if damaged := parts.testzip():  # checksums, which torch does not look at
-            raise ValueError(f"{damaged} is damaged")
+    check_archive(file)
     checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    if checkpoint.get("global_step") == 0 and checkpoint.get("optimizer_states") == []:
+        checkpoint.setdefault("loops", {})  # of no step yet: its weights came from elsewhere
     if missing := [part for part in PARTS if part not in checkpoint]:
         raise ValueError(f"{missing[0]} is missing")
     for part, kind in PARTS.items():
@@ -150,17 +151,22 @@ def load(file: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def read(file: Path) -> dict[str, Any]:
+    """As `load`. Raises ConfigError where the file is damaged."""
+    try:
+        return load(file)
+    except Exception as error:  # torch raises a different type for every kind of damage
+        raise ConfigError(
+            f"{file} is damaged or no checkpoint of ours ({type(error).__name__}); write another one", key=KEY
+        ) from error
+
+
 def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> None:
     """Raises ConfigError unless `file` is a whole checkpoint whose weights fit `module`, and its state `optimizer`.
 
     Only tensors and plain values are read, never code.
     """
-    try:
-        checkpoint = load(file)
-    except Exception as error:  # torch raises a different type for every kind of damage
-        raise ConfigError(
-            f"{file} is damaged or no checkpoint of ours ({type(error).__name__}); write another one", key=KEY
-        ) from error
+    checkpoint = read(file)
     weights, states = checkpoint["state_dict"], checkpoint["optimizer_states"]
     expected = module.state_dict()
     differences = [name for name in expected if name not in weights or weights[name].shape != expected[name].shape]
@@ -175,7 +181,11 @@ def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> 
         )
     # schedules add settings of their own, as initial_lr
     known = [set(group) for state in states for group in state["param_groups"]]
-    if optimizer and states and not (known and set(optimizer.param_groups[0]) <= known[0]):
+    if (
+        optimizer
+        and (states or checkpoint["global_step"])
+        and not (known and set(optimizer.param_groups[0]) <= known[0])
+    ):
         raise ConfigError(
             f"{file} holds the state of another optimizer than {type(optimizer).__name__}; go on with the one in the "
             "config.yaml that lies beside the checkpoints",

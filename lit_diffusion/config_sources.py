@@ -48,11 +48,7 @@ class ConfigSources:
 
     def _read(self, name: str) -> Path:
         path = find(name)
-        content = strict_yaml.load(path)
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
-        if "config" in content:
-            raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
+        content = read(path)
         self.files.append(path)
         self._settings.append((str(path), content))
         return path
@@ -79,6 +75,16 @@ class ConfigSources:
             if depth >= best:
                 best, source = depth, name
         return source
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a file sets. Raises ConfigError where it is no YAML, no mapping, or includes files."""
+    content = strict_yaml.load(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
+    if "config" in content:
+        raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
+    return content
 
 
 def common(option: str, key: str) -> int:

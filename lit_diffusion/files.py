@@ -1,8 +1,10 @@
 """Files of a run: written to a temporary name and renamed, so that nobody ever reads half a file."""
 
+import glob
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +31,11 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, which takes its place if the context ends without an error. `folder` must not
     be there, or be empty. Raises ConfigError where the disk does not do.
     """
+    folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")
     try:
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.????????.unfinished"):
+            shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
         temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(folder)
@@ -38,6 +43,23 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         raise ConfigError(f"{folder} cannot be written ({error.strerror}); write another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_archive(file: Path) -> None:
+    """Raises ValueError unless every part of an archive of torch.save is whole, down to its checksum, which torch does
+    not look at, and stored as it is: what unpacks to more than the file holds is no weights.
+    """
+    with zipfile.ZipFile(file) as parts:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+            raise ValueError("its parts are compressed")
+        if damaged := parts.testzip():
+            raise ValueError(f"{damaged} is damaged")
+
+
+def check_free(folder: Path, option: str) -> None:
+    """Raises ConfigError unless a folder can be made there."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(f"{option}: {folder} is there already; write another, or remove it")
 
 
 def linked(file: Path, name: Path) -> None:

@@ -47,7 +47,7 @@ class ReleasedWeights(UNetSource):
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
-        self.channels, self.outputs = self.weight("conv_in.weight").shape[1], self.weight("conv_out.weight").shape[0]
+        self.channels, self.outputs = self.shape("conv_in.weight", 4)[1], self.shape("conv_out.weight", 4)[0]
         options = self.network()
         attends = options["attention_levels"]
         self.image_size = 16 * 2 ** attends[0] if attends else None
@@ -56,8 +56,8 @@ class ReleasedWeights(UNetSource):
         found = [re.match(r"down\.(\d+)\.(block|attn)\.(\d+)\.", name) for name in self.weights]
         places = {(int(one[1]), one[2], int(one[3])) for one in found if one}
         levels = range(len({level for level, _, _ in places}))
-        width = self.weight("conv_in.weight").shape[0]
-        widths = [self.weight(f"down.{level}.block.0.conv1.weight").shape[0] for level in levels]
+        width = self.shape("conv_in.weight", 4)[0]
+        widths = [self.shape(f"down.{level}.block.0.conv1.weight", 4)[0] for level in levels]
         return {
             "width": width,
             "multipliers": multipliers(widths, width, self.name, "its levels' channels"),

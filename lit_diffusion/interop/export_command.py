@@ -9,13 +9,15 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from lit_diffusion import checkpoints, summary
+from lit_diffusion import checkpoints, config_sources, summary
 from lit_diffusion.arguments import Parser
 from lit_diffusion.diffusion.reverse import ReverseModel
+from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import folder_written_whole
+from lit_diffusion.files import check_free, folder_written_whole
 from lit_diffusion.interop import own, recipe, tensors
-from lit_diffusion.interop.construct import built, reverse_of, spec_of
+from lit_diffusion.interop.construct import part, reverse_of, spec_of
+from lit_diffusion.interop.diffusers.settings import number
 from lit_diffusion.interop.diffusers.writing import Export
 from lit_diffusion.interop.model_card import Card
 from lit_diffusion.interop.names import check_fit
@@ -31,23 +33,22 @@ def main(arguments: list[str]) -> None:
     run = Path(options.run)
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run} is no run: it has no config.yaml; write the folder of a run, as runs/NAME")
-    folder = Path(options.out or f"{run.name}-{options.format}")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ConfigError(f"-o: {folder} is there already; write another, or remove it")
+    folder = Path(options.out or f"{run.resolve().name}-{options.format}")
+    check_free(folder, "-o")
     told = told_of(run)
     if fault := unfinished(run, told):
         if not options.force:
             raise ConfigError(f"{run} {fault}; --force exports it all the same")
         notice(f"{run} {fault}; exported all the same")
-    config = recipe.checked(recipe.of_file(run / "config.yaml"), str(run / "config.yaml"))
+    config = recipe.checked(config_sources.read(run / "config.yaml"), str(run / "config.yaml"))
     file = checkpoints.find(options.ckpt_path, run)
-    checkpoint = loaded(file)
+    checkpoint = checkpoints.read(file)
     weights, kind = weights_of(checkpoint, options.weights, config, file)
     write = writer(options.format, config, weights, options.size)
-    card = Card(run, config, told, origin_of(run), kind, checkpoint["global_step"], options.format)
+    shared = recipe.public(config)
+    card = Card(run, shared, told, origin_of(run), kind, checkpoint["global_step"], options.format)
     with folder_written_whole(folder) as temporary:
         write(temporary, weights)
-        shared = {key: value for key, value in config.items() if key not in ("run", "ckpt_path")}
         (temporary / own.RECIPE).write_text(yaml.safe_dump(shared, sort_keys=False, width=120), encoding="utf-8")
         if card.picture:
             shutil.copyfile(card.picture, temporary / "samples.png")
@@ -104,17 +105,6 @@ def unfinished(run: Path, told: Mapping[str, Any]) -> str | None:
     return said.get(str(status), f"has status {status}") + (f" ({reason})" if reason else "")
 
 
-def loaded(file: Path) -> dict[str, Any]:
-    """A checkpoint of ours. Raises ConfigError where it is none."""
-    try:
-        return checkpoints.load(file)
-    except Exception as error:  # torch raises a different type for every kind of damage
-        raise ConfigError(
-            f"{file} is damaged or no checkpoint of ours ({type(error).__name__}); write another one",
-            key=checkpoints.KEY,
-        ) from error
-
-
 def weights_of(
     checkpoint: Mapping[str, Any], asked: str, config: Mapping[str, Any], file: Path
 ) -> tuple[dict[str, Tensor], str]:
@@ -123,7 +113,8 @@ def weights_of(
         checkpoint["state_dict"] if asked == "ema" else checkpoint.get("current_model_state", checkpoint["state_dict"])
     )
     updates = checkpoint.get("averaging_state", {}).get("n_averaged", 0)
-    kind = asked if int(updates) and (config.get("ema") or {}).get("decay", 1) else "raw"
+    average = config.get("ema")
+    kind = asked if int(updates) and not (isinstance(average, dict) and average.get("decay") == 0) else "raw"
     if kind != asked:
         notice(f"{file} holds no average: its raw weights are exported")
     weights = {name.removeprefix("reverse."): w for name, w in state.items() if name.startswith("reverse.")}
@@ -138,11 +129,11 @@ def writer(form: str, config: Mapping[str, Any], weights: dict[str, Tensor], siz
         return lambda folder, state: tensors.write(folder / own.WEIGHTS, state)
     model = config["model"]["init_args"]
     reverse = with_weights(reverse_of(model), weights)
-    size = size or recipe.image_size(config["data"])
+    size = recipe.image_size(config["data"]) if size is None else number(size, "--size", 1, whole=True)
     if size is None:
         raise ConfigError("--size: the run's data do not say the size of their images; write it, as --size 32")
     arguments = (spec_of(model["reverse"]) or ("", {}))[1]
-    return Export(reverse, arguments, built(model.get("sampler", "AncestralSampler")), size).write
+    return Export(reverse, arguments, part(model.get("sampler", "AncestralSampler"), Sampler), size).write
 
 
 def with_weights(reverse: ReverseModel, weights: Mapping[str, Tensor]) -> ReverseModel:

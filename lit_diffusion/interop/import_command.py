@@ -1,26 +1,28 @@
 """`lit-diffusion import SOURCE -o FOLDER`: a model of another code base becomes a run of ours."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from lit_diffusion import config_sources
 from lit_diffusion.arguments import Parser
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import one_line
+from lit_diffusion.files import check_free
 from lit_diffusion.interop import recipe, run_writing
-from lit_diffusion.interop.construct import built, name_of, reverse_of, spec_of
+from lit_diffusion.interop.construct import complete, name_of, part, reverse_of, spec_of
+from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.opening import opened
-from lit_diffusion.interop.own import OwnModel
-from lit_diffusion.interop.source import Source
+from lit_diffusion.interop.source import Source, UNetSource
 
 
 def main(arguments: list[str]) -> None:
     """Imports and says what. Raises ConfigError for a user's mistake, and then writes nothing."""
     options = parser().parse_args(arguments)
     folder = Path(options.out)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ConfigError(f"-o: {folder} is there already; write another, or remove it")
+    check_free(folder, "-o")
     source = opened(options.source)
     config, name = configuration(source, options.config)
     model = config["model"]["init_args"]
@@ -62,44 +64,33 @@ def parser() -> Parser:
 
 def configuration(source: Source, files: list[str]) -> tuple[dict[str, Any], str]:
     """The complete configuration of the run, and the name of its recipe."""
+    beside = config_sources.read(source.recipe) if source.recipe else {}
     if files:
         name, config = " and ".join(files), recipe.read(files)
-    elif source.recipe and is_ours(config := recipe.of_file(source.recipe)):
-        name = str(source.recipe)
+    elif recipe.is_ours(beside) or not isinstance(source, UNetSource):
+        name, config = str(source.recipe), recipe.public(beside)
     else:
         name = recipe.guessed(source.name, source.channels, source.image_size)
         config = recipe.read([name])
-    recipe.checked(config, name)
-    config = {key: value for key, value in config.items() if key not in ("run", "ckpt_path")}
-    model = dict(config["model"])
-    model["init_args"] = source.onto(model["init_args"])
-    if not isinstance(source, OwnModel):
-        config["data"] = recipe.with_size(config["data"], source.channels, source.image_size, name)
-    return {**config, "model": model}, name
-
-
-def is_ours(config: dict[str, Any]) -> bool:
-    """Whether a config.yaml beside weights is one of this package."""
-    model = config.get("model")
-    spec = spec_of(model) if isinstance(model, dict) else None
-    return spec is not None and spec_of(spec[1].get("reverse")) is not None
+    config = {key: value for key, value in recipe.checked(config, name).items() if key not in ("run", "ckpt_path")}
+    if isinstance(source, UNetSource):
+        config["data"] = recipe.with_images(config["data"], source.channels, source.image_size, name)
+    return {**config, "model": {**config["model"], "init_args": source.onto(config["model"]["init_args"])}}, name
 
 
 def state_of(model: dict[str, Any], reverse: ReverseModel, source: Source) -> dict[str, Any]:
     """The state of the module: the source's weights and what a fresh objective has. Raises ConfigError where parts do
     not fit each other.
     """
-    if isinstance(source, OwnModel):
-        own = source.adopted(reverse, {})
-    else:
-        options = spec_of(spec_of(model["reverse"])[1]["network"])[1]  # type: ignore[index]
-        own = {f"network.{name}": weight for name, weight in source.adopted(reverse.network, options).items()}  # type: ignore[arg-type]
-    objective: Objective = built(model.get("objective", "Simple"))
-    sampler: Sampler = built(model.get("sampler", "AncestralSampler"))
+    weights = source.state(reverse, model)
+    check_fit(weights, reverse.state_dict(), source.name)
+    objective = part(model.get("objective", "Simple"), Objective)
     objective.bind(reverse)
-    sampler.check_model(reverse)
-    fresh = {f"objective.{name}": value for name, value in objective.state_dict().items()}
-    return {**{f"reverse.{name}": weight for name, weight in own.items()}, **fresh}
+    part(model.get("sampler", "AncestralSampler"), Sampler).check_model(reverse)
+    return {
+        **{f"reverse.{name}": weight for name, weight in weights.items()},
+        **{f"objective.{name}": value for name, value in objective.state_dict().items()},
+    }
 
 
 def origin(source: Source, weights: str) -> dict[str, Any]:
@@ -112,16 +103,21 @@ def report(
 ) -> list[str]:
     """Lines for people."""
     count = sum(parameter.numel() for parameter in reverse.parameters())
-    spec = spec_of(model["reverse"]) or ("", {})
-    schedule = type(reverse.process.schedule).__name__
-    parts = [name_of(spec[1].get(key), "default") for key in ("parameterization", "variance")]
-    size = f", {source.image_size}x{source.image_size} images" if getattr(source, "image_size", None) else ""
+    settings = complete(model["reverse"])
+    size = source.image_size if isinstance(source, UNetSource) else None
+    network, *parts = (
+        type(settings[key]).__name__ if spec_of(settings.get(key)) is None else name_of(settings[key])
+        for key in ("network", "parameterization", "variance")
+        if key in settings
+    )
     return [
-        f"source     {source.name}: {source.format}, {'EMA' if weights == 'ema' else 'raw'} weights",
-        f"network    {name_of(spec[1].get('network'))}, {count:,} parameters{size}",
-        f"diffusion  {schedule}, T = {reverse.num_steps}; {', '.join(parts)}; {name_of(model.get('sampler'))}",
-        f"recipe     {recipe_name}",
+        f"source     {one_line(source.name)}: {source.format}, {'EMA' if weights == 'ema' else 'raw'} weights",
+        f"network    {network}, {count:,} parameters{f', {size}x{size} images' if size else ''}",
+        f"diffusion  {', '.join([type(reverse.process.schedule).__name__, f'T = {reverse.num_steps}', *parts])}; "
+        f"{name_of(model.get('sampler'), 'AncestralSampler')}",
+        f"recipe     {one_line(recipe_name)}",
+        *(f"note       {note}" for note in source.notes),
         "",
-        f"lightning test -c {folder / 'config.yaml'} --ckpt_path last    # scores it",
-        f"lightning fit -c {folder / 'config.yaml'} --ckpt_path last     # trains it on",
+        f"lightning test -c {shlex.quote(str(folder / 'config.yaml'))} --ckpt_path last    # scores it",
+        f"lightning fit -c {shlex.quote(str(folder / 'config.yaml'))} --ckpt_path last     # trains it on",
     ]

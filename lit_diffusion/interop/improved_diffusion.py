@@ -57,10 +57,7 @@ class ImprovedDiffusionWeights(UNetSource):
                 f"{self.name}: label_emb.weight: the model is conditional on classes, which ours cannot express; write "
                 "an unconditional one"
             )
-        self.channels, self.outputs = (
-            self.weight("input_blocks.0.0.weight").shape[1],
-            self.weight("out.2.weight").shape[0],
-        )
+        self.channels, self.outputs = self.shape(MARK, 4)[1], self.shape("out.2.weight", 4)[0]
         attends = self.network()["attention_levels"]
         self.image_size = 16 * 2 ** attends[0] if attends else None
 
@@ -76,9 +73,9 @@ class ImprovedDiffusionWeights(UNetSource):
             raise ConfigError(
                 f"{self.name}: its levels have {[len(level) for level in levels]} residual blocks, ours as many each"
             )
-        width = self.weight("input_blocks.0.0.weight").shape[0]
-        widths = [self.weight(f"input_blocks.{level[0]}.0.in_layers.2.weight").shape[0] for level in levels]
-        time = self.weight("input_blocks.1.0.emb_layers.1.weight").shape[0]
+        width = self.shape(MARK, 4)[0]
+        widths = [self.shape(f"input_blocks.{level[0]}.0.in_layers.2.weight", 4)[0] for level in levels]
+        time = self.shape(f"input_blocks.{levels[0][0]}.0.emb_layers.1.weight", 2)[0]
         return {
             "width": width,
             "multipliers": multipliers(widths, width, self.name, "its levels' channels"),
@@ -100,7 +97,7 @@ class ImprovedDiffusionWeights(UNetSource):
             if not qkv:
                 weights[name] = weight
                 continue
-            if weight.shape[0] % (3 * heads):
+            if not weight.ndim or weight.shape[0] % (3 * heads):
                 raise ConfigError(f"{self.name}: {name} has no {heads} heads; write a -c with another num_heads")
             parts = weight.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2)  # (3, C, ..)
             weights |= {f"{base}qkv.{i}.{leaf}": part for i, part in enumerate(parts)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from lit_diffusion import __version__
 from lit_diffusion.errors import one_line
-from lit_diffusion.interop.construct import name_of, spec_of
+from lit_diffusion.interop.construct import name_of, name_of_data, spec_of
 from lit_diffusion.metrics.score import Score
 from lit_diffusion.settings import flattened
 from lit_diffusion.summary import TRACKED
@@ -48,9 +48,9 @@ class Card:
     ):
         self.name = run.resolve().name
         self.config, self.told, self.origin, self.kind, self.step, self.form = config, told, origin, kind, step, form
-        self.settings = {**flattened(config), **(told.get("settings") or {})}
-        pictures = {int(one.stem.split("_")[0]): one for one in (run / "samples").glob("[0-9]*_samples.png")}
-        self.picture = pictures.get(step)
+        self.settings = flattened(config)
+        pictures = (run / "samples").glob(f"*{step}_samples.png")
+        self.picture = next((one for one in pictures if one.stem.split("_")[0].lstrip("0") == str(step)), None)
         self.data = data_of(config)
 
     def text(self) -> str:
@@ -89,7 +89,7 @@ class Card:
             yield f"A denoising diffusion model ({paper}), trained on {plain(self.data)} with {library}: {weights}"
             yield f"after {self.step:,} steps."
             return
-        source, form = (plain(self.origin.get(key)) for key in ("source", "format"))
+        source, form = plain(public_name(self.origin.get("source"))), plain(self.origin.get("format"))
         since = f"trained on for {self.step:,} steps on {plain(self.data)}" if self.step else "and not trained since"
         yield f"A denoising diffusion model ({paper}), imported from {source} ({form}) by {library}, {since}:"
         yield f"{weights}."
@@ -187,11 +187,18 @@ def spec_of_reverse(config: Mapping[str, Any]) -> Any:
     return config["model"]["init_args"]["reverse"]
 
 
+def public_name(source: Any) -> str:
+    """A name of the hub, or the last part of a path."""
+    parts = str(source).split("/")
+    return (
+        str(source) if len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~") else parts[-1] or parts[-2]
+    )
+
+
 def data_of(config: Mapping[str, Any]) -> str:
     """The data set of a configuration: its class, and the name of its folder or file."""
     data = config["data"]
-    name = str(data.get("class_path") if isinstance(data, Mapping) else data).rpartition(".")[2]
-    given = (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
+    name, given = name_of_data(data), (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
     where = given.get("root") if name == "ImageFolder" else given.get("file")
     return f"{name} ({Path(str(where)).name})" if where else name
 

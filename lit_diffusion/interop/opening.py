@@ -1,8 +1,10 @@
 """Which format a source has: found by what lies there, and in a file by its names."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import ddpm_release, hub, improved_diffusion, own, tensors
@@ -11,9 +13,9 @@ from lit_diffusion.interop.diffusers import folder as diffusers
 from lit_diffusion.interop.improved_diffusion import ImprovedDiffusionWeights
 from lit_diffusion.interop.source import Source
 
-OF_MARK: dict[str, Callable[[str, Path], Source]] = {  # a name in the file
-    ddpm_release.MARK: ReleasedWeights,
-    improved_diffusion.MARK: ImprovedDiffusionWeights,
+OF_MARK: dict[str, Callable[[str, Path, Mapping[str, Tensor]], Source]] = {  # a name in the file
+    ddpm_release.MARK: lambda name, file, weights: ReleasedWeights(name, weights, [file]),
+    improved_diffusion.MARK: lambda name, file, weights: ImprovedDiffusionWeights(name, weights, [file]),
     diffusers.MARK: diffusers.open_file,
 }
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -42,7 +44,7 @@ def of_file(name: str, file: Path) -> Source:
     weights = tensors.read(file)
     for mark, of_kind in OF_MARK.items():
         if mark in weights:
-            return of_kind(name, file)
+            return of_kind(name, file, weights)
     raise ConfigError(
         f"{name} holds {tensors.listed_keys(weights)}, ..: no names of diffusers' UNet2DModel, of the DDPM release or "
         "of improved-diffusion; write a file of one of these"

@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from lit_diffusion.errors import one_line
 from lit_diffusion.files import folder_written_whole, linked
 
 ORIGIN = "origin.json"
@@ -24,7 +25,7 @@ def write(
     its first step begins one.
     """
     with folder_written_whole(folder) as temporary:
-        text = f"# Made by lit-diffusion import of {origin['source']}.\n"
+        text = f"# Made by lit-diffusion import of {one_line(origin['source'])}.\n"
         text += yaml.safe_dump(config, sort_keys=False, width=120, allow_unicode=True)
         (temporary / "config.yaml").write_text(text, encoding="utf-8")
         (temporary / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")

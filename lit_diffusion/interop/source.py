@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+from lit_diffusion.diffusion.reverse import ReverseModel
+from lit_diffusion.diffusion.variance import Variance
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop import tensors
-from lit_diffusion.interop.construct import CLASSES, complete, name_of, spec_of
+from lit_diffusion.interop.construct import complete, name_of, part, spec_of
 from lit_diffusion.interop.names import Names, adopted
 from lit_diffusion.nn import UNet
 
@@ -18,20 +20,17 @@ OF_VARIANCE = {"LearnedRange": "Hybrid", "LearnedDiagonal": "VariationalBound"} 
 
 
 class Source(ABC):
-    """A model of another code base. name: what the user calls it. files: all that is read.
+    """A model of another code base. name: what the user calls it. files: all that is read. weights: by its own names.
 
-    channels: of its images; image_size: of their sides, None where nothing says it. recipe: a configuration that lies
-    beside the weights.
+    recipe: a configuration that lies beside the weights. notes: what the user should know.
     """
 
     format: str
-    channels: int
-    image_size: int | None = None
     recipe: Path | None = None
 
-    def __init__(self, name: str, weights: Path, files: Sequence[Path] = ()):
-        self.name, self.file, self.files = name, weights, [weights, *files]
-        self.weights = tensors.read(weights)
+    def __init__(self, name: str, weights: Mapping[str, Tensor], files: Sequence[Path]):
+        self.name, self.weights, self.files = name, weights, files
+        self.notes: list[str] = []
 
     @abstractmethod
     def onto(self, model: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +40,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def adopted(self, network: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Its weights by the names of our network, made with `options`. Raises ConfigError where they do not fit."""
+    def state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Its weights by the names of our reverse model, made of `model`. Raises ConfigError where they do not fit."""
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of its files."""
@@ -50,13 +49,17 @@ class Source(ABC):
 
 
 class UNetSource(Source):
-    """A source whose network is the DDPM U-Net under other names. outputs: of that network; learned: the variance that
-    the second half of twice as many outputs as channels stands for.
+    """A source whose network is the DDPM U-Net under other names.
+
+    channels: of its images; image_size: of their sides, None where nothing says it. outputs: channels of what the
+    network returns; learned: the variance that the second half of twice as many outputs stands for.
     """
 
     names: Names
+    channels: int
     outputs: int
     learned: str
+    image_size: int | None = None
 
     @abstractmethod
     def network(self) -> dict[str, Any]:
@@ -80,7 +83,8 @@ class UNetSource(Source):
         }
         variance, objective = name_of(reverse.get("variance"), "BetaVariance"), name_of(model.get("objective"))
         wanted = OF_VARIANCE.get(variance)
-        if self.outputs != self.channels * (2 if CLASSES[variance].learned else 1):
+        learns = part(variance, Variance).learned
+        if self.outputs != self.channels * (2 if learns else 1):
             raise ConfigError(
                 f"{self.name} predicts {self.outputs} channels for images of {self.channels}, which does not go with "
                 f"{variance}; a learned variance takes twice as many, a fixed one as many"
@@ -91,21 +95,33 @@ class UNetSource(Source):
             model = {**model, "objective": "Simple"}
         return {**model, "reverse": {"class_path": "GaussianReverse", "init_args": reverse}}
 
-    def adopted(self, network: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
-        assert isinstance(network, UNet)
-        return adopted(
-            self.separated(complete({"class_path": "UNet", "init_args": options})), network, self.names, self.name
-        )
+    def state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
+        network = reverse.get_submodule("network")
+        if not isinstance(network, UNet):
+            raise ConfigError(
+                f"{self.name} is a U-Net, the recipe's network is {type(network).__name__}; write another -c"
+            )
+        options = complete(complete(model["reverse"])["network"])
+        found = adopted(self.separated(options), network, self.names, self.name)
+        schedule = reverse.process.schedule
+        if any(True for _ in schedule.parameters()):
+            raise ConfigError(
+                f"{self.name} has no weights of {type(schedule).__name__}; write -c with a schedule that is not learned"
+            )
+        return {f"network.{name}": weight for name, weight in found.items()}
 
     def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """The weights, one for each of ours. options: of the U-Net."""
         return self.weights
 
-    def weight(self, name: str) -> Tensor:
-        """One of its weights. Raises ConfigError where it is missing."""
-        if name not in self.weights:
+    def shape(self, name: str, dimensions: int) -> torch.Size:
+        """The shape of one of its weights. Raises ConfigError where there is none of so many dimensions, none empty."""
+        weight = self.weights.get(name)
+        if weight is None:
             raise ConfigError(f"{self.name}: its weights are not those of a U-Net; missing: {name}")
-        return self.weights[name]
+        if weight.ndim != dimensions or not weight.numel():
+            raise ConfigError(f"{self.name}: {name} has shape {tuple(weight.shape)}, which is none of a U-Net's")
+        return weight.shape
 
 
 def sha256(file: Path) -> str:

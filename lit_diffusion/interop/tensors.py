@@ -11,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lit_diffusion.errors import ConfigError, first_words
+from lit_diffusion.errors import ConfigError, first_words, one_line
+from lit_diffusion.files import check_archive
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SUFFIXES = (".safetensors", *PICKLES)
 
 
@@ -47,9 +49,7 @@ def of_pickle(file: Path) -> Mapping[str, Tensor]:
     try:
         is_archive = zipfile.is_zipfile(file)
         if is_archive:
-            with zipfile.ZipFile(file) as parts:
-                if broken := parts.testzip():  # checksums, which torch does not look at
-                    raise ValueError(f"{broken} is damaged")
+            check_archive(file)
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower().replace(" ", "_"):
@@ -67,23 +67,27 @@ def state_dict_in(content: Any, file: Path) -> Mapping[str, Tensor]:
     """A mapping from names to tensors, or that under `state_dict`. Raises ConfigError for anything else."""
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(one, Tensor) for one in content.values()):
+    named = isinstance(content, Mapping) and all(isinstance(name, str) for name in content)
+    if not named or not all(isinstance(one, Tensor) for one in content.values()):
         what = f"a mapping with {listed_keys(content)}" if isinstance(content, Mapping) else type(content).__name__
         raise ConfigError(f"{file} holds {what}, no weights by name; write a file of a state dict")
-    if all(isinstance(name, str) and name.startswith("module.") for name in content):
+    if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): weight for name, weight in content.items()}
     return content
 
 
 def listed_keys(content: Iterable[Any]) -> str:
     """The first keys of a mapping."""
-    return ", ".join(str(key) for key in list(content)[:5])
+    return one_line(", ".join(str(key)[:60] for key in list(content)[:5]))
 
 
 def as_float32(weight: Tensor, name: str, file: Path) -> Tensor:
     """A weight, widened where it is stored in half precision."""
-    if not weight.is_floating_point() or weight.layout != torch.strided:
-        raise ConfigError(f"{file}: {name} holds {weight.dtype} values, no weights; write a file of weights")
+    name = one_line(name)
+    is_plain = weight.layout == torch.strided and not weight.is_meta and weight.dtype in FLOATS
+    # an expanded tensor stands for more than the file holds
+    if not is_plain or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+        raise ConfigError(f"{file}: {name} holds {weight.dtype} values, no plain weights; write a file of weights")
     if not torch.isfinite(weight).all():
         raise ConfigError(f"{file}: {name} holds values that are no numbers; write the weights of a model that works")
     return weight.float()

@@ -36,8 +36,7 @@ def unet_config(widths, attends, size, **options) -> dict:
 
 
 CIFAR10 = unet_config([128, 256, 256, 256], [1], 32)
-CELEBAHQ = unet_config([32, 32, 64, 64, 128, 128], [4], 256)  # a quarter of the width
-BEDROOM = unet_config([32, 32, 64, 64, 128, 128], [4], 256)  # the same network in all but its weights
+OF_256 = unet_config([32, 32, 64, 64, 128, 128], [4], 256)  # that of celebahq, bedroom, church and cat, narrower
 SMALL = unet_config([32, 64], [1], 8, in_channels=1, out_channels=1, layers_per_block=1)
 
 

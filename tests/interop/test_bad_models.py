@@ -3,16 +3,23 @@
 import json
 import os
 import pickle
+import re
+import shutil
 import sys
+import zipfile
 
 import pytest
 import torch
+import yaml
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
 from lit_diffusion.cli import dispatch
+from lit_diffusion.diffusion import AncestralSampler
 from lit_diffusion.errors import ConfigError
-from tests.conftest import TINY
+from lit_diffusion.interop import recipe
+from lit_diffusion.interop.construct import reverse_of
+from lit_diffusion.interop.diffusers.writing import Export
 from tests.interop.originals import Weights, improved, released
 
 UNET, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
@@ -118,6 +125,79 @@ def test_flipped_bit_in_an_archive(small, refused):
     assert "is damaged" in refused("import", small, "-o", "run")
 
 
+def test_archives_that_unpack_to_more_than_they_hold(small, refused):
+    """Parts of archives of torch.save are never compressed; tensors are never larger than their storage."""
+    file = small / "unet/diffusion_pytorch_model.bin"
+    torch.save({"conv_in.weight": torch.zeros(1).expand(10**10)}, file)
+    (small / WEIGHTS).unlink()
+    assert "conv_in.weight holds torch.float32 values, no plain weights" in refused("import", small, "-o", "run")
+    with zipfile.ZipFile(file) as parts:
+        contents = {name: parts.read(name) for name in parts.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
+        for name, content in contents.items():
+            parts.writestr(name, content)
+    assert "its parts are compressed" in refused("import", small, "-o", "run")
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(()), torch.zeros(3), torch.zeros(0, 3, 3, 3)], ids=["0", "1", "empty"])
+@pytest.mark.parametrize("name", ["conv_in.weight", "input_blocks.0.0.weight"])
+def test_first_weight_of_no_unet(name, weight, tmp_path, refused):
+    others = ["conv_out.weight", "down.0.block.0.conv1.weight"] if name[0] == "c" else ["out.2.weight"]
+    torch.save({name: weight, **{other: torch.zeros(3, 32, 3, 3) for other in others}}, tmp_path / "cifar10.pt")
+    assert f"{name} has shape" in refused("import", "cifar10.pt", "-o", "run")
+
+
+@pytest.mark.parametrize("content", [{1: torch.zeros(2)}, [torch.zeros(2)], torch.zeros(2), {"a": 1}, {}, 3])
+def test_files_of_torch_that_hold_no_names_and_weights(content, tmp_path, refused):
+    torch.save(content, tmp_path / "model.pt")
+    assert "model.pt holds " in refused("import", "model.pt", "-o", "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"variance": "UNet"}, "UNet cannot be made of its settings"),
+        ({"variance": "Epsilon"}, "Epsilon is no Variance"),
+        ({"variance": {"class_path": "mine.Variance"}}, "mine.Variance"),
+        ({"clipx": True}, "GaussianReverse takes no clipx"),
+        ({"process": [1]}, "GaussianReverse cannot be made"),
+        ({"decoder": {"class_path": "DiscretizedGaussian", "init_args": [1]}}, "DiscretizedGaussian: init_args"),
+        ({"network": {"class_path": "mine.UNet"}}, None),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
+)
+def test_recipes_with_parts_that_are_none(change, said, small, refused, tmp_path):
+    """The network is the source's, whatever the recipe's; of all else the source does not say, ours alone are known."""
+    shutil.rmtree(small / "scheduler")  # which would say the variance
+    overlay = {"model": {"init_args": {"reverse": {"init_args": change}}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
+    arguments = ["import", small, "-o", "run", "-c", "configs/digits.yaml", "-c", "mine.yaml"]
+    if said is None:
+        dispatch([str(one) for one in arguments])
+    else:
+        assert re.search(said, refused(*arguments))
+
+
+def test_recipe_whose_schedule_is_learned(tmp_path, refused):
+    weights = Weights()
+    options = {"width": 32, "factors": (1,), "blocks": 1, "attends": (), "outputs": 6}
+    released(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options)
+    torch.save(dict(weights), tmp_path / "cifar10.pt")
+    schedule = {
+        "model": {"init_args": {"reverse": {"init_args": {"process": {"init_args": {"schedule": "LearnedSchedule"}}}}}}
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(schedule))
+    message = refused("import", "cifar10.pt", "-o", "run", "-c", "configs/cifar10.yaml", "-c", "mine.yaml")
+    assert "has no weights of LearnedSchedule" in message
+
+
+def test_names_cannot_write_into_the_configuration(folder_of, tmp_path):
+    """A folder's name with a line of YAML in it."""
+    _, folder = folder_of(SMALL_MODEL, name="x\ntrainer: {max_steps: 1}\n#")
+    dispatch(["import", str(folder), "-o", str(tmp_path / "run"), "-c", "configs/digits.yaml"])
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["trainer"]["max_steps"] == 2000
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -182,6 +262,12 @@ UNKNOWN = [
     (SCHEDULER, {"steps_offset": 1}),
     (SCHEDULER, {"num_train_timesteps": "many"}),
     (SCHEDULER, {"beta_start": "low"}),
+    (SCHEDULER, {"beta_start": 10**400}),
+    (SCHEDULER, {"num_train_timesteps": 2**63}),
+    (SCHEDULER, {"num_train_timesteps": True}),
+    (SCHEDULER, {"predict_epsilon": False}),
+    (UNET, {"norm_eps": "small"}),
+    (UNET, {"sample_size": -8}),
 ]
 
 
@@ -281,11 +367,13 @@ def test_hub_name_without_its_package(refused, monkeypatch):
 
 
 @pytest.fixture
-def trained(command, tmp_path):
-    """A finished run of three steps."""
-    options = ["--model.reverse.network.multipliers=[1,2]", "--trainer.max_steps=3", "--run.name=trained"]
-    command("fit", *TINY, *options)
-    return tmp_path / "runs/trained"
+def trained(small, tmp_path):
+    """A run that says that it is finished, and has a checkpoint."""
+    run = tmp_path / "runs/trained"
+    dispatch(["import", str(small), "-o", str(run)])
+    os.remove(run / "origin.json")
+    (run / "summary.json").write_text(json.dumps({"schema": 1, "status": "finished", "scores": {}}))
+    return run
 
 
 @pytest.mark.parametrize(
@@ -311,27 +399,49 @@ def test_export_of_what_is_no_run(refused, trained, tmp_path):
 
 
 CANNOT = [
-    (["--model.reverse.parameterization=PosteriorMean"], "diffusers' schedulers cannot express PosteriorMean"),
+    ({"parameterization": "PosteriorMean"}, "diffusers' schedulers cannot express PosteriorMean"),
+    ({"variance": "LearnedDiagonal"}, "cannot express LearnedDiagonal"),
     (
-        ["--model.reverse.variance=LearnedDiagonal", "--model.objective=VariationalBound"],
-        "cannot express LearnedDiagonal",
+        {"network": {"class_path": "UNet", "init_args": {"time_scale": 0.5}}},
+        "UNet.time_scale: UNet2DModel cannot express 0.5",
     ),
-    (["--model.reverse.network.time_scale=0.5"], "UNet.time_scale: UNet2DModel cannot express 0.5"),
-    (["--model.reverse.network.multipliers=[2,2]"], "UNet.multipliers: UNet2DModel cannot express"),
+    ({"network": {"class_path": "UNet", "init_args": {"multipliers": [2, 2]}}}, "UNet.multipliers: UNet2DModel cannot"),
     (
-        ["--model.reverse.network.multipliers=[1,2]", "--model.reverse.network.attention_levels=[0]"]
-        + ["--model.reverse.network.num_heads=2"],
-        "UNet.num_heads: UNet2DModel cannot express heads of [4, 8] channels",
+        {
+            "network": {
+                "class_path": "UNet",
+                "init_args": {"multipliers": [1, 2], "attention_levels": [0], "num_heads": 2},
+            }
+        },
+        "UNet.num_heads: UNet2DModel cannot express heads of [16, 32] channels",
     ),
-    (["-c", "configs/network/classic_unet.yaml"], "UNet2DModel cannot express ClassicUNet; write --format safetensors"),
+    (
+        {"network": {"class_path": "ClassicUNet", "init_args": {}}},
+        "UNet2DModel cannot express ClassicUNet; write --format",
+    ),
+    ({"network": {"class_path": "mine.UNet", "init_args": {}}}, "mine.UNet"),
 ]
 
 
-@pytest.mark.parametrize(("options", "said"), CANNOT, ids=lambda x: x if isinstance(x, str) else "")
-def test_runs_that_diffusers_cannot_express_are_refused_by_name(options, said, command, refused):
-    """And go into our own safetensors."""
-    files = options if options[0] == "-c" else []
-    rest = TINY if not files else [one for one in TINY if ".network." not in one]
-    command("fit", *rest, *options, "--trainer.max_steps=1", "--run.name=trained")
-    assert said in refused("export", "runs/trained", "-o", "out")
-    dispatch(["export", "runs/trained", "--format", "safetensors", "-o", "out"])
+@pytest.mark.parametrize(("change", "said"), CANNOT, ids=[said for _, said in CANNOT])
+def test_runs_that_diffusers_cannot_express_are_refused_by_name(change, said):
+    config = recipe.overlaid(
+        recipe.read(["configs/digits.yaml"]), {"model": {"init_args": {"reverse": {"init_args": change}}}}
+    )
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        model = config["model"]["init_args"]
+        Export(reverse_of(model), model["reverse"]["init_args"], AncestralSampler(), 8)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_size_that_is_none(size, trained, refused):
+    assert f"--size: {size} is no whole number" in refused("export", trained, "-o", "out", "--size", size)
+
+
+def test_resumed_run_needs_its_optimizer(trained, command, tmp_path):
+    """Only at step 0 are weights alone enough."""
+    file = trained / "checkpoints/last.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    torch.save({**checkpoint, "global_step": 7}, file)
+    with pytest.raises(ConfigError, match="is damaged or no checkpoint of ours"):
+        command("fit", "-c", str(trained / "config.yaml"), "--ckpt_path", str(file), "--trainer.logger=false")

@@ -1,10 +1,17 @@
 """Imported networks compute what the originals compute, and no import leaves a weight out."""
 
+import json
+import re
+import shutil
+
 import pytest
 import torch
+import yaml
 from diffusers import DDPMScheduler
+from safetensors.torch import save_file
 
-from tests.interop.conftest import BEDROOM, CELEBAHQ, CIFAR10, SMALL, imported, unet_config
+from lit_diffusion.interop.diffusers.unet import NAMES
+from tests.interop.conftest import CIFAR10, OF_256, SMALL, imported, unet_config
 from tests.interop.originals import Weights, improved, released
 
 # options of UNet2DModel one by one against the release's: heads of some channels, scale and shift, paddings, embeddings
@@ -17,7 +24,6 @@ VARIED = [
     {"norm_num_groups": 8, "attn_norm_num_groups": 8, "act_fn": "swish"},
     {"layers_per_block": 3, "out_channels": 6},
 ]
-DIGITS_RECIPE = ["-c", "configs/digits.yaml"]
 
 
 @torch.no_grad()
@@ -41,11 +47,13 @@ def test_cifar10s_network_equals_diffusers_at_every_t(folder_of, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("config", "name"), [(CELEBAHQ, "ddpm-celebahq-256"), (BEDROOM, "ddpm-ema-bedroom-256")])
-def test_networks_of_256_equal_diffusers_at_every_t(config, name, folder_of, tmp_path):
-    """Six levels, attention at the fifth; the recipe is that of the data set in the name."""
-    theirs, folder = folder_of(config, name=name)
+def test_network_of_256_equals_diffusers_at_every_t(folder_of, tmp_path):
+    """google/ddpm-celebahq-256's and google/ddpm-bedroom-256's, which are one: six levels, attention at the fifth."""
+    theirs, folder = folder_of(OF_256, name="ddpm-bedroom-256")
     ours = imported(folder, tmp_path / "run")
+    assert (
+        yaml.safe_load((tmp_path / "run/config.yaml").read_text())["data"]["init_args"]["root"] == "data/lsun_bedroom"
+    )
     assert_same_outputs(theirs, ours.network, torch.randn(1000, 3, 32, 32), torch.arange(1000))
 
 
@@ -59,18 +67,89 @@ def test_every_option_that_is_taken_equals_diffusers(options, folder_of, tmp_pat
     assert_same_outputs(theirs, ours.network, torch.randn(50, 3, 16, 16), torch.arange(0, 1000, 20))
 
 
-@pytest.mark.parametrize("how", [{"safe_serialization": False}, {"variant": None}], ids=["bin", "safetensors"])
-def test_weights_come_over_bit_by_bit(how, folder_of, tmp_path):
-    """From .bin and .safetensors."""
-    theirs, folder = folder_of(SMALL, **how)
+FORMER = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers up to 0.14
+
+
+@pytest.mark.parametrize("names", ["today's", "former"])
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_weights_come_over_bit_by_bit(names, ending, folder_of, tmp_path):
+    """From both kinds of files, by today's names of attention's parts and those of before."""
+    theirs, folder = folder_of(SMALL, safe_serialization=ending == "safetensors")
+    state = theirs.state_dict()
+    if names == "former":
+        file = folder / f"unet/diffusion_pytorch_model.{ending}"
+        former = {re.sub("|".join(FORMER), lambda one: FORMER[one[0]], name): weight for name, weight in state.items()}
+        save_file(former, file) if ending == "safetensors" else torch.save(former, file)
+    ours = imported(folder, tmp_path / "run").network
+    their = NAMES.of(ours)
+    assert sorted(their.values()) == sorted(state)
+    assert all(torch.equal(weight, state[their[name]]) for name, weight in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened_exactly(kind, folder_of, tmp_path):
+    theirs, folder = folder_of(SMALL)
+    half = {name: weight.to(kind) for name, weight in theirs.state_dict().items()}
+    save_file(half, folder / "unet/diffusion_pytorch_model.safetensors")
+    assert torch.equal(imported(folder, tmp_path / "run").network.stem.weight, half["conv_in.weight"].float())
+
+
+# What google/ddpm-cat-256 says; written by diffusers 0.0.4 and 0.1.1, long before most of today's settings.
+OLD_UNET = {
+    "_class_name": "UNet2DModel",
+    "_diffusers_version": "0.0.4",
+    "act_fn": "silu",
+    "attention_head_dim": None,
+    "block_out_channels": [32, 32, 64, 64, 128, 128],  # times 4
+    "center_input_sample": False,
+    "down_block_types": [*["DownBlock2D"] * 4, "AttnDownBlock2D", "DownBlock2D"],
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "in_channels": 3,
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-06,
+    "norm_num_groups": 32,
+    "out_channels": 3,
+    "sample_size": 256,
+    "time_embedding_type": "positional",
+    "up_block_types": ["UpBlock2D", "AttnUpBlock2D", *["UpBlock2D"] * 4],
+}
+OLD_SCHEDULER = {
+    "_class_name": "DDPMScheduler",
+    "_diffusers_version": "0.1.1",
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "beta_start": 0.0001,
+    "clip_sample": True,
+    "num_train_timesteps": 1000,
+    "trained_betas": None,
+    "variance_type": "fixed_small",
+}
+
+
+@pytest.mark.parametrize("former", [{}, {"timestep_values": None, "tensor_format": "pt", "predict_epsilon": True}])
+def test_flat_folders_of_the_first_versions_are_taken(former, folder_of, tmp_path):
+    """All in one folder, few settings, and some that are no more; the recipe is that of the folder's name."""
+    _, folder = folder_of(OF_256)
+    flat = tmp_path / "ddpm-ema-cat-256"
+    flat.mkdir()
+    shutil.copy(folder / "unet/diffusion_pytorch_model.safetensors", flat)
+    (flat / "config.json").write_text(json.dumps(OLD_UNET))
+    (flat / "scheduler_config.json").write_text(json.dumps({**OLD_SCHEDULER, **former}))
+    ours = imported(flat, tmp_path / "run")
+    assert type(ours.variance).__name__ == "PosteriorVariance"
+    assert "data/lsun_cat" in (tmp_path / "run/config.yaml").read_text()
+
+
+def test_without_a_scheduler_what_is_the_recipes_is_said(folder_of, tmp_path, capsys):
+    _, folder = folder_of(SMALL)
+    shutil.rmtree(folder / "scheduler")
     ours = imported(folder, tmp_path / "run")
-    state = {name.replace("to_out.0", "out"): weight for name, weight in theirs.state_dict().items()}
-    assert len(state) == len(ours.network.state_dict())
-    assert torch.equal(ours.network.stem.weight, state["conv_in.weight"])
-    assert torch.equal(ours.network.middle[0].attention.out.weight, state["mid_block.attentions.0.out.weight"])
-    assert sum(w.double().sum() for w in ours.network.state_dict().values()).item() == pytest.approx(
-        sum(w.double().sum() for w in state.values()).item(), rel=1e-12
-    )
+    assert ours.num_steps == 1000
+    said = "note       no scheduler_config.json: schedule, T, prediction and variance are the recipe's"
+    assert said in capsys.readouterr().out
 
 
 @torch.no_grad()
@@ -88,8 +167,7 @@ def assert_same_as_function(function, network, shape):
     torch.testing.assert_close(network(x[:1], t[:1]), function(x[:1], t[:1]), atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("outputs", [3, 6])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(("outputs", "prefix"), [(3, "module."), (6, "")])
 def test_conversion_of_the_release_computes_what_the_release_does(outputs, prefix, tmp_path):
     """The shape of CIFAR10's network, narrower, by the original names; six outputs are a learned diagonal."""
     options = {"width": 32, "factors": (1, 2, 2, 2), "blocks": 2, "attends": (1,), "outputs": outputs}

@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.interop import tensors
+from lit_diffusion.interop.construct import name_of
 from lit_diffusion.interop.diffusers import scheduler, unet
-from lit_diffusion.interop.diffusers.settings import checked
+from lit_diffusion.interop.diffusers.settings import checked, number
 from lit_diffusion.interop.source import UNetSource
 
 CONFIG, SCHEDULER_CONFIG, INDEX = "config.json", "scheduler_config.json", "model_index.json"
@@ -22,35 +24,33 @@ MARK = "time_embedding.linear_1.weight"
 
 
 class DiffusersModel(UNetSource):
-    """UNet2DModel with DDPMScheduler or DDIMScheduler, and what their configs say. Without a scheduler, which is said
-    in `notes`, schedule, prediction and variance are the recipe's.
+    """UNet2DModel with DDPMScheduler or DDIMScheduler, and what their configs say. Without a scheduler, which is noted,
+    schedule, prediction and variance are the recipe's.
     """
 
     format, names, learned = "diffusers", unet.NAMES, "LearnedRange"
 
-    def __init__(self, name: str, weights: Path, config: Path, scheduler_config: Path | None):
-        files = [config, *([scheduler_config] if scheduler_config else [])]
-        super().__init__(name, weights, files)
+    def __init__(self, name: str, file: Path, weights: Mapping[str, Tensor], config: Path, scheduling: Path | None):
+        super().__init__(name, weights, [file, config, *([scheduling] if scheduling else [])])
         content = of_class(config, ("UNet2DModel",))
-        self.config = checked(content, unet.UNET, unet.UNET_CHOICES, str(config))
-        self.options = unet.network_of(self.config, str(config))
+        settings = checked(content, unet.UNET, unet.UNET_CHOICES, str(config))
+        self.options = unet.network_of(settings, str(config))
         if "dropout" not in content:  # evaluation knows none, and a recipe trains with its own
             del self.options["dropout"]
         blocks = self.options["num_blocks"] * len(self.options["multipliers"])
         if blocks > len(self.weights):
-            raise ConfigError(f"{config}: layers_per_block: {blocks} blocks are more than {weights} has weights")
-        self.channels, self.outputs = self.config["in_channels"], self.config["out_channels"]
-        self.image_size = side(self.config["sample_size"], str(config))
-        self.sampler: dict[str, Any] | None = None
+            raise ConfigError(f"{config}: layers_per_block: {blocks} blocks are more than {file} has weights")
+        self.channels, self.outputs = settings["in_channels"], settings["out_channels"]
+        self.image_size = side(settings["sample_size"], str(config))
+        self.sampler: str | None = None
         self._reverse: dict[str, Any] = {}
-        if scheduler_config:
-            content = of_class(scheduler_config, tuple(scheduler.SCHEDULERS))
-            kind = content["_class_name"]
-            settings = checked(content, scheduler.SCHEDULERS[kind], scheduler.SCHEDULER_CHOICES, str(scheduler_config))
-            self._reverse = scheduler.reverse_of(settings, str(scheduler_config))
-            name = "DDIMSampler" if kind == "DDIMScheduler" else "AncestralSampler"
-            self.sampler = {"class_path": name, "init_args": {"steps": None}}
-        recipe = config.parent / "config.yaml" if config.parent.name != "unet" else config.parent.parent / "config.yaml"
+        if scheduling:
+            content = of_class(scheduling, tuple(scheduler.SCHEDULERS))
+            self._reverse = scheduler.reverse_of(scheduler.settings_of(content, str(scheduling)), str(scheduling))
+            self.sampler = "DDIMSampler" if content["_class_name"] == "DDIMScheduler" else "AncestralSampler"
+        else:
+            self.notes.append(f"no {SCHEDULER_CONFIG}: schedule, T, prediction and variance are the recipe's")
+        recipe = (config.parent.parent if config.parent.name == "unet" else config.parent) / "config.yaml"
         self.recipe = recipe if recipe.is_file() else None
 
     def network(self) -> dict[str, Any]:
@@ -60,8 +60,11 @@ class DiffusersModel(UNetSource):
         return {**super().reverse(), **self._reverse}
 
     def onto(self, model: dict[str, Any]) -> dict[str, Any]:
+        """With the scheduler's sampler, over all steps: schedulers say no number of them. A recipe's may say more."""
         model = super().onto(model)
-        return {**model, "sampler": self.sampler} if self.sampler else model
+        if self.sampler in (None, name_of(model.get("sampler"), "AncestralSampler")):
+            return model
+        return {**model, "sampler": {"class_path": self.sampler, "init_args": {"steps": None}}}
 
     def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """With today's names of the attentions' parts."""
@@ -84,15 +87,16 @@ def open_folder(name: str, folder: Path) -> DiffusersModel:
     if weights is None:
         there = ", ".join(sorted(one.name for one in home.iterdir())) or "nothing"
         raise ConfigError(f"{home} has no {WEIGHTS}.safetensors or .bin, but {there}; put one there, or write a file")
-    return DiffusersModel(name, weights, config, beside(folder))
+    return DiffusersModel(name, weights, tensors.read(weights), config, beside(folder))
 
 
-def open_file(name: str, file: Path) -> DiffusersModel:
+def open_file(name: str, file: Path, weights: Mapping[str, Tensor]) -> DiffusersModel:
     """The model in a file of weights, of any name, beside its config. Raises ConfigError where there is none."""
     config = file.parent / CONFIG
     if not config.is_file():
         raise ConfigError(f"{file} has no {CONFIG} beside it, which says what network it is; put it there")
-    return DiffusersModel(name, file, config, beside(file.parent.parent if file.parent.name == "unet" else file.parent))
+    folder = file.parent.parent if file.parent.name == "unet" else file.parent
+    return DiffusersModel(name, file, weights, config, beside(folder))
 
 
 def beside(folder: Path) -> Path | None:
@@ -110,7 +114,9 @@ def of_class(file: Path, names: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(f"{file} is no JSON ({one_line(error)}); fetch it again") from error
     if not isinstance(content, dict) or content.get("_class_name") not in names:
         named = content.get("_class_name") if isinstance(content, dict) else None
-        raise ConfigError(f"{file} is of {named or 'no class'}; only {' or '.join(names)} can be imported")
+        raise ConfigError(
+            f"{file} is of {one_line(named or 'no class')[:80]}; only {' or '.join(names)} can be imported"
+        )
     return content
 
 
@@ -118,6 +124,6 @@ def side(size: Any, file: str) -> int | None:
     """Of square images, or None where none is given."""
     if isinstance(size, list) and len(size) == 2 and size[0] == size[1]:
         size = size[0]
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-        raise ConfigError(f"{file}: sample_size: ours are square images, not {size!r}")
-    return size
+    if isinstance(size, list | tuple):
+        raise ConfigError(f"{file}: sample_size: ours are square images, not {one_line(size)[:80]}")
+    return size if size is None else number(size, f"{file}: sample_size", 1, whole=True)

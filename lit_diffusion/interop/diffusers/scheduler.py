@@ -9,7 +9,7 @@ from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler
 from lit_diffusion.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule, QuadraticSchedule
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.diffusers.settings import VERSION, number
+from lit_diffusion.interop.diffusers.settings import VERSION, checked, number
 
 SCHEDULER: dict[str, Any] = {
     "num_train_timesteps": 1000,
@@ -43,6 +43,12 @@ SCHEDULER_CHOICES: dict[str, tuple[Any, ...]] = {
     "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "learned_range"),
     "set_alpha_to_one": (True,),
 }
+FORMER: dict[str, tuple[Any, ...]] = {  # settings of diffusers before 0.10, and values that say what ours do
+    "timestep_values": (None,),
+    "tensor_format": ("np", "pt"),
+    "predict_epsilon": (True, None),
+}
+MOST_BETAS = 8000  # that a configuration can list
 SCHEDULES = {
     "linear": "LinearSchedule",
     "scaled_linear": "QuadraticSchedule",
@@ -55,6 +61,15 @@ VARIANCES = {
     "fixed_large": "BetaVariance",
     "learned_range": "LearnedRange",
 }
+
+
+def settings_of(content: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """All settings of a scheduler's config. Raises ConfigError, by name, for what ours cannot express."""
+    former = {key for key, said in FORMER.items() if key in content and content[key] in said}
+    told = {key: value for key, value in content.items() if key not in former}
+    if told.get("clip_sample") is False:  # nothing is clipped to it
+        told.pop("clip_sample_range", None)
+    return checked(told, SCHEDULERS[content["_class_name"]], SCHEDULER_CHOICES, file)
 
 
 def reverse_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
@@ -73,8 +88,10 @@ def schedule_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
     steps, betas = config["num_train_timesteps"], config["trained_betas"]
     number(steps, f"{file}: num_train_timesteps", 1, whole=True)
     if betas is not None:
-        if not isinstance(betas, list) or len(betas) != steps:
-            raise ConfigError(f"{file}: trained_betas: not {steps} numbers, as num_train_timesteps says")
+        if not isinstance(betas, list) or len(betas) != steps or steps > MOST_BETAS:
+            raise ConfigError(
+                f"{file}: trained_betas: not {steps} numbers, as num_train_timesteps says, or more than {MOST_BETAS}"
+            )
         betas = [number(one, f"{file}: trained_betas") for one in betas]
         return {"class_path": "TabulatedSchedule", "init_args": {"betas": betas}}
     ends = {} if config["beta_schedule"] == "squaredcos_cap_v2" else {k: config[k] for k in ("beta_start", "beta_end")}
@@ -124,6 +141,11 @@ def betas_of(schedule: NoiseSchedule) -> dict[str, Any]:
     for name, other in named.items():
         if torch.allclose(schedule.table, other.table, rtol=1e-9, atol=0):
             return {"beta_schedule": name, **({} if name == "squaredcos_cap_v2" else rounded(ends))}
+    if schedule.num_steps > MOST_BETAS:
+        raise ConfigError(
+            f"{type(schedule).__name__}: diffusers has no name for it, and more than {MOST_BETAS} betas are not "
+            "listed; write --format safetensors"
+        )
     return {"trained_betas": betas.tolist()}
 
 
