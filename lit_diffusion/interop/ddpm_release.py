@@ -34,6 +34,15 @@ NAMES = Names(
     },
     attention={"norm": "norm", "query": "q", "key": "k", "value": "v", "out": "proj_out"},
 )
+OPTIONS = {  # of the release, whatever a recipe says
+    "head_channels": None,
+    "scale_shift": False,
+    "symmetric_padding": False,
+    "norm_eps": 1e-6,
+    "ends_at_10000": True,
+    "cosines_first": False,
+    "time_scale": 1.0,
+}
 MARK = "down.0.block.0.conv1.weight"
 
 
@@ -65,4 +74,5 @@ class ReleasedWeights(UNetSource):
             "attention_levels": [level for level in levels if (level, "attn", 0) in places],
             "num_heads": 1,
             "groups": 32,
+            **OPTIONS,
         }

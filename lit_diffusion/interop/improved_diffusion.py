@@ -82,6 +82,7 @@ class ImprovedDiffusionWeights(UNetSource):
             "num_blocks": len(levels[0]),
             "attention_levels": [i for i, level in enumerate(levels) if "qkv" in kinds[level[0]]],
             "groups": 32,
+            "head_channels": None,
             "scale_shift": time == 2 * widths[0],
             "symmetric_padding": True,
             "norm_eps": 1e-5,

@@ -179,6 +179,21 @@ def test_conversion_of_the_release_computes_what_the_release_does(outputs, prefi
     assert_same_as_function(lambda x, t: released(weights, x, t, **options), ours.network, (3, 16, 16))
 
 
+def test_recipe_of_another_network_does_not_change_the_release(tmp_path):
+    """What names and shapes cannot tell is the release's own: padding, embedding, eps."""
+    options = {"width": 32, "factors": (1, 2), "blocks": 1, "attends": (1,), "outputs": 3}
+    weights = Weights()
+    released(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options)
+    torch.save(dict(weights), tmp_path / "model.ckpt")
+    other = {"symmetric_padding": True, "norm_eps": 0.1, "cosines_first": True, "time_scale": 0.5, "head_channels": 8}
+    network = {"class_path": "UNet", "init_args": other}
+    overlay = {"model": {"init_args": {"reverse": {"init_args": {"network": network}}}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
+    recipe = ["-c", "configs/cifar10.yaml", "-c", str(tmp_path / "mine.yaml")]
+    ours = imported(tmp_path / "model.ckpt", tmp_path / "run", *recipe)
+    assert_same_as_function(lambda x, t: released(weights, x, t, **options), ours.network, (3, 8, 8))
+
+
 def test_conversion_of_a_256_model_of_the_release(tmp_path):
     options = {"width": 32, "factors": (1, 1, 2, 2, 4, 4), "blocks": 2, "attends": (4,), "outputs": 3}
     weights = Weights()
