@@ -57,8 +57,12 @@ def check_archive(file: Path) -> None:
 
 
 def check_free(folder: Path, option: str) -> None:
-    """Raises ConfigError unless a folder can be made there."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    """Raises ConfigError unless a folder can be made there: there is none yet, or an empty one."""
+    try:
+        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as error:
+        raise ConfigError(f"{option}: no folder can be made there ({error.strerror}); write another") from error
+    if not is_free:
         raise ConfigError(f"{option}: {folder} is there already; write another, or remove it")
 
 

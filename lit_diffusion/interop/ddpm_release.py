@@ -49,7 +49,7 @@ MARK = "down.0.block.0.conv1.weight"
 class ReleasedWeights(UNetSource):
     """Its architecture is read off the names and shapes; schedule, variance and dropout are the recipe's.
 
-    The images' size is that at which the release attends at 16x16.
+    The images are probably of the size at which the release attends at 16x16.
     """
 
     format, names, learned = "DDPM release", NAMES, "LearnedDiagonal"
@@ -59,7 +59,8 @@ class ReleasedWeights(UNetSource):
         self.channels, self.outputs = self.shape("conv_in.weight", 4)[1], self.shape("conv_out.weight", 4)[0]
         options = self.network()
         attends = options["attention_levels"]
-        self.image_size = 16 * 2 ** attends[0] if attends else None
+        self.guessed_size = 16 * 2 ** attends[0] if attends else None
+        self.notes.append("T, schedule and variance are the recipe's: the weights do not tell")
 
     def network(self) -> dict[str, Any]:
         found = [re.match(r"down\.(\d+)\.(block|attn)\.(\d+)\.", name) for name in self.weights]

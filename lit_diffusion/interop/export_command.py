@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,6 @@ from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.run_writing import ORIGIN
 from lit_diffusion.notice import notice
 
-Write = Callable[[Path, Mapping[str, Tensor]], None]
-
 
 def main(arguments: list[str]) -> None:
     """Exports and says what. Raises ConfigError for a user's mistake, and then writes nothing."""
@@ -44,11 +42,14 @@ def main(arguments: list[str]) -> None:
     file = checkpoints.find(options.ckpt_path, run)
     checkpoint = checkpoints.read(file)
     weights, kind = weights_of(checkpoint, options.weights, config, file)
-    write = writer(options.format, config, weights, options.size)
+    theirs = for_diffusers(config, weights, options.size) if options.format == "diffusers" else None
     shared = recipe.public(config)
-    card = Card(run, shared, told, origin_of(run), kind, checkpoint["global_step"], options.format)
+    card = Card(run, shared, told, origin_of(run), kind, checkpoint["global_step"], theirs and theirs.num_steps)
     with folder_written_whole(folder) as temporary:
-        write(temporary, weights)
+        if theirs:
+            theirs.write(temporary, weights)
+        else:
+            tensors.write(temporary / own.WEIGHTS, weights)
         (temporary / own.RECIPE).write_text(yaml.safe_dump(shared, sort_keys=False, width=120), encoding="utf-8")
         if card.picture:
             shutil.copyfile(card.picture, temporary / "samples.png")
@@ -89,9 +90,11 @@ def origin_of(run: Path) -> dict[str, Any]:
     file = run / ORIGIN
     try:
         content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return {str(key): content[key] for key in content}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is damaged; remove it") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} is damaged; remove it")
+    return content
 
 
 def unfinished(run: Path, told: Mapping[str, Any]) -> str | None:
@@ -123,17 +126,13 @@ def weights_of(
     return weights, kind
 
 
-def writer(form: str, config: Mapping[str, Any], weights: dict[str, Tensor], size: int | None) -> Write:
-    """What writes the folder's weights. Raises ConfigError for what the format cannot express, before anything is."""
-    if form == "safetensors":
-        return lambda folder, state: tensors.write(folder / own.WEIGHTS, state)
+def for_diffusers(config: Mapping[str, Any], weights: dict[str, Tensor], size: int | None) -> Export:
+    """The run as diffusers has it. Raises ConfigError for what it cannot express, before anything is written."""
     model = config["model"]["init_args"]
     reverse = with_weights(reverse_of(model), weights)
     size = recipe.image_size(config["data"]) if size is None else number(size, "--size", 1, whole=True)
-    if size is None:
-        raise ConfigError("--size: the run's data do not say the size of their images; write it, as --size 32")
     arguments = (spec_of(model["reverse"]) or ("", {}))[1]
-    return Export(reverse, arguments, part(model.get("sampler", "AncestralSampler"), Sampler), size).write
+    return Export(reverse, arguments, part(model.get("sampler", "AncestralSampler"), Sampler), size)
 
 
 def with_weights(reverse: ReverseModel, weights: Mapping[str, Tensor]) -> ReverseModel:

@@ -29,7 +29,7 @@ def download(name: str) -> Path:
                 break
     except Exception as error:  # of the network, the hub or its cache, each with types of its own
         raise ConfigError(
-            f"{name} cannot be fetched from the hub, nor is it in its cache ({type(error).__name__}); where there is a "
-            f"network, {by_hand}"
+            f"{name} is no file and no folder here, and cannot be fetched from the hub, nor is it in its cache "
+            f"({type(error).__name__}); where there is a network, {by_hand}"
         ) from error
     return folder

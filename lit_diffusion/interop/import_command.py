@@ -9,7 +9,7 @@ from lit_diffusion.arguments import Parser
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import one_line
+from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.files import check_free
 from lit_diffusion.interop import recipe, run_writing
 from lit_diffusion.interop.construct import complete, name_of, part, reverse_of, spec_of
@@ -69,8 +69,10 @@ def configuration(source: Source, files: list[str]) -> tuple[dict[str, Any], str
         name, config = " and ".join(files), recipe.read(files)
     elif recipe.is_ours(beside) or not isinstance(source, UNetSource):
         name, config = str(source.recipe), recipe.public(beside)
+    elif source.recipe_needed:
+        raise ConfigError(f"{source.name}: {source.recipe_needed}")
     else:
-        name = recipe.guessed(source.name, source.channels, source.image_size)
+        name = recipe.guessed(source.name, source.channels, source.image_size or source.guessed_size)
         config = recipe.read([name])
     config = {key: value for key, value in recipe.checked(config, name).items() if key not in ("run", "ckpt_path")}
     if isinstance(source, UNetSource):
@@ -103,6 +105,7 @@ def report(
 ) -> list[str]:
     """Lines for people."""
     count = sum(parameter.numel() for parameter in reverse.parameters())
+    configuration = shlex.quote(one_line(folder / "config.yaml"))
     settings = complete(model["reverse"])
     size = source.image_size if isinstance(source, UNetSource) else None
     network, *parts = (
@@ -118,6 +121,6 @@ def report(
         f"recipe     {one_line(recipe_name)}",
         *(f"note       {note}" for note in source.notes),
         "",
-        f"lightning test -c {shlex.quote(str(folder / 'config.yaml'))} --ckpt_path last    # scores it",
-        f"lightning fit -c {shlex.quote(str(folder / 'config.yaml'))} --ckpt_path last     # trains it on",
+        f"lightning test -c {configuration} --ckpt_path last    # scores it",
+        f"lightning fit -c {configuration} --ckpt_path last     # trains it on",
     ]

@@ -45,10 +45,14 @@ class ImprovedDiffusionWeights(UNetSource):
     """Its architecture is read off the names and shapes; T, schedule, the number of heads, dropout and whether steps
     are rescaled (`time_scale`) are the recipe's: a state dict says nothing of them.
 
-    The images' size is that at which the code attends first at 16x16.
+    The images are probably of the size at which the code attends first at 16x16.
     """
 
     format, names, learned = "improved-diffusion", NAMES, "LearnedRange"
+    recipe_needed = (
+        "its weights do not tell T, schedule, number of heads and time_scale; write -c with the configuration of its "
+        "data and one with these, as -c configs/cifar10.yaml -c configs/iddpm/cifar10.yaml"
+    )
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -59,7 +63,7 @@ class ImprovedDiffusionWeights(UNetSource):
             )
         self.channels, self.outputs = self.shape(MARK, 4)[1], self.shape("out.2.weight", 4)[0]
         attends = self.network()["attention_levels"]
-        self.image_size = 16 * 2 ** attends[0] if attends else None
+        self.guessed_size = 16 * 2 ** attends[0] if attends else None
 
     def network(self) -> dict[str, Any]:
         kinds: dict[int, set[str]] = {}
@@ -92,7 +96,11 @@ class ImprovedDiffusionWeights(UNetSource):
 
     def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """With queries, keys and values apart: theirs are one map, with outputs (head, which of the three, channel)."""
-        heads, weights = options["num_heads"], {}
+        heads, weights = int(options["num_heads"]), {}
+        self.notes.append(
+            f"T, schedule, num_heads ({heads}) and time_scale ({options['time_scale']:g}) are the recipe's: the weights "
+            "do not tell"
+        )
         for name, weight in self.weights.items():
             base, qkv, leaf = name.rpartition("qkv.")
             if not qkv:

@@ -34,7 +34,10 @@ MODEL = ("model.reverse", "model.sampler")  # all settings below
 
 
 class Card:
-    """README.md of an exported run. told: its summary.json; origin: its origin.json. kind: "ema" or "raw"."""
+    """README.md of an exported run. told: its summary.json; origin: its origin.json. kind: "ema" or "raw".
+
+    num_steps: T, for a folder of diffusers; None for our own format.
+    """
 
     def __init__(
         self,
@@ -44,10 +47,11 @@ class Card:
         origin: Mapping[str, Any],
         kind: str,
         step: int,
-        form: str,
+        num_steps: int | None,
     ):
         self.name = run.resolve().name
-        self.config, self.told, self.origin, self.kind, self.step, self.form = config, told, origin, kind, step, form
+        self.config, self.told, self.origin, self.kind, self.step = config, told, origin, kind, step
+        self.num_steps = num_steps
         self.settings = flattened(config)
         pictures = (run / "samples").glob(f"*{step}_samples.png")
         self.picture = next((one for one in pictures if one.stem.split("_")[0].lstrip("0") == str(step)), None)
@@ -58,7 +62,7 @@ class Card:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        library = "diffusers" if self.form == "diffusers" else "lit_diffusion"
+        library = "diffusers" if self.num_steps else "lit_diffusion"
         yield from ("---", f"library_name: {library}", "pipeline_tag: unconditional-image-generation")
         yield from ("tags:", "- diffusion", "- ddpm", "- lit_diffusion", "---", "", f"# {plain(self.name)}", "")
         yield from self._what()
@@ -74,7 +78,7 @@ class Card:
         title = "Recipe" if self.step or not self.origin else "Recipe with which training would go on"
         yield from ("", f"## {title}", "", *self._table(self._at(RECIPE)), "")
         yield "`config.yaml` holds every setting; `lit-diffusion import` makes a run of this folder again."
-        if versions := self.told.get("versions"):
+        if isinstance(versions := self.told.get("versions"), dict) and versions:
             made = ", ".join(f"{plain(name)} {plain(version)}" for name, version in versions.items())
             yield from ("", f"Made with {made}; code at commit {plain(self.told.get('git'))}.")
 
@@ -95,14 +99,13 @@ class Card:
         yield f"{weights}."
 
     def _use(self) -> Iterator[str]:
-        if self.form != "diffusers":
+        if self.num_steps is None:
             yield from ("```bash", "lit-diffusion import THIS_FOLDER -o runs/imported")
             yield from ("lightning predict -c runs/imported/config.yaml --ckpt_path last", "```")
             return
         sampler, given = spec_of(self.config["model"]["init_args"].get("sampler")) or ("AncestralSampler", {})
         steps, ddim = given.get("steps"), sampler == "DDIMSampler"
-        total = self.settings.get("model.reverse.process.schedule.num_steps") or self.num_steps
-        count = len(steps) if isinstance(steps, list) else steps or total
+        count = len(steps) if isinstance(steps, list) else steps or self.num_steps
         pipeline = "DDIMPipeline" if ddim else "DDPMPipeline"
         eta = f", eta={given.get('eta', 0.0)}, use_clipped_model_output=True" if ddim else ""
         yield from ("```python", f"from diffusers import {pipeline}", "")
@@ -110,13 +113,9 @@ class Card:
         yield f"images = pipeline(batch_size=16, num_inference_steps={count}{eta}).images"
         yield "```"
 
-    @property
-    def num_steps(self) -> int:
-        """T of a schedule that has no such setting."""
-        return len(self.settings.get("model.reverse.process.schedule.betas") or ()) or 1000
-
     def _scores(self) -> Iterator[str]:
-        scores = {name: one for name, one in (self.told.get("scores") or {}).items() if not name.startswith(TRACKED)}
+        told = self.told.get("scores") or {}
+        scores = {name: one for name, one in told.items() if isinstance(one, dict) and not name.startswith(TRACKED)}
         if not scores:
             yield "None yet: `lightning test -c runs/NAME/config.yaml --ckpt_path last` measures them."
             return

@@ -26,6 +26,10 @@ def opened(name: str) -> Source:
     is known.
     """
     path = Path(name)
+    try:
+        path.exists()
+    except OSError as error:
+        raise ConfigError(f"{name[:80]}..: no path ({error.strerror}); write a shorter one") from error
     if path.is_dir():
         return own.OwnModel(name, path) if (path / own.WEIGHTS).is_file() else diffusers.open_folder(name, path)
     if path.is_file():

@@ -65,7 +65,7 @@ def read(names: Iterable[str]) -> dict[str, Any]:
 
 def checked(recipe: dict[str, Any], name: str) -> dict[str, Any]:
     """A recipe, if it has a model and data. Raises ConfigError, with its name, if not."""
-    if not is_ours(recipe) or "data" not in recipe:
+    if not is_ours(recipe) or not recipe.get("data"):
         raise ConfigError(
             f"{name}: a recipe says `model`, with a reverse model, and `data`; write -c configs/cifar10.yaml before "
             "overlays"

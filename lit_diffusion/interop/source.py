@@ -51,8 +51,9 @@ class Source(ABC):
 class UNetSource(Source):
     """A source whose network is the DDPM U-Net under other names.
 
-    channels: of its images; image_size: of their sides, None where nothing says it. outputs: channels of what the
-    network returns; learned: the variance that the second half of twice as many outputs stands for.
+    channels: of its images; image_size: of their sides, None where nothing says it; guessed_size: of those that such a
+    network mostly has. outputs: channels of what the network returns; learned: the variance that the second half of
+    twice as many outputs stands for. recipe_needed: why it takes a recipe of the user's, if it does.
     """
 
     names: Names
@@ -60,6 +61,8 @@ class UNetSource(Source):
     outputs: int
     learned: str
     image_size: int | None = None
+    guessed_size: int | None = None
+    recipe_needed: str | None = None
 
     @abstractmethod
     def network(self) -> dict[str, Any]:

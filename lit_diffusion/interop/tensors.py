@@ -1,6 +1,7 @@
 """Files of weights: tensors only, never code, every value a finite number, in float32."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,9 +27,9 @@ def read(file: Path) -> dict[str, Tensor]:
     Raises ConfigError for a file that is damaged, holds code or other things than weights, or values that are no
     numbers.
     """
-    if file.suffix not in SUFFIXES:
+    if file.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{file} is no file of weights that is known; write one of {', '.join(SUFFIXES)}")
-    content = of_safetensors(file) if file.suffix == ".safetensors" else of_pickle(file)
+    content = of_safetensors(file) if file.suffix.lower() == ".safetensors" else of_pickle(file)
     weights = {name: as_float32(weight, name, file) for name, weight in content.items()}
     if not weights:
         raise ConfigError(f"{file} holds no weights; write another file")
@@ -50,7 +51,11 @@ def of_pickle(file: Path) -> Mapping[str, Tensor]:
         is_archive = zipfile.is_zipfile(file)
         if is_archive:
             check_archive(file)
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_archive)
+        elif not starts_with(file, b"\x80"):
+            raise ValueError("no file of torch.save")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower().replace(" ", "_"):
             raise damaged(file, error) from error
@@ -88,14 +93,26 @@ def as_float32(weight: Tensor, name: str, file: Path) -> Tensor:
     # an expanded tensor stands for more than the file holds
     if not is_plain or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
         raise ConfigError(f"{file}: {name} holds {weight.dtype} values, no plain weights; write a file of weights")
+    weight = weight.float()
     if not torch.isfinite(weight).all():
         raise ConfigError(f"{file}: {name} holds values that are no numbers; write the weights of a model that works")
-    return weight.float()
+    return weight
 
 
 def damaged(file: Path, error: Exception) -> ConfigError:
     """What a user can do about a file that cannot be read."""
+    if starts_with(file, b"version https://git-lfs"):
+        return ConfigError(f"{file} is a pointer of git-lfs; fetch what it points to, by git lfs pull")
     return ConfigError(f"{file} is damaged or no file of weights ({first_words(error)}); fetch it again")
+
+
+def starts_with(file: Path, beginning: bytes) -> bool:
+    """Whether a file does."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(beginning)) == beginning
+    except OSError:
+        return False
 
 
 def write(file: Path, weights: Mapping[str, Tensor]) -> None:

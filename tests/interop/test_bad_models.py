@@ -64,6 +64,52 @@ def test_pickle_with_code_is_not_run(legacy, small, refused):
     assert not os.path.exists("ran")
 
 
+def test_half_precision_alone_is_named(small, refused):
+    """Its file can be imported by its name."""
+    file = small / "unet/diffusion_pytorch_model.fp16.safetensors"
+    (small / WEIGHTS).rename(file)
+    assert f"write one of its files, as {file}" in refused("import", small, "-o", "run")
+
+
+def test_improved_diffusion_needs_a_recipe(tmp_path, refused):
+    """T, schedule and the number of heads are nowhere in a state dict."""
+    weights = Weights()
+    options = {"width": 32, "factors": (1,), "blocks": 1, "attends": (), "outputs": 6}
+    improved(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options, heads=1, scale_shift=True, time_scale=1)
+    torch.save(dict(weights), tmp_path / "cifar10_uncond.pt")
+    message = refused("import", "cifar10_uncond.pt", "-o", "run")
+    assert "do not tell T, schedule, number of heads and time_scale; write -c" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"<html>", "is damaged or no file of weights"), (b"version https://git-lfs.github.com/spec/v1", "git lfs pull")],
+)
+@pytest.mark.parametrize("name", ["model.bin", "model.safetensors"])
+def test_what_is_no_file_of_weights(content, said, name, tmp_path, refused):
+    (tmp_path / name).write_bytes(content)
+    assert said in refused("import", name, "-o", "run")
+
+
+@pytest.mark.parametrize("file", ["origin.json", "summary.json"])
+@pytest.mark.parametrize("content", ["[1]", "{", "3"])
+def test_damaged_files_of_a_run(file, content, trained, refused):
+    (trained / file).write_text(content)
+    assert f"{trained / file} is" in refused("export", trained, "-o", "out")
+
+
+def test_card_of_a_summary_with_odd_parts(trained, tmp_path):
+    told = {"schema": 1, "status": "finished", "scores": {"fid": 3, "kid": {"value": "x"}}, "versions": [1], "git": 7}
+    (trained / "summary.json").write_text(json.dumps(told))
+    dispatch(["export", str(trained), "-o", str(tmp_path / "out")])
+    assert "| kid | diverged |" in (tmp_path / "out/README.md").read_text()
+
+
+def test_names_that_are_too_long(small, refused):
+    assert "no folder can be made there" in refused("import", small, "-o", "x" * 300)
+    assert "no path (File name too long)" in refused("import", "x" * 300, "-o", "run")
+
+
 def test_plain_pickle_with_code_is_not_run(tmp_path, refused):
     (tmp_path / "model.pt").write_bytes(pickle.dumps(Code()))
     assert "model.pt" in refused("import", "model.pt", "-o", "run")
@@ -83,7 +129,7 @@ def test_file_without_config_beside_it(small, refused):
 def test_folder_without_weights(small, refused):
     os.remove(small / WEIGHTS)
     message = refused("import", small, "-o", "run")
-    assert "has no diffusion_pytorch_model.safetensors or .bin, but config.json" in message
+    assert "has no diffusion_pytorch_model.safetensors or .bin; put one there" in message
 
 
 @pytest.mark.parametrize(
@@ -354,7 +400,9 @@ def test_hub_name_without_a_network_says_what_to_fetch_and_where_to_put_it(refus
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = refused("import", "google/ddpm-cifar10-32", "-o", "run")
-    assert message.startswith("google/ddpm-cifar10-32 cannot be fetched from the hub, nor is it in its cache (")
+    assert message.startswith(
+        "google/ddpm-cifar10-32 is no file and no folder here, and cannot be fetched from the hub, nor is"
+    )
     assert message.endswith(
         "download config.json, scheduler_config.json and diffusion_pytorch_model.safetensors of google/ddpm-cifar10-32 "
         "by hand into a folder, and write that folder"

@@ -209,7 +209,7 @@ def test_conversion_of_a_256_model_of_the_release(tmp_path):
     [(True, (1, 2), 3, "configs/iddpm/cifar10.yaml"), (False, (2,), 2, "configs/iddpm/lsun.yaml")],
     ids=["cifar10", "lsun"],
 )
-def test_improved_diffusion_computes_what_its_release_does(scale_shift, attends, blocks, config, tmp_path):
+def test_improved_diffusion_computes_what_its_release_does(scale_shift, attends, blocks, config, tmp_path, capsys):
     """Several heads with scale and shift, T = 4000 with rescaled steps; and one head without either."""
     heads, time_scale = (4, 0.25) if scale_shift else (1, 1.0)
     options = {"width": 32, "factors": (1, 2, 2), "blocks": blocks, "attends": attends, "outputs": 6}
@@ -224,3 +224,5 @@ def test_improved_diffusion_computes_what_its_release_does(scale_shift, attends,
         (4000, "CosineSchedule") if scale_shift else (1000, "LinearSchedule")
     )
     assert_same_as_function(lambda x, t: improved(weights, x, t, **options), ours.network, (3, 8, 8))
+    said = f"T, schedule, num_heads ({heads}) and time_scale ({time_scale:g}) are the recipe's"
+    assert said in capsys.readouterr().out

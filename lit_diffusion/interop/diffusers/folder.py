@@ -50,7 +50,8 @@ class DiffusersModel(UNetSource):
             self.sampler = "DDIMSampler" if content["_class_name"] == "DDIMScheduler" else "AncestralSampler"
         else:
             self.notes.append(f"no {SCHEDULER_CONFIG}: schedule, T, prediction and variance are the recipe's")
-        recipe = (config.parent.parent if config.parent.name == "unet" else config.parent) / "config.yaml"
+        home = config.resolve().parent
+        recipe = (home.parent if home.name == "unet" else home) / "config.yaml"
         self.recipe = recipe if recipe.is_file() else None
 
     def network(self) -> dict[str, Any]:
@@ -79,15 +80,20 @@ def open_folder(name: str, folder: Path) -> DiffusersModel:
     if (folder / INDEX).is_file():
         of_class(folder / INDEX, PIPELINES)
     home = folder / "unet" if (folder / "unet").is_dir() else folder
+    whole = folder.resolve().parent if folder.resolve().name == "unet" else folder
     config = home / CONFIG
     if not config.is_file():
         raise ConfigError(f"{folder} has no {CONFIG}, which says what network it is; put it there, or write the file")
     of_class(config, ("UNet2DModel",))
     weights = next((file for end in ("safetensors", "bin") if (file := home / f"{WEIGHTS}.{end}").is_file()), None)
     if weights is None:
-        there = ", ".join(sorted(one.name for one in home.iterdir())) or "nothing"
-        raise ConfigError(f"{home} has no {WEIGHTS}.safetensors or .bin, but {there}; put one there, or write a file")
-    return DiffusersModel(name, weights, tensors.read(weights), config, beside(folder))
+        others = sorted(one.name for one in home.iterdir() if one.suffix in tensors.SUFFIXES)
+        raise ConfigError(
+            f"{home} has no {WEIGHTS}.safetensors or .bin; "
+            + (f"write one of its files, as {home / others[0]}" if others else "put one there")
+            + ("; one of several parts is none" if len(others) > 1 else "")
+        )
+    return DiffusersModel(name, weights, tensors.read(weights), config, beside(whole))
 
 
 def open_file(name: str, file: Path, weights: Mapping[str, Tensor]) -> DiffusersModel:
@@ -95,8 +101,8 @@ def open_file(name: str, file: Path, weights: Mapping[str, Tensor]) -> Diffusers
     config = file.parent / CONFIG
     if not config.is_file():
         raise ConfigError(f"{file} has no {CONFIG} beside it, which says what network it is; put it there")
-    folder = file.parent.parent if file.parent.name == "unet" else file.parent
-    return DiffusersModel(name, file, weights, config, beside(folder))
+    folder = file.resolve().parent
+    return DiffusersModel(name, file, weights, config, beside(folder.parent if folder.name == "unet" else file.parent))
 
 
 def beside(folder: Path) -> Path | None:

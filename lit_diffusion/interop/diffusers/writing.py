@@ -22,16 +22,18 @@ from lit_diffusion.nn import UNet
 class Export:
     """The three configurations of the folder; raises ConfigError, by name, for what they cannot express.
 
-    arguments: of the reverse model in the run's configuration. size: of the images' sides.
+    arguments: of the reverse model in the run's configuration. size: of the images' sides, if it is known.
     """
 
-    def __init__(self, reverse: ReverseModel, arguments: Mapping[str, Any], sampler: Sampler, size: int):
+    def __init__(self, reverse: ReverseModel, arguments: Mapping[str, Any], sampler: Sampler, size: int | None):
         if not isinstance(reverse, GaussianReverse):
             raise refusal("model.reverse", type(reverse).__name__)
         network = reverse.network
         if not isinstance(network, UNet):
             raise refusal("model.reverse.network", type(network).__name__)
-        self.network = network
+        if size is None:
+            raise ConfigError("--size: the run's data do not say the size of their images; write it, as --size 32")
+        self.network, self.num_steps = network, reverse.num_steps
         self.unet = unet.unet_config(network, complete(arguments["network"]), size)
         self.scheduler = scheduler.scheduler_config(reverse, sampler)
         self.index = {
