@@ -98,8 +98,8 @@ class ImprovedDiffusionWeights(UNetSource):
         """With queries, keys and values apart: theirs are one map, with outputs (head, which of the three, channel)."""
         heads, weights = int(options["num_heads"]), {}
         self.notes.append(
-            f"T, schedule, num_heads ({heads}) and time_scale ({options['time_scale']:g}) are the recipe's: the weights "
-            "do not tell"
+            f"T, schedule, num_heads ({heads}) and time_scale ({options['time_scale']:g}) are the recipe's: the "
+            "weights do not tell"
         )
         for name, weight in self.weights.items():
             base, qkv, leaf = name.rpartition("qkv.")
