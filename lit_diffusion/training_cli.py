@@ -1,6 +1,5 @@
 """`lightning fit`, `validate`, `test` and `predict`: from configuration files and a command line to a run."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +43,13 @@ from lit_diffusion.training_settings import (
     check_settings,
 )
 from lit_diffusion.wandb_account import agent, prepare
-from lit_diffusion.watchdog import STARTED_BY, end_with_parent
+from lit_diffusion.watchdog import end_with_parent
 
 
 def main(arguments: list[str]) -> None:
     """Runs one of COMMANDS. Raises ConfigError, with where, for a user's mistake."""
     quiet()
-    if "LOCAL_RANK" in os.environ or STARTED_BY in os.environ:  # by the first process, by torchrun, by a sweep
-        end_with_parent()
+    end_with_parent()
     # Only with this setting does an override on the command line reach ${...} in a file.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     TrainingCLI(ConfigSources(arguments))

@@ -7,15 +7,27 @@ import time
 
 PERIOD = 2.0  # seconds
 STARTED_BY = "LIT_DIFFUSION_STARTED_BY"  # the process that a run belongs to, as a sweep
+FIRST = "LIT_DIFFUSION_FIRST_PROCESS"  # of a distributed run: the others inherit its number
 
 
 def end_with_parent() -> None:
-    """Ends this process, with an error, soon after the process that started it has ended.
+    """Ends this process, with an error, soon after the process that started it has ended: a sweep, or the first of a
+    distributed run.
 
     Lightning's first process ends the others when one of them dies. Nothing watches the first: the others would notice
-    its death at their next exchange, which while sampling may be an hour away.
+    its death at their next exchange, which while sampling may be an hour away. They are told its number, as it may have
+    died before they come to this line.
     """
-    parent = int(os.environ.pop(STARTED_BY, os.getppid()))  # its own children have another parent
+    own = str(os.getpid())
+    first, os.environ[FIRST] = os.environ.get(FIRST, own), own
+    if STARTED_BY in os.environ:
+        watch_for(int(os.environ.pop(STARTED_BY)))  # its own children have another parent
+    elif "LOCAL_RANK" in os.environ:
+        watch_for(os.getppid() if first == own else int(first))  # another launcher, as torchrun, says nothing
+
+
+def watch_for(parent: int) -> None:
+    """Ends this process when that is not, or no longer, its parent."""
 
     def watch() -> None:
         while os.getppid() == parent:

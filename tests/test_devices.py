@@ -117,6 +117,15 @@ def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
     assert ("the process that started this one has died" if victim == "first" else "terminated with code -9") in output
 
 
+def test_process_whose_first_is_gone_when_it_comes_ends_at_once(trained):
+    """It has another parent by then, and would wait for a rendezvous that never comes."""
+    command = [sys.executable, "-m", "lit_diffusion", *saved("test", "late", *SCORE)]
+    late = {**os.environ, "LOCAL_RANK": "1", "LIT_DIFFUSION_FIRST_PROCESS": str(2**22 + 1)}
+    ended = subprocess.run(command, cwd=trained, env=late, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "the process that started this one has died" in ended.stderr
+
+
 def child_of(pid: int) -> int:
     """The process that a process has started, once it has."""
     for _ in range(600):

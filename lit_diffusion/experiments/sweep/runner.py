@@ -8,11 +8,17 @@ from contextlib import contextmanager
 from types import FrameType
 
 from lit_diffusion.experiments.sweep.job import ENDS, Job
-from lit_diffusion.watchdog import STARTED_BY
+from lit_diffusion.watchdog import FIRST, STARTED_BY
 
 PERIOD = 0.5  # seconds
 ELSEWHERE_PERIOD = 5.0
-OWN_VARIABLES = (STARTED_BY, "LIT_DIFFUSION_RUN_FOLDER", "PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # of this process alone
+OWN_VARIABLES = (  # of this process alone
+    STARTED_BY,
+    FIRST,
+    "LIT_DIFFUSION_RUN_FOLDER",
+    "PL_GLOBAL_SEED",
+    "PL_SEED_WORKERS",
+)
 
 
 class Sweep:
