@@ -63,9 +63,10 @@ def hub(tmp_path):
 
 def run(tmp_path, address, *arguments):
     """The command as a process: the hub's address is read when its package is imported."""
-    cache = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1"}
+    cache = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": address}
+    plain = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     command = [sys.executable, "-m", "lit_diffusion", *arguments]
-    environment = {**os.environ, **cache}
+    environment = {**os.environ, **cache, **plain}
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
 
 
