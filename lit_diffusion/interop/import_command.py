@@ -12,7 +12,7 @@ from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.files import check_free
 from lit_diffusion.interop import recipe, run_writing
-from lit_diffusion.interop.construct import complete, name_of, part, reverse_of, spec_of
+from lit_diffusion.interop.construct import complete, name_of, part, reverse_of
 from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.opening import opened
 from lit_diffusion.interop.source import Source, UNetSource
@@ -109,7 +109,7 @@ def report(
     settings = complete(model["reverse"])
     size = source.image_size if isinstance(source, UNetSource) else None
     network, *parts = (
-        type(settings[key]).__name__ if spec_of(settings.get(key)) is None else name_of(settings[key])
+        name_of(settings[key], otherwise=type(settings[key]).__name__)
         for key in ("network", "parameterization", "variance")
         if key in settings
     )

@@ -158,10 +158,10 @@ def with_images(data: Any, channels: int, size: int | None, recipe: str) -> Any:
             f"{channels}; write -c with data that fit"
         )
     arguments = (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
-    if name == "ImageFolder" and arguments.get("channels", 3) != channels:
-        data = {**data, "init_args": {**arguments, "channels": channels}}
-        arguments = data["init_args"]
-    return {**data, "init_args": {**arguments, "size": size}} if size and "size" in arguments else data
+    own = {"channels": channels} if name == "ImageFolder" and arguments.get("channels", 3) != channels else {}
+    if size and "size" in arguments:
+        own["size"] = size
+    return {**data, "init_args": {**arguments, **own}} if own and isinstance(data, Mapping) else data
 
 
 def image_size(data: Any) -> int | None:
