@@ -49,10 +49,10 @@ from lit_diffusion.watchdog import end_with_parent
 def main(arguments: list[str]) -> None:
     """Runs one of COMMANDS. Raises ConfigError, with where, for a user's mistake."""
     quiet()
-    end_with_parent()
     # Only with this setting does an override on the command line reach ${...} in a file.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    TrainingCLI(ConfigSources(arguments))
+    with end_with_parent():
+        TrainingCLI(ConfigSources(arguments))
 
 
 def check(arguments: list[str]) -> dict[str, Any]:
