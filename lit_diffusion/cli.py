@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -79,6 +80,7 @@ def dispatch(arguments: list[str]) -> None:
 
         training_cli.main(arguments)
     elif command in TOOLS:
+        signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # removes what it has half written
         tool(command)(arguments[1:])
     elif command.startswith("-"):
         raise ConfigError(f"{command} comes before the command; write `lightning fit {' '.join(arguments[:2])} ...`")

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
 
@@ -376,6 +377,25 @@ def test_folder_that_is_there_already(small, refused, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/kept").touch()
     assert "-o: run is there already" in refused("import", small, "-o", "run")
+
+
+@pytest.mark.parametrize(("signum", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_import_that_a_signal_ends_leaves_nothing(signum, status, small, tmp_path):
+    """While the checkpoint is written."""
+    ending = f"""
+import os, signal, sys, torch
+from lit_diffusion.cli import main
+def save(content, file):
+    file.write(b"half")
+    os.kill(os.getpid(), signal.{signum})
+torch.save = save
+sys.argv = ["lit-diffusion", "import", {str(small)!r}, "-o", "run"]
+main()
+"""
+    (tmp_path / "here").mkdir()
+    ended = subprocess.run([sys.executable, "-c", ending], cwd=tmp_path / "here", capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", "")
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_class_conditional_models_are_refused_by_name(tmp_path, refused):
