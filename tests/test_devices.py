@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from lit_diffusion.training_cli import TrainingCLI
+from lit_diffusion.watchdog import FIRST
 from tests.conftest import TINY
 
 pytestmark = pytest.mark.slow
@@ -132,10 +134,13 @@ def test_process_whose_first_is_gone_when_it_comes_ends_at_once(trained):
     assert "the process that started this one has died" in ended.stderr
 
 
-def test_what_a_process_starts_after_a_command_is_not_of_its_run(command):
+def test_what_a_process_starts_after_a_command_is_not_of_its_run(command, monkeypatch):
     """A notebook that has fitted and then starts torchrun: its ranks have torchrun for a parent, not the notebook."""
+    told = []
+    monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda self, name: told.append(os.environ.get(FIRST)))
     command("fit", *TINY)
-    assert "LIT_DIFFUSION_FIRST_PROCESS" not in os.environ
+    assert told == [str(os.getpid())]
+    assert FIRST not in os.environ
 
 
 def child_of(pid: int) -> int:
