@@ -1,6 +1,5 @@
 """Checkpoint files: written whole, and looked at before anything starts."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch.optim import Optimizer
 
 from lit_diffusion.callbacks.checkpoints import steps_in
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.files import check_archive, written_whole
+from lit_diffusion.files import check_archive, save, written_whole
 from lit_diffusion.notice import notice
 
 KEY = "ckpt_path"
@@ -38,10 +37,8 @@ class WholeFiles(TorchCheckpointIO):
             trainer.strategy.checkpoint_io = cls()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not come to the disk before the data
+        with written_whole(Path(path)) as temporary:
+            save(checkpoint, temporary)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Callable[..., Any] | None = None, weights_only: bool | None = None

@@ -3,11 +3,13 @@
 import glob
 import os
 import shutil
+import sys
 import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lit_diffusion.errors import ConfigError
 
@@ -43,6 +45,26 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         raise ConfigError(f"{folder} cannot be written ({error.strerror}); write another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save(content: Any, file: Path) -> None:
+    """torch.save, until it is on the disk: the name of a file must not come there before its data.
+
+    Raises OSError where the disk does not do, and what a signal's handler raises; torch hides both behind a
+    RuntimeError of its own, about a file that ends too early.
+    """
+    import torch  # seconds, for which commands that save nothing do not wait
+
+    handled = sys.exc_info()[1]
+    try:
+        with file.open("wb") as opened:
+            torch.save(content, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+    except RuntimeError as error:
+        if error.__context__ in (None, handled):
+            raise
+        raise error.__context__ from None
 
 
 def check_archive(file: Path) -> None:

@@ -1,7 +1,6 @@
 """The folder of an imported run: config.yaml, a checkpoint of no step yet, and where it came from."""
 
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from lit_diffusion.errors import one_line
-from lit_diffusion.files import folder_written_whole, linked
+from lit_diffusion.files import folder_written_whole, linked, save
 
 ORIGIN = "origin.json"
 
@@ -31,10 +30,7 @@ def write(
         (temporary / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
         last = temporary / "checkpoints" / "last.ckpt"
         last.parent.mkdir()
-        with last.open("wb") as file:
-            torch.save(checkpoint(state, is_average), file)
-            file.flush()
-            os.fsync(file.fileno())
+        save(checkpoint(state, is_average), last)
         linked(last, last.with_name("best.ckpt"))
 
 

@@ -1,5 +1,6 @@
 """Files of weights: tensors only, never code, every value a finite number, in float32."""
 
+import errno
 import pickle
 import warnings
 import zipfile
@@ -116,5 +117,9 @@ def starts_with(file: Path, beginning: bytes) -> bool:
 
 
 def write(file: Path, weights: Mapping[str, Tensor]) -> None:
-    """A file of safetensors. Tensors may share memory or be views."""
-    save_file({name: weight.detach().clone().contiguous() for name, weight in weights.items()}, file, {"format": "pt"})
+    """A file of safetensors. Tensors may share memory or be views. Raises OSError where the disk does not do."""
+    whole = {name: weight.detach().clone().contiguous() for name, weight in weights.items()}
+    try:
+        save_file(whole, file, {"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(errno.EIO, first_words(error)) from error

@@ -21,6 +21,7 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import recipe
 from lit_diffusion.interop.construct import reverse_of
 from lit_diffusion.interop.diffusers.writing import Export
+from tests.interop.conftest import unet_config
 from tests.interop.originals import Weights, improved, released
 
 UNET, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
@@ -381,20 +382,48 @@ def test_folder_that_is_there_already(small, refused, tmp_path):
 
 @pytest.mark.parametrize(("signum", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_import_that_a_signal_ends_leaves_nothing(signum, status, small, tmp_path):
-    """While the checkpoint is written."""
+    """While torch writes the checkpoint, which at its end complains of what then is missing."""
     ending = f"""
-import os, signal, sys, torch
+import io, os, pathlib, signal, sys
 from lit_diffusion.cli import main
-def save(content, file):
-    file.write(b"half")
-    os.kill(os.getpid(), signal.{signum})
-torch.save = save
+class Ending(io.FileIO):
+    def write(self, data):
+        if len(data) > 10_000:
+            os.kill(os.getpid(), signal.{signum})
+        return super().write(data)
+opening = pathlib.Path.open
+pathlib.Path.open = lambda path, mode="r", *args, **options: (
+    Ending(path, mode) if path.name == "last.ckpt" and mode == "wb" else opening(path, mode, *args, **options)
+)
 sys.argv = ["lit-diffusion", "import", {str(small)!r}, "-o", "run"]
 main()
 """
     (tmp_path / "here").mkdir()
     ended = subprocess.run([sys.executable, "-c", ending], cwd=tmp_path / "here", capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", "")
+    assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("way", ["import", "diffusers", "safetensors"])
+def test_weights_that_the_disk_does_not_take_are_said_in_one_line(way, folder_of, tmp_path):
+    """Here as no file may be larger than 1,000,000 bytes; of a full disk the way is the same."""
+    wide = unet_config([128], [], 8, in_channels=1, out_channels=1, layers_per_block=1)
+    source = folder_of(wide, DDPMScheduler(num_train_timesteps=20))[1]
+    arguments = ["import", str(source), "-o", "made"]
+    if way != "import":
+        dispatch(["import", str(source), "-o", str(tmp_path / "run")])
+        arguments = ["export", str(tmp_path / "run"), "--format", way, "-o", "made", "--force"]
+    limited = f"""
+import resource, sys
+from lit_diffusion.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+sys.argv = {["lit-diffusion", *arguments]}
+main()
+"""
+    (tmp_path / "here").mkdir()
+    ended = subprocess.run([sys.executable, "-c", limited], cwd=tmp_path / "here", capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(r".*made cannot be written \(.*File too large.*\); write another folder\n", ended.stderr)
     assert not list((tmp_path / "here").iterdir())
 
 
