@@ -395,6 +395,7 @@ opening = pathlib.Path.open
 pathlib.Path.open = lambda path, mode="r", *args, **options: (
     Ending(path, mode) if path.name == "last.ckpt" and mode == "wb" else opening(path, mode, *args, **options)
 )
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 sys.argv = ["lit-diffusion", "import", {str(small)!r}, "-o", "run"]
 main()
 """
