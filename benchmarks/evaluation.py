@@ -23,12 +23,12 @@ import torch
 import torch_fidelity
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_diffusion import training_cli
 from lit_diffusion.callbacks.sample_blocks import sample_blocks
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.diffusion import AncestralSampler
 from lit_diffusion.metrics import InceptionFeatures, TorchFidelity, compare
-from lit_diffusion.references import statistics_of
+from lit_diffusion.metrics.reference_statistics import statistics_of
+from lit_diffusion.training import command as training_cli
 from tests.metrics.made import inception_file, write_pictures
 
 IMAGES, SUBSET = 96, 90  # in each folder; of KID

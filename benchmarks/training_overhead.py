@@ -22,10 +22,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.utils import clip_grad_norm_
 
-from lit_diffusion import training_cli
 from lit_diffusion.callbacks import EMA
 from lit_diffusion.data import ImageData
 from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.training import command as training_cli
 
 RANDOM = ["--data=benchmarks.training_overhead.RandomImages", "--data.batch_size=8"]
 SETTINGS = {  # steps in a block, pairs of blocks, options

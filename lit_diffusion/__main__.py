@@ -1,6 +1,6 @@
 """`python -m lit_diffusion`."""
 
-from lit_diffusion.cli import main
+from lit_diffusion.cli.entry import main
 
 if __name__ == "__main__":
     main()

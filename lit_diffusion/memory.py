@@ -1,46 +1,28 @@
-"""No more memory than the machine has for what settings ask for: said before it is taken, not by the kernel after."""
+"""Memory that this process may use: that of the machine, or less in a container or a job."""
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
-import torch
-from torch.overrides import TorchFunctionMode
-
-from lit_diffusion.errors import ConfigError
-
-MAKERS = {
-    *(torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.randint, torch.eye),
-    *(torch.arange, torch.linspace, torch.logspace, torch.randperm, torch.tril_indices, torch.triu_indices),
-}
-
-
-class WithinMemory(TorchFunctionMode):
-    """While it is active, tensors that together would take more than all memory of the machine raise ConfigError."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.taken = 0
-
-    def __torch_function__(
-        self, function: Callable, types: Sequence[type], arguments: Sequence = (), options: dict[str, Any] | None = None
-    ) -> Any:
-        options = options or {}
-        if function in MAKERS and "out" not in options:
-            self._take(function, arguments, {**options, "device": "meta"})
-        return function(*arguments, **options)
-
-    def _take(self, function: Callable, arguments: Sequence, options: dict[str, Any]) -> None:
-        options = {name: value for name, value in options.items() if name not in ("generator", "pin_memory")}
-        try:
-            self.taken += function(*arguments, **options).nbytes
-        except (TypeError, RuntimeError, OverflowError):
-            return  # arguments that make no tensor: the call itself says what is wrong with them
-        if self.taken > (there := machine_memory()):
-            raise ConfigError(f"these settings ask for {self.taken / 2**30:,.0f} GiB, and this machine has "
-                              f"{there / 2**30:,.0f}; write smaller sizes")  # fmt: skip
+GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def machine_memory() -> int:
     """Bytes that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def usable_memory() -> int:
+    """Bytes that this process may use: those of the machine, or fewer if a control group limits it."""
+    return min([machine_memory(), *group_limits()])
+
+
+def group_limits() -> Iterator[int]:
+    """The limits of this process's control group (version 2) and of the groups around it, in bytes."""
+    if OWN_GROUP.exists():
+        name = OWN_GROUP.read_text().strip().splitlines()[-1].rpartition(":")[2].lstrip("/")
+        for group in (GROUPS / name, *(GROUPS / name).parents):
+            file = group / "memory.max"
+            if file.is_file() and (text := file.read_text().strip()).isdecimal():
+                yield int(text)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy, pad
 
 from lit_diffusion.data import Digits
-from lit_diffusion.metrics.digits import classifier
+from lit_diffusion.metrics.digits_features import classifier
 from lit_diffusion.metrics.features import sha256_of
 from lit_diffusion.pixels import to_float
 

@@ -48,7 +48,7 @@ def clean_environment(monkeypatch, tmp_path_factory):
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """Runs a sub-command as the command line does, in an empty folder: command("fit", "-c", ...)."""
-    from lit_diffusion import training_cli
+    from lit_diffusion.training import command as training_cli
 
     monkeypatch.chdir(tmp_path)
 
@@ -61,7 +61,7 @@ def command(tmp_path, monkeypatch):
 @pytest.fixture
 def parse(command, monkeypatch):
     """Parses and instantiates as `fit` does, and returns the command line instead of training."""
-    from lit_diffusion.training_cli import TrainingCLI
+    from lit_diffusion.training.command import TrainingCLI
 
     seen = []
     monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda self, name: seen.append(self))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_diffusion import run_folder
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.runs import run_folder
 from tests.conftest import CONFIGS, TINY
 
 JSD = "--model.reverse.process.schedule=JSDSchedule"
@@ -275,7 +275,7 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
     """No prompt, no waiting: three ways out."""
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr("wandb.login", lambda **kwargs: False)
-    monkeypatch.setattr("lit_diffusion.wandb_account.unreachable", lambda: None)  # as with a network
+    monkeypatch.setattr("lit_diffusion.runs.wandb_account.unreachable", lambda: None)  # as with a network
     with pytest.raises(ConfigError, match=r"cifar10.yaml: trainer.logger: W&B is online here .* `wandb login`"):
         command("fit", "-c", f"{CONFIGS}/cifar10.yaml", f"--data.root={tmp_path}")
     assert not list(tmp_path.glob("runs/*"))

@@ -1,6 +1,7 @@
-"""The layers of docs/architecture.md: imports point only downward."""
+"""The layers in the table of docs/architecture.md: imports point only downward."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,32 +9,10 @@ import pytest
 import lit_diffusion
 
 PACKAGE = Path(lit_diffusion.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+ROW = re.compile(r"^\| (\d+) \| (.*) \|$", re.MULTILINE)
 # Lowest first. Rooms of one layer do not import each other.
-LAYERS = [
-    {"errors", "seeding", "settings", "__init__"},
-    {
-        *("diffusion", "nn", "files", "pictures", "pixels", "plots", "arguments", "summary", "quiet"),
-        *("strict_yaml", "trust", "memory", "interruption", "notice"),
-    },
-    {"data", "module", "metrics", "views"},
-    {"references"},
-    {"callbacks"},
-    {
-        "config_sources",
-        "parser_errors",
-        "checkpoints",
-        "run_folder",
-        "wandb_account",
-        "watchdog",
-        "loops",
-        "training_settings",
-    },
-    {"error_location", "run_choice"},
-    {"training_cli", "score_command", "doctor"},
-    {"experiments", "interop"},
-    {"cli"},
-    {"__main__"},
-]
+LAYERS = [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in sorted(ROW.findall(PAGE.read_text()))]
 TORCH_ONLY = {"diffusion", "nn"}
 FRAMEWORKS = {"lightning", "wandb", "torchmetrics", "torchvision", "jsonargparse", "omegaconf", "sklearn", "PIL"}
 
@@ -64,11 +43,29 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 def test_imports_point_only_downward(path):
     """A file imports its own room and rooms of lower layers."""
     own = room(path)
-    assert own in LEVEL, f"{own} has no layer: add it to LAYERS and to docs/architecture.md"
+    assert own in LEVEL, f"{own} has no layer: add it to the table in docs/architecture.md"
     for name in imports(path):
         parts = name.split(".")
         if parts[0] == "lit_diffusion" and len(parts) > 1 and parts[1] in LEVEL and parts[1] != own:
             assert LEVEL[parts[1]] < LEVEL[own], f"{path.name} of layer {own} imports {name}"
+
+
+def test_the_house_has_few_layers_and_few_modules_outside_its_rooms():
+    assert len(LAYERS) <= 9
+    assert len([path for path in FILES if path.parent == PACKAGE]) <= 6
+    assert set(LEVEL) == {room(path) for path in FILES}
+
+
+def test_no_two_files_share_a_name():
+    """A file's name says what it is, whatever its room; `command.py` is the command of its room."""
+    names = [path.name for path in FILES if path.name not in ("__init__.py", "command.py")]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) == "runs"], ids=lambda p: p.name)
+def test_a_run_on_disk_needs_no_lightning(path):
+    """Commands that train nothing read runs in a second."""
+    assert "lightning" not in {name.split(".")[0] for name in imports(path)}
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if room(p) in TORCH_ONLY], ids=lambda p: p.name)

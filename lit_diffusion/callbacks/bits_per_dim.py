@@ -12,17 +12,17 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lit_diffusion import plots
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.progress import say, task
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.diffusion.bound_estimate import BoundEstimate, BoundSums, Curve, Estimate, estimate, mean_of, strata
 from lit_diffusion.diffusion.null_model import NullModel, bits
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import written_whole
 from lit_diffusion.metrics.score import Score
+from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed
+from lit_diffusion.visualization import figures
 
 SPLITS = ("train", "test")
 
@@ -195,4 +195,4 @@ def write_files(path: Path, bound: BoundEstimate, protocol: dict[str, Any]) -> N
     values = [tensor.numpy() for tensor in (c.first, c.last, c.terms, c.terms_error, c.rate, c.rmse)]
     title = f"{path.name}: {protocol['images']} images, {Score(*finite(bound.total))} bits/dim"
     with written_whole(path.with_suffix(".png")) as temporary:
-        plots.bound(*values, title).savefig(temporary, dpi=120)
+        figures.bound(*values, title).savefig(temporary, dpi=120)

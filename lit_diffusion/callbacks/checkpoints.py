@@ -10,8 +10,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import linked
-from lit_diffusion.interruption import signals_of
+from lit_diffusion.runs.atomic_files import linked
+from lit_diffusion.runs.checkpoint_files import steps_in
+from lit_diffusion.runs.signals import StopRequest
 
 
 class Checkpoints(Callback):
@@ -34,6 +35,7 @@ class Checkpoints(Callback):
             raise ConfigError(f"keep: {keep} is no number of files; write 0 or more, or null for all")
         self.every_n_steps, self.every_minutes, self.keep = every_n_steps, every_minutes, keep
         self.monitor = "val/loss"
+        self.signals: StopRequest | None = None
         self.best: float | None = None
         self._saved_step = -1
         self._saved_at = 0.0
@@ -43,7 +45,7 @@ class Checkpoints(Callback):
 
     def end_step(self, trainer: Trainer, is_evaluated: bool) -> None:
         """Saves where that is due, and obeys a signal: called by the training loop at the end of every step."""
-        signals = signals_of(trainer)
+        signals = self.signals
         received = signals.received if signals else 0
         late = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
         received, late = agreed(trainer, received, late)
@@ -60,7 +62,7 @@ class Checkpoints(Callback):
         written = folder / f"step={step}.ckpt" if kept else last
         trainer.save_checkpoint(written)
         self._saved_step, self._saved_at = step, time.monotonic()
-        if signals := signals_of(trainer):
+        if signals := self.signals:
             run = Path(trainer.default_root_dir)
             signals.note = f"step {step} is saved: lightning fit -c {run / 'config.yaml'} --ckpt_path last goes on"
         if trainer.is_global_zero and kept:
@@ -111,9 +113,3 @@ def agreed(trainer: Trainer, received: int, late: bool) -> tuple[int, bool]:
     seen = torch.tensor([received, late, warned], device=trainer.strategy.root_device)
     signum, some, warned = trainer.strategy.reduce(seen, reduce_op="max").tolist()
     return int(signal.SIGUSR1 if warned else signum), bool(some)
-
-
-def steps_in(folder: Path) -> list[tuple[int, Path]]:
-    """The files of steps, `step=N.ckpt`, with their N."""
-    numbers = [(file.stem.removeprefix("step="), file) for file in folder.glob("step=*.ckpt")]
-    return [(int(number), file) for number, file in numbers if number.isdecimal()]

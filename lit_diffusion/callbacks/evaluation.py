@@ -17,7 +17,7 @@ from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.timing import Timing
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics.score import Score
-from lit_diffusion.summary import TRACKED
+from lit_diffusion.runs.summary import TRACKED
 
 
 class Evaluation(AfterStep):

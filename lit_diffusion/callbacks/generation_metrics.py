@@ -19,8 +19,8 @@ from lit_diffusion.metrics.features import FeatureExtractor
 from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare
 from lit_diffusion.metrics.inception import InceptionFeatures
 from lit_diffusion.metrics.protocol import Protocol, TorchFidelity
+from lit_diffusion.metrics.reference_statistics import reference_statistics
 from lit_diffusion.metrics.score import Score
-from lit_diffusion.references import reference_statistics
 
 MONITOR = "track/fid"
 

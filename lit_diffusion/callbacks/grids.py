@@ -8,7 +8,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from lit_diffusion import views
 from lit_diffusion.callbacks.after_step import AfterStep
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
@@ -17,7 +16,8 @@ from lit_diffusion.callbacks.progress import RunProgress, task
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, blamed_on
-from lit_diffusion.files import written_whole
+from lit_diffusion.runs.atomic_files import written_whole
+from lit_diffusion.visualization import examples
 
 COLUMNS = 11  # of a chain: t = T, 0.9 T, ..., 0
 
@@ -92,8 +92,8 @@ class SampleGrids(AfterStep):
             steps = torch.full((len(noise),), t, device=images.device)
             columns.append(process.marginal(in_chain, steps).reparameterize(noise))
             labels.append(f"t={t}")
-        self._save(trainer, views.grid(images, columns_of(len(images)), extent), "data")
-        self._save(trainer, views.chain(columns, labels, extent), "forward")
+        self._save(trainer, examples.grid(images, columns_of(len(images)), extent), "data")
+        self._save(trainer, examples.chain(columns, labels, extent), "forward")
 
     def _in_chain(self, trainer: Trainer) -> int:
         """How many examples a chain shows: eight points or sequences would be no cloud and no raster."""
@@ -121,11 +121,11 @@ class SampleGrids(AfterStep):
                 x = step.x_s
                 advance()
         name = f"{trainer.global_step:08d}"
-        self._save(trainer, views.chain(chain, labels, extent), f"{name}_chain")
-        self._save(trainer, views.chain(estimates, labels[: len(estimates)], extent), f"{name}_x_0")
+        self._save(trainer, examples.chain(chain, labels, extent), f"{name}_chain")
+        self._save(trainer, examples.chain(estimates, labels[: len(estimates)], extent), f"{name}_x_0")
         if trainer.datamodule.image_shape == (2,):
             self._save(trainer, drift_field(reverse), f"{name}_drift")
-        path = self._save(trainer, views.grid(x, columns_of(len(x)), extent), f"{name}_samples")
+        path = self._save(trainer, examples.grid(x, columns_of(len(x)), extent), f"{name}_samples")
         if isinstance(bar, RunProgress):
             bar.print(f"samples at step {trainer.global_step}: {path}", highlight=False)
 
@@ -150,7 +150,7 @@ def drift_field(reverse: ReverseModel) -> Image.Image:
     for t in steps:
         at_t = torch.full((len(points),), t, device=reverse.device)
         moved.append(reverse.predict(points, at_t, clip=True).transition(at_t - 1).mean - points)
-    return views.drift([points] * len(steps), moved, [f"drift at t={t}" for t in steps])
+    return examples.drift([points] * len(steps), moved, [f"drift at t={t}" for t in steps])
 
 
 def column_steps(num_steps: int) -> list[int]:

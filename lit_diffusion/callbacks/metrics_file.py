@@ -10,7 +10,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_diffusion.files import written_whole
+from lit_diffusion.runs.atomic_files import written_whole
 
 KEY = "metrics_rows"
 

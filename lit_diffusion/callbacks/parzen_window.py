@@ -10,7 +10,7 @@ from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.generation_metrics import statistics_device
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, not_finite, sample_blocks
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.diffusion.bound_estimate import mean_of
 from lit_diffusion.diffusion.null_model import bits
 from lit_diffusion.errors import ConfigError

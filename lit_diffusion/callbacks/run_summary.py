@@ -12,11 +12,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_diffusion import summary as summaries
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.timing import Timing
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import written_whole
+from lit_diffusion.runs import summary as summaries
+from lit_diffusion.runs.atomic_files import written_whole
 
 # What data need of a machine, and no score depends on.
 MACHINE = ("data.root", "data.num_workers", "data.cache_bytes", "data.download", "data.eval_batch_size")

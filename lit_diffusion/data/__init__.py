@@ -1,11 +1,11 @@
 """Images and toys: one LightningDataModule a data set, float batches, reproducible to the example."""
 
-from lit_diffusion.data.base import ImageData
 from lit_diffusion.data.binarized_digits import BinarizedDigits
 from lit_diffusion.data.dead_leaves import DeadLeaves
 from lit_diffusion.data.digits import Digits
-from lit_diffusion.data.folder import ImageFolder
 from lit_diffusion.data.heartbeat import Heartbeat
+from lit_diffusion.data.image_data import ImageData
+from lit_diffusion.data.image_folder import ImageFolder
 from lit_diffusion.data.swiss_roll import SwissRoll
 from lit_diffusion.data.texture import Texture
 from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST

@@ -4,7 +4,7 @@ from abc import ABC
 
 import numpy as np
 
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.seeding import derive_seed
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_diffusion.data.base import ImageData
 from lit_diffusion.data.digits import Digits
-from lit_diffusion.data.files import FileStore
-from lit_diffusion.data.folder import list_images
+from lit_diffusion.data.image_data import ImageData
+from lit_diffusion.data.image_files import FileStore
+from lit_diffusion.data.image_folder import list_images
 from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lit_diffusion.data.sampling import EvalPlan, TrainPlan
+from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan
 from lit_diffusion.data.store import ImageStore
 from lit_diffusion.pixels import to_float
 

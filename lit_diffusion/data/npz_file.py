@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 from numpy.lib import format as npy
 
-from lit_diffusion.memory import machine_memory
+from lit_diffusion.memory import usable_memory
 
 SMALL = 2**30  # bytes that are read whatever the file's size
 MOST_EXPANDED = 100  # bytes of images by byte of a file beyond that; real images have less than 10
@@ -18,7 +18,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
     """The array `name` of an NPZ file, or that of an NPY file.
 
     Raises ValueError where it is not there, holds Python objects, is not as long as its header says, would take more
-    than half of the machine's memory, or expands as no images do; OSError and BadZipFile where the file is damaged.
+    than half of the memory there is, or expands as no images do; OSError and BadZipFile where the file is damaged.
     """
     if not path.is_file():
         raise ValueError("no regular file")
@@ -55,8 +55,8 @@ def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
         raise ValueError(f"the header says {size:,} bytes of {shape}, there are {length - file.tell():,}")
     if size > max(SMALL, MOST_EXPANDED * stored):
         raise ValueError(f"{stored:,} bytes that expand to {size:,}, a decompression bomb")
-    if size > SHARE_OF_MEMORY * machine_memory():
-        raise ValueError(f"{size:,} bytes, more than half of this machine's memory")
+    if size > SHARE_OF_MEMORY * usable_memory():
+        raise ValueError(f"{size:,} bytes, more than half of the memory that this process may use")
     array = np.empty(count, dtype)
     view = memoryview(array).cast("B") if count else memoryview(b"")
     read = 0

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import torch
 
-from lit_diffusion.data.files import decode
 from lit_diffusion.data.generated import GeneratedData
+from lit_diffusion.data.image_files import decode
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lit_diffusion import __version__
-from lit_diffusion.arguments import Parser
+from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.doctor import devices, folders, lightning_command, machine, packages, services, weights
 from lit_diffusion.doctor.display import show
 from lit_diffusion.doctor.finding import OK, PROBLEM, WARNING, Finding, warning

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lit_diffusion.doctor.finding import GB, PROBLEM, Finding, of_error, ok, problem, warning
-from lit_diffusion.run_folder import folder_error
+from lit_diffusion.runs.run_folder import folder_error
 
 LEAST = 1 * GB  # free, below which a run of any length is at risk
 

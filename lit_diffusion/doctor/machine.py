@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lit_diffusion.doctor.finding import GB, Finding, ok, warning
+from lit_diffusion.memory import machine_memory, usable_memory
 
-GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUP = Path("/proc/self/cgroup")
 AVAILABLE = Path("/proc/meminfo")
 
 
@@ -34,8 +33,7 @@ def processor() -> Finding:
 
 def memory() -> Finding:
     """What there is, or what the control group of a job or container allows."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    allowed = min([total, *limits()])
+    total, allowed = machine_memory(), usable_memory()
     text = f"{allowed / GB:.1f} GB" + (f" of {total / GB:.1f} GB" if allowed < total else "")
     facts = {"bytes": allowed}
     if AVAILABLE.exists():
@@ -43,13 +41,3 @@ def memory() -> Finding:
         facts["available_bytes"] = int(lines["MemAvailable"].split()[0]) * 1024
         text += f", {facts['available_bytes'] / GB:.1f} GB available on the machine"
     return ok("memory", text, **facts)
-
-
-def limits() -> Iterator[int]:
-    """The limits of this process's control group (version 2) and of those around it, in bytes."""
-    if OWN_GROUP.exists():
-        name = OWN_GROUP.read_text().strip().splitlines()[-1].rpartition(":")[2].lstrip("/")
-        for group in (GROUPS / name, *(GROUPS / name).parents):
-            file = group / "memory.max"
-            if file.is_file() and (text := file.read_text().strip()).isdecimal():
-                yield int(text)

@@ -26,7 +26,7 @@ def wandb() -> Iterator[Finding]:
     mode = os.environ.get("WANDB_MODE")
     if find_spec("wandb") is None:
         return
-    from lit_diffusion.wandb_account import check_account
+    from lit_diffusion.runs.wandb_account import check_account
 
     try:
         if mode in (None, "online"):

@@ -10,7 +10,7 @@ from lit_diffusion.errors import ConfigError
 
 def examine() -> Iterator[Finding]:
     """Inception, the digits classifier, the cache. Raises where what they need cannot be imported."""
-    from lit_diffusion.metrics.reference import cache_folder
+    from lit_diffusion.metrics.reference_cache import cache_folder
 
     yield inception()
     yield digits()
@@ -36,7 +36,7 @@ def inception() -> Finding:
 
 def digits() -> Finding:
     """The classifier that ships with the package, loaded."""
-    from lit_diffusion.metrics.digits import FILE, DigitsFeatures
+    from lit_diffusion.metrics.digits_features import FILE, DigitsFeatures
 
     features = DigitsFeatures()
     try:

@@ -9,20 +9,21 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from lit_diffusion import checkpoints, config_sources, summary
-from lit_diffusion.arguments import Parser
+from lit_diffusion.config import sources as config_sources
+from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import check_free, folder_written_whole
 from lit_diffusion.interop import own, recipe, tensors
 from lit_diffusion.interop.construct import part, reverse_of, spec_of
-from lit_diffusion.interop.diffusers.settings import number
+from lit_diffusion.interop.diffusers.fields import number
 from lit_diffusion.interop.diffusers.writing import Export
 from lit_diffusion.interop.model_card import Card
 from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.run_writing import ORIGIN
-from lit_diffusion.notice import notice
+from lit_diffusion.runs import checkpoint_files, summary
+from lit_diffusion.runs.atomic_files import check_free, folder_written_whole
+from lit_diffusion.runs.notice import notice
 
 
 def main(arguments: list[str]) -> None:
@@ -39,8 +40,8 @@ def main(arguments: list[str]) -> None:
             raise ConfigError(f"{run} {fault}; --force exports it all the same")
         notice(f"{run} {fault}; exported all the same")
     config = recipe.checked(config_sources.read(run / "config.yaml"), str(run / "config.yaml"))
-    file = checkpoints.find(options.ckpt_path, run)
-    checkpoint = checkpoints.read(file)
+    file = checkpoint_files.find(options.ckpt_path, run)
+    checkpoint = checkpoint_files.read(file)
     weights, kind = weights_of(checkpoint, options.weights, config, file)
     theirs = for_diffusers(config, weights, options.size) if options.format == "diffusers" else None
     shared = recipe.public(config)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.diffusers.folder import FILES, WEIGHTS
+from lit_diffusion.interop.diffusers.pipeline_folder import FILES, WEIGHTS
 
 CONFIGS = ["*config.json", "model_index.json", "config.yaml"]
 ENDINGS = ("safetensors", "bin")  # the first that there is

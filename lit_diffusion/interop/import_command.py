@@ -4,18 +4,18 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from lit_diffusion import config_sources
-from lit_diffusion.arguments import Parser
+from lit_diffusion.config import sources as config_sources
+from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, one_line
-from lit_diffusion.files import check_free
 from lit_diffusion.interop import recipe, run_writing
 from lit_diffusion.interop.construct import complete, name_of, part, reverse_of
 from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.opening import opened
 from lit_diffusion.interop.source import Source, UNetSource
+from lit_diffusion.runs.atomic_files import check_free
 
 
 def main(arguments: list[str]) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lit_diffusion import __version__
+from lit_diffusion.config.keys import flattened
 from lit_diffusion.errors import one_line
 from lit_diffusion.interop.construct import name_of, name_of_data, spec_of
 from lit_diffusion.metrics.score import Score
-from lit_diffusion.settings import flattened
-from lit_diffusion.summary import TRACKED
+from lit_diffusion.runs.summary import TRACKED
 
 PAPERS = {
     "GaussianReverse": "[Ho et al. 2020](https://arxiv.org/abs/2006.11239)",

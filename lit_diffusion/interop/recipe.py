@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lit_diffusion import config_sources
+from lit_diffusion.config import sources as config_sources
 from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.interop.construct import CLASSES, PACKAGE, name_of_data, short, spec_of, written_out
 

@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from lit_diffusion.errors import one_line
-from lit_diffusion.files import folder_written_whole, linked, save
+from lit_diffusion.runs.atomic_files import folder_written_whole, linked, save
 
 ORIGIN = "origin.json"
 

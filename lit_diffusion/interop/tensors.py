@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lit_diffusion.errors import ConfigError, first_words, one_line
-from lit_diffusion.files import check_archive
+from lit_diffusion.runs.atomic_files import check_archive
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

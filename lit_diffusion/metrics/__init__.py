@@ -1,6 +1,6 @@
 """Scores of generated images: FID, IS, KID, precision and recall from one pass over the images."""
 
-from lit_diffusion.metrics.digits import DigitsFeatures
+from lit_diffusion.metrics.digits_features import DigitsFeatures
 from lit_diffusion.metrics.features import FeatureExtractor, FileFeatures
 from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare
 from lit_diffusion.metrics.inception import InceptionFeatures

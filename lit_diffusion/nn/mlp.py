@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.nn.checks import check_positive
 from lit_diffusion.nn.embedding import sinusoidal_embedding
 from lit_diffusion.nn.layers import linear
-from lit_diffusion.nn.options import check_positive
 from lit_diffusion.nn.readout import Readout, SharedReadout
 from lit_diffusion.nn.shapes import check_vector
 

@@ -5,8 +5,8 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_diffusion.nn.checks import check_positive
 from lit_diffusion.nn.layers import conv
-from lit_diffusion.nn.options import check_positive
 from lit_diffusion.nn.readout import BumpReadout
 from lit_diffusion.nn.shapes import check_pyramid
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lit_diffusion.nn.options import check_positive
+from lit_diffusion.nn.checks import check_positive
 from lit_diffusion.nn.readout import StepReadout
 from lit_diffusion.nn.shapes import check_vector
 

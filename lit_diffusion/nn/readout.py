@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.nn.options import check_positive
+from lit_diffusion.nn.checks import check_positive
 
 
 class Readout(nn.Module, ABC):

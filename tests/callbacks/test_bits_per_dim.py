@@ -15,7 +15,7 @@ from torch import nn
 
 from lit_diffusion.callbacks.bits_per_dim import BitsPerDim
 from lit_diffusion.callbacks.run_summary import RunSummary
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.diffusion import (
     AncestralSampler,
@@ -30,7 +30,7 @@ from lit_diffusion.diffusion import (
 from lit_diffusion.diffusion.bound import bound_term, prior_kl
 from lit_diffusion.diffusion.bound_estimate import strata
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.module import DiffusionModule
+from lit_diffusion.modules.diffusion import DiffusionModule
 
 T, LEVELS = 6, 9
 

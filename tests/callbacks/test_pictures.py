@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lit_diffusion import pictures
 from lit_diffusion.callbacks.grids import column_steps
+from lit_diffusion.visualization import images as pictures
 from tests.conftest import CONFIGS, TINY
 
 

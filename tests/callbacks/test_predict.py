@@ -12,10 +12,9 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import nn
 
-from lit_diffusion import pictures
 from lit_diffusion.callbacks.predict import Interpolate, Prediction, Reconstruct, Samples
 from lit_diffusion.callbacks.predict.reconstruct import starting_at
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.diffusion import (
     AncestralSampler,
@@ -28,8 +27,9 @@ from lit_diffusion.diffusion import (
     Simple,
 )
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.module import DiffusionModule
+from lit_diffusion.modules.diffusion import DiffusionModule
 from lit_diffusion.pixels import to_float, to_levels
+from lit_diffusion.visualization import images as pictures
 from tests.conftest import CONFIGS
 
 NUM_STEPS = 20

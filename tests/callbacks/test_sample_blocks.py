@@ -12,7 +12,7 @@ from torch import nn
 from lit_diffusion.callbacks.sample_blocks import gather_blocks, sample_blocks
 from lit_diffusion.diffusion import AncestralSampler, GaussianProcess, GaussianReverse, LinearSchedule, Simple
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.module import DiffusionModule
+from lit_diffusion.modules.diffusion import DiffusionModule
 from lit_diffusion.pixels import to_levels
 
 SHAPE = (1, 2, 2)

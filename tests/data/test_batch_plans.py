@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_diffusion.data.sampling import EvalPlan, TrainPlan
+from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan
 from lit_diffusion.errors import ConfigError
 
 

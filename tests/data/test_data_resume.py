@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
 from lit_diffusion.data import Digits, ImageFolder
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.store import MemoryStore
 
 STEPS = 11

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lit_diffusion.data import Digits
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.errors import ConfigError
 
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from lit_diffusion.data import ImageFolder
-from lit_diffusion.data.files import decode
-from lit_diffusion.data.folder import list_images, set_aside
+from lit_diffusion.data.image_files import decode
+from lit_diffusion.data.image_folder import list_images, set_aside
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_levels
 

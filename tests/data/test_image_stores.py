@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_diffusion.data.files import FileStore
+from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan
+from lit_diffusion.data.image_files import FileStore
 from lit_diffusion.data.loader import EvalBatches, TrainBatches
-from lit_diffusion.data.sampling import EvalPlan, TrainPlan
 from lit_diffusion.data.store import MemoryStore, fits
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_diffusion.checkpoints import newest, step_of
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.runs.checkpoint_files import newest, step_of
 from tests.conftest import TINY
 
 STEPS = ["--trainer.max_steps=6", "--checkpoint.every_n_steps=2", "--trainer.val_check_interval=3"]
@@ -19,7 +19,7 @@ STEPS = ["--trainer.max_steps=6", "--checkpoint.every_n_steps=2", "--trainer.val
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A finished run: last.ckpt of step 6, step=4.ckpt and step=6.ckpt."""
-    from lit_diffusion import training_cli
+    from lit_diffusion.training import command as training_cli
 
     folder = tmp_path_factory.mktemp("made")
     training_cli.main(["fit", *TINY, *STEPS, f"--run.dir={folder}", "--run.name=here"])

@@ -19,13 +19,13 @@ pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from lit_diffusion import training_cli
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments.sweep.command import main as sweep
-from lit_diffusion.experiments.sweep.sweep_file import SweepFile
-from lit_diffusion.experiments.table.command import main as table
+from lit_diffusion.sweep.command import main as sweep
+from lit_diffusion.sweep.sweep_file import SweepFile
+from lit_diffusion.table.command import main as table
+from lit_diffusion.training import command as training_cli
 from tests.conftest import CONFIGS, ROOT, TINY
-from tests.experiments.table_made import summary
+from tests.table.table_made import summary
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 0))
 MOST_SIZE = 64  # of what a configuration asks for: how large a model is, is the user's choice
@@ -170,7 +170,7 @@ def write(content: Any, name: str = "x.yaml") -> str:
 
 DIGITS = yaml.safe_load((CONFIGS / "digits.yaml").read_text())
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
-LAYOUTS = sorted((ROOT / "lit_diffusion/experiments/table/layouts").glob("*.yaml"))
+LAYOUTS = sorted((ROOT / "lit_diffusion/table/layouts").glob("*.yaml"))
 OVERLAYS = sorted(CONFIGS.glob("*/*.yaml"))
 small = st.sampled_from(OVERLAYS).map(lambda path: yaml.safe_load(path.read_text()))
 

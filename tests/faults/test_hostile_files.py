@@ -16,21 +16,22 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_diffusion import strict_yaml, summary
 from lit_diffusion.callbacks.predict.conditioned import known_part
-from lit_diffusion.cli import main as shell
-from lit_diffusion.data.files import decode
-from lit_diffusion.data.folder import list_images
+from lit_diffusion.cli.entry import main as shell
+from lit_diffusion.config import untrusted_yaml
+from lit_diffusion.data.image_files import decode
+from lit_diffusion.data.image_folder import list_images
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.data.torchvision_sets import CIFAR10
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments.sweep.command import main as sweep
-from lit_diffusion.experiments.sweep.sweep_file import SweepFile
-from lit_diffusion.experiments.table.command import main as table
 from lit_diffusion.metrics import InceptionFeatures
+from lit_diffusion.runs import summary
+from lit_diffusion.sweep.command import main as sweep
+from lit_diffusion.sweep.sweep_file import SweepFile
+from lit_diffusion.table.command import main as table
 from tests.conftest import TINY, write_cifar10
-from tests.experiments.table_made import layout, put
-from tests.experiments.table_made import summary as made
+from tests.table.table_made import layout, put
+from tests.table.table_made import summary as made
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
@@ -104,7 +105,7 @@ def test_yaml_makes_no_objects_and_fits_into_memory(command, tmp_path, touched, 
 def test_yaml_is_no_pipe(tmp_path):
     """Which would never end."""
     os.mkfifo(tmp_path / "x.yaml")
-    assert "is no file" in refused(strict_yaml.load, tmp_path / "x.yaml")
+    assert "is no file" in refused(untrusted_yaml.load, tmp_path / "x.yaml")
 
 
 @pytest.mark.parametrize("kind", ["zip", "old", "bare pickle"])

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.experiments.sweep.command import main as sweep
-from lit_diffusion.experiments.sweep.sweep_file import SweepFile
+from lit_diffusion.sweep.command import main as sweep
+from lit_diffusion.sweep.sweep_file import SweepFile
 from tests.conftest import TINY
 
 CELL = {
@@ -36,7 +36,7 @@ OUTSIDE = [
     "lightning.fabric.utilities.cloud_io._load",
     "lit_diffusion.callbacks.run_summary.subprocess.run",
     "lit_diffusion.callbacks.run_summary.git_commit.__globals__",
-    "lit_diffusion.experiments.sweep.job.os.kill",
+    "lit_diffusion.sweep.job.os.kill",
     "torch.nn.modules.module.functools.partial",
     "lightning.pytorch.loggers.csv_logs.os.remove",
     "jsonargparse.ArgumentParser",

@@ -15,7 +15,7 @@ import yaml
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-from lit_diffusion.cli import dispatch
+from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.diffusion import AncestralSampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import recipe
@@ -385,7 +385,7 @@ def test_import_that_a_signal_ends_leaves_nothing(signum, status, small, tmp_pat
     """While torch writes the checkpoint, which at its end complains of what then is missing."""
     ending = f"""
 import io, os, pathlib, signal, sys
-from lit_diffusion.cli import main
+from lit_diffusion.cli.entry import main
 class Ending(io.FileIO):
     def write(self, data):
         if len(data) > 10_000:
@@ -416,7 +416,7 @@ def test_weights_that_the_disk_does_not_take_are_said_in_one_line(way, folder_of
         arguments = ["export", str(tmp_path / "run"), "--format", way, "-o", "made", "--force"]
     limited = f"""
 import resource, sys
-from lit_diffusion.cli import main
+from lit_diffusion.cli.entry import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 sys.argv = {["lit-diffusion", *arguments]}
 main()

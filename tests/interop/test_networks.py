@@ -10,7 +10,7 @@ import yaml
 from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 
-from lit_diffusion.interop.diffusers.unet import NAMES
+from lit_diffusion.interop.diffusers.unet_config import NAMES
 from tests.interop.conftest import CIFAR10, OF_256, SMALL, imported, unet_config
 from tests.interop.originals import Weights, improved, released
 

@@ -6,9 +6,9 @@ import io
 import pytest
 import yaml
 
+from lit_diffusion.config.keys import flattened
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import recipe
-from lit_diffusion.settings import flattened
 
 # of other classes than the base, of parts of them, with references; of optimizers and of data sets
 OVERLAYS = [

@@ -11,7 +11,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, 
 from PIL import Image
 from safetensors.torch import load_file
 
-from lit_diffusion.cli import dispatch
+from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.diffusion import AncestralSampler, DDIMSampler
 from lit_diffusion.interop.construct import reverse_of
 from lit_diffusion.interop.diffusers import scheduler, unet

@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from lit_diffusion.metrics import Statistics, TorchFidelity, compare
-from lit_diffusion.references import statistics_of
+from lit_diffusion.metrics.reference_statistics import statistics_of
 from tests.metrics.made import Table, normal, numbered
 
 

@@ -12,7 +12,7 @@ from lit_diffusion.data import Digits
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import DDPMRelease, DigitsFeatures, Fidelity, InceptionFeatures, TorchFidelity, compare
-from lit_diffusion.references import reference_statistics, statistics_of
+from lit_diffusion.metrics.reference_statistics import reference_statistics, statistics_of
 from tests.metrics.made import SCORES, SHAPE, Table, fill, inception_file, normal, numbered
 
 COUNT = 503

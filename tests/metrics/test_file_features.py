@@ -9,7 +9,7 @@ from torch import nn
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import DDPMRelease, FileFeatures, TorchFidelity, compare
 from lit_diffusion.metrics.features import sha256_of
-from lit_diffusion.references import statistics_of
+from lit_diffusion.metrics.reference_statistics import statistics_of
 from tests.metrics.made import SCORES, SHAPE, numbered
 
 

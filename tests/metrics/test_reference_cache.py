@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.metrics import DDPMRelease, TorchFidelity, reference
-from lit_diffusion.metrics.reference import cache_file, cache_folder, read_cached, write_cached
-from lit_diffusion.references import reference_statistics
+from lit_diffusion.metrics.reference_cache import cache_file, cache_folder, read_cached, write_cached
+from lit_diffusion.metrics.reference_statistics import reference_statistics
 from tests.metrics.made import Table, normal, numbered
 
 COUNT = 100

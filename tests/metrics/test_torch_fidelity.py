@@ -5,10 +5,10 @@ import json
 import pytest
 import torch_fidelity
 
-from lit_diffusion.cli import dispatch
+from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.metrics import InceptionFeatures, TorchFidelity, compare
-from lit_diffusion.references import statistics_of
+from lit_diffusion.metrics.reference_statistics import statistics_of
 from tests.metrics.made import SCORES, inception_file, write_pictures
 
 THEIRS = {

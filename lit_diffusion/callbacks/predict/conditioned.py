@@ -9,19 +9,20 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
 
-from lit_diffusion import pictures, views
-from lit_diffusion.callbacks.predict.base import Prediction
-from lit_diffusion.callbacks.predict.images import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
-from lit_diffusion.data.files import decode
+from lit_diffusion.data.image_files import decode
 from lit_diffusion.diffusion.bernoulli import BernoulliReverse
 from lit_diffusion.diffusion.condition import Condition, Known, Observed
 from lit_diffusion.diffusion.conditioning import ConditionedReverse, Covariance, Isotropic
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import written_whole
+from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed
+from lit_diffusion.visualization import examples
+from lit_diffusion.visualization import images as pictures
 
 
 class Conditioned(Prediction):
@@ -87,7 +88,7 @@ class Conditioned(Prediction):
         labels = ["original", "observed", *(f"draw {i}" for i in range(1, self.draws + 1))]
         if parts[0].ndim == 4:
             return pictures.rows([part / extent for part in parts], labels)
-        return views.panels(parts[:3], labels[:3])
+        return examples.panels(parts[:3], labels[:3])
 
 
 class Inpaint(Conditioned):

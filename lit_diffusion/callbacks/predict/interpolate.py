@@ -7,17 +7,17 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lit_diffusion import pictures
-from lit_diffusion.callbacks.predict.base import Prediction
-from lit_diffusion.callbacks.predict.images import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.reconstruct import starting_at
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
 from lit_diffusion.diffusion.interpolation import linear, spherical
 from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.files import written_whole
+from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed
+from lit_diffusion.visualization import images as pictures
 
 
 class Interpolate(Prediction):

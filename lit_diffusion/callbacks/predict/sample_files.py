@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lit_diffusion import views
 from lit_diffusion.callbacks.grids import columns_of
-from lit_diffusion.data.base import ImageData
+from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.pixels import to_float, to_levels
+from lit_diffusion.visualization import examples
 
 IN_GRID, IN_PLOT = 100, 5000  # images; points or sequences
 
@@ -133,7 +133,7 @@ def write(folder: Path, blocks: Iterable[Tensor], count: int, form: SampleForm, 
                     shown.append(kept[: most - first])
                 first += len(kept)
         x = form.values(torch.cat(shown))
-        views.grid(x, columns_of(len(x)), form.extent).save(new / "grid.png")
+        examples.grid(x, columns_of(len(x)), form.extent).save(new / "grid.png")
         shutil.rmtree(folder / "samples", ignore_errors=True)
         for path in new.iterdir():
             path.replace(folder / path.name)

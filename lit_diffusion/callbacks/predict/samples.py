@@ -2,7 +2,7 @@
 
 from lightning.pytorch import LightningModule, Trainer
 
-from lit_diffusion.callbacks.predict.base import Prediction
+from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.sample_files import form_of, names, write
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, gather_blocks, sample_blocks

@@ -9,7 +9,7 @@ from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler
 from lit_diffusion.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule, QuadraticSchedule
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.diffusers.settings import VERSION, checked, number
+from lit_diffusion.interop.diffusers.fields import VERSION, checked, number
 
 SCHEDULER: dict[str, Any] = {
     "num_train_timesteps": 1000,

@@ -14,8 +14,8 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import tensors
 from lit_diffusion.interop.construct import complete
 from lit_diffusion.interop.diffusers import scheduler, unet
-from lit_diffusion.interop.diffusers.folder import CONFIG, INDEX, SCHEDULER_CONFIG, WEIGHTS
-from lit_diffusion.interop.diffusers.settings import VERSION
+from lit_diffusion.interop.diffusers.fields import VERSION
+from lit_diffusion.interop.diffusers.pipeline_folder import CONFIG, INDEX, SCHEDULER_CONFIG, WEIGHTS
 from lit_diffusion.nn import UNet
 
 

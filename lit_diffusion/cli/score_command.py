@@ -1,0 +1,150 @@
+"""`lit-diffusion score A B`: FID, IS, KID, precision and recall of any images against any others."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from lit_diffusion.callbacks.progress import RunProgress
+from lit_diffusion.config.argument_parser import Parser
+from lit_diffusion.data.image_set import SETS, open_images
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.metrics import (
+    DDPMRelease,
+    DigitsFeatures,
+    FeatureExtractor,
+    FileFeatures,
+    InceptionFeatures,
+    Score,
+    TorchFidelity,
+    compare,
+)
+from lit_diffusion.metrics.reference_statistics import Bar, reference_statistics, statistics_of
+
+PROTOCOLS = {protocol.__name__: protocol for protocol in (TorchFidelity, DDPMRelease)}
+BETTER = {"fid": "↓", "inception_score": "↑", "kid": "↓", "precision": "↑", "recall": "↑"}  # lower or higher
+OWN = {
+    "splits": "{splits} splits",
+    "neighbours": "{neighbours} neighbours",
+    "subsets": "{subsets} subsets of {subset_size}",
+    "samples_compared": "{samples_compared} against {reference_compared} images",
+    "spread": "± {spread}",
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Scores and prints. Raises ConfigError for a user's mistake."""
+    options = parser().parse_args(arguments)
+    scores = score(options)
+    if options.json:
+        print(json.dumps({name: one.as_dict() for name, one in scores.items()}, indent=2, allow_nan=False))
+    else:
+        print(*report(scores), sep="\n")
+
+
+def report(scores: dict[str, Score]) -> Iterator[str]:
+    """Lines for people: what was compared and how, then every score with what is its own of its protocol."""
+    common = dict(scores["fid"].protocol)
+    samples = f"{common.pop('images')}, {common.pop('samples')} images"
+    for key, value in {"samples": samples, "reference": common.pop("reference"), **common}.items():
+        yield f"{key:<15}  {value}"
+    yield ""
+    width = max(len(str(score)) for score in scores.values())
+    for name, score in scores.items():
+        own = [text.format_map(score.protocol) for key, text in OWN.items() if key in score.protocol]
+        yield f"{name:<15}  {BETTER[name]} {score!s:<{width}}  {', '.join(own)}".rstrip()
+
+
+def parser() -> Parser:
+    """The options of the command."""
+    splits = f"{', '.join(SETS)} with :train or :test"
+    images = f"a folder of images, an .npz file (arr_0: uint8, N x H x W x C), or a split: {splits}"
+    result = Parser(prog="lit-diffusion score", description=__doc__)
+    result.add_argument("samples", metavar="A", help=f"what is scored: {images}")
+    result.add_argument("reference", metavar="B", help="what it is compared with, likewise")
+    result.add_argument(
+        "--features", default="inception", help="inception, digits, or a .pt2 or .pt file (default: %(default)s)"
+    )
+    result.add_argument(
+        "--weights", metavar="FILE", help="Inception's weights (default: torch's cache, or the network)"
+    )
+    result.add_argument("--json", action="store_true", help="print JSON, every score with its protocol")
+    result.add_argument("--protocol", choices=[*PROTOCOLS], default="TorchFidelity", help="default: %(default)s")
+    result.add_argument("--splits", type=int, default=10, help="of IS (default: %(default)s)")
+    result.add_argument("--kid-subsets", type=int, default=100, help="0 for no KID (default: %(default)s)")
+    result.add_argument(
+        "--kid-subset-size", type=int, default=1000, help="default: %(default)s, or all images if fewer"
+    )
+    result.add_argument(
+        "--neighbours", type=int, default=3, help="of precision and recall, 0 for neither (default: %(default)s)"
+    )
+    result.add_argument("--data-root", metavar="FOLDER", help="where the files of mnist, fashion_mnist, cifar10 lie")
+    result.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    return result
+
+
+def score(options: argparse.Namespace) -> dict[str, Score]:
+    """The scores of A against B."""
+    device = device_named(options.device)
+    extractor = features_named(options.features, options.weights)
+    protocol = PROTOCOLS[options.protocol](
+        splits=options.splits,
+        kid_subsets=options.kid_subsets,
+        kid_subset_size=options.kid_subset_size,
+        neighbours=options.neighbours,
+    )
+    channels = 1 if isinstance(extractor, DigitsFeatures) else 3
+    samples, reference = (
+        open_images(name, channels, options.data_root) for name in (options.samples, options.reference)
+    )
+    protocol.check(len(samples), len(reference), reference.name)
+    for note in {extractor.check(samples.shape), extractor.check(reference.shape)} - {None}:
+        print(note, file=sys.stderr)
+    if samples.shape[0] != reference.shape[0] and not isinstance(extractor, InceptionFeatures):
+        channels_of = (f"{one.name} has {one.shape[0]} channels" for one in (samples, reference))
+        raise ConfigError(f"{' and '.join(channels_of)}; write images of the same number")
+    if samples.shape[1:] != reference.shape[1:]:
+        sizes = (f"{one.name} holds images of {'x'.join(map(str, one.shape[1:]))}" for one in (samples, reference))
+        raise ConfigError(f"{', '.join(sizes)}: different sizes do not compare; bring them to one size")
+    extractor.load()
+    progress = RunProgress(file=sys.stderr)
+
+    def bar(what: str) -> Bar:
+        return lambda total: progress.task(what, total, "images")
+
+    theirs = reference_statistics(reference, extractor, protocol, device=device, bar=bar("reference"))
+    ours = statistics_of(samples, extractor, protocol, device=device, keep_logits=True, bar=bar("samples"))
+    if min(ours.count, theirs.count) < len(ours.mean):
+        print(
+            f"{min(ours.count, theirs.count)} images are few for {len(ours.mean)} features: FID comes out too high and "
+            "compares only with scores of as many images",
+            file=sys.stderr,
+        )
+    scores = compare(ours, {reference.name: theirs}, protocol, extractor)
+    return {name: Score(one.value, one.std, {"images": samples.name, **one.protocol}) for name, one in scores.items()}
+
+
+def device_named(name: str) -> torch.device:
+    """A device of this machine that knows float64."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, dtype=torch.float64, device=device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(f"--device: {name} is no device of this machine that has float64; write cpu") from error
+    return device
+
+
+def features_named(name: str, weights: str | None) -> FeatureExtractor:
+    """inception, digits, or a file."""
+    if weights is not None and name != "inception":
+        raise ConfigError("--weights: Inception alone takes weights; write no --features, or no --weights")
+    if name == "inception":
+        return InceptionFeatures(weights)
+    if name == "digits":
+        return DigitsFeatures()
+    if Path(name).suffix in (".pt", ".pt2"):
+        return FileFeatures(name)
+    raise ConfigError(f"--features: {name} are no features; write inception, digits, or a .pt2 or .pt file")

@@ -1,0 +1,114 @@
+"""Where a setting comes from, so that an error can say it: configuration files and the command line."""
+
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lit_diffusion.config import allowlist, untrusted_yaml
+from lit_diffusion.errors import ConfigError
+
+COMMAND_LINE = "command line"
+MOST_REFERENCES = 16  # `${...}` in all: each may stand for a text that holds others, and a few more for gigabytes
+VARIABLE = "LIT_DIFFUSION_CONFIG"  # the base of a sweep that an agent of W&B runs
+# A checkout keeps configs/ beside the package; a wheel installs it under the environment's share folder.
+SHIPPED = (Path(__file__).parents[2], Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
+
+
+class ConfigSources:
+    """The `-c` files of a command line, read for their syntax and for what they set.
+
+    arguments: the command line with every file as a path that exists. A file that is not there is looked for among
+    those that the package ships, so that `-c configs/digits.yaml` works from any folder. The packages of `--allow` are
+    `allowed`, and no part of it.
+
+    Raises ConfigError for a file that is missing, is no YAML, is no mapping, or includes files by a `config` key, and
+    for more than MOST_REFERENCES.
+    """
+
+    def __init__(self, arguments: list[str]):
+        self.arguments: list[str] = []
+        self.files: list[Path] = []
+        self._settings: list[tuple[str, Any]] = []  # of each file and option in order: its name, what it sets
+        arguments, self.allowed = allowlist.take_flags(arguments)
+        takes_file = False
+        for argument in arguments:
+            flag, equals, value = argument.partition("=")
+            if takes_file:
+                argument = str(self._read(argument))
+            elif equals and flag in ("-c", "--config"):
+                argument = f"{flag}={self._read(value)}"
+            elif flag.startswith("--"):
+                self._settings.append((COMMAND_LINE, flag.removeprefix("--").replace(".init_args", "")))
+            takes_file = argument in ("-c", "--config")
+            self.arguments.append(argument)
+        references = repr([self.arguments, self._settings]).count("${")
+        if references > MOST_REFERENCES:
+            raise ConfigError(f"{references} times ${{...}} are too many; write {MOST_REFERENCES} or fewer in all")
+
+    def _read(self, name: str) -> Path:
+        path = find(name)
+        content = read(path)
+        self.files.append(path)
+        self._settings.append((str(path), content))
+        return path
+
+    @property
+    def run(self) -> Path | None:
+        """The folder of the run whose config.yaml is among the files, wherever it lies now; None where there is none or
+        the command line names another.
+        """
+        folders = [path.parent for path in self.files if path.name == "config.yaml"]
+        runs = [folder for folder in folders if (folder / "checkpoints").is_dir()]
+        return runs[-1] if runs and not self.says("run") else None
+
+    def says(self, key: str) -> bool:
+        """Whether the command line sets the key or anything below it."""
+        options = [setting for name, setting in self._settings if name == COMMAND_LINE]
+        return any(option == key or option.startswith((f"{key}.", f"{key}=")) for option in options)
+
+    def of(self, key: str) -> str:
+        """The source that has the last word on a dotted key or on anything below it: a file or the command line."""
+        best, source = 1, "configuration"
+        for name, setting in self._settings:
+            depth = common(setting, key) if isinstance(setting, str) else settled(setting, key.split("."))
+            if depth >= best:
+                best, source = depth, name
+        return source
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a file sets. Raises ConfigError where it is no YAML, no mapping, or includes files."""
+    content = untrusted_yaml.load(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
+    if "config" in content:
+        raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
+    return content
+
+
+def common(option: str, key: str) -> int:
+    """How many parts of a dotted key an option settles: one of the two begins with the other, or none."""
+    if not (f"{option}.".startswith(f"{key}.") or f"{key}.".startswith(f"{option}.")):
+        return 0
+    return min(option.count("."), key.count(".")) + 1
+
+
+def settled(content: Any, key: list[str]) -> int:
+    """How many parts of a dotted key a nested configuration spells out; `init_args` levels do not count."""
+    if not key or not isinstance(content, Mapping):
+        return 0
+    if key[0] in content:
+        return 1 + settled(content[key[0]], key[1:])
+    return settled(content["init_args"], key) if "init_args" in content else 0
+
+
+def find(name: str, kind: str = "configs") -> Path:
+    """The file of that name, here or among the shipped ones of its kind. Raises ConfigError where there is none."""
+    for folder in (Path(), *SHIPPED):
+        if (folder / name).is_file():
+            return folder / name
+    if name == VARIABLE:  # as an agent of W&B leaves a variable that is not set
+        raise ConfigError(f"the environment variable {name} is not set; write export {name}=configs/digits.yaml")
+    shipped = sorted({f"{kind}/{path.name}" for folder in SHIPPED for path in (folder / kind).glob("*.yaml")})
+    raise ConfigError(f"{name}: no such file; write one that exists, as {', '.join(shipped)}")

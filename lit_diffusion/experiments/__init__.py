@@ -1,1 +1,0 @@
-"""What is made of many runs: the tables of papers."""

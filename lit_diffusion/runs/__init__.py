@@ -1,0 +1,1 @@
+"""A run on disk and as a process. Nothing here loads Lightning."""

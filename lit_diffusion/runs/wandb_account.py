@@ -1,0 +1,75 @@
+"""Weights & Biases: where its files go, and whether it can be used online."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import wandb
+from jsonargparse import Namespace
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.runs.notice import notice
+
+SECONDS = 5.0  # that a server has to answer
+
+
+def agent() -> bool:
+    """Whether an agent of a W&B sweep has started this process: its scores are waited for on the server."""
+    return "WANDB_SWEEP_ID" in os.environ
+
+
+def unreachable() -> str | None:
+    """The address of the W&B server where it does not answer within seconds; None where it does, or a proxy might."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY")):
+        return None
+    address = os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
+    parts = urlsplit(address)
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname or "", port), timeout=SECONDS).close()
+    except (OSError, ValueError):
+        return address
+    return None
+
+
+def check_account() -> None:
+    """Raises ConfigError where no account is known; asks nothing and waits for nobody."""
+    try:
+        known = wandb.login(prompt=False)
+    except wandb.errors.UsageError:
+        known = False
+    if not known:
+        raise ConfigError(
+            "W&B is online here and no account is set up; run `wandb login`, or write --trainer.logger.offline=true, "
+            "or --trainer.logger=false for CSV alone",
+            key="trainer.logger",
+        )
+
+
+def prepare(loggers: Any, folder: Path) -> None:
+    """Points the W&B loggers of a configuration to the folder of a run; offline where W&B cannot be reached.
+
+    A run that goes on in its folder goes on as the same run of W&B. Raises ConfigError as `check_account`.
+    """
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if isinstance(logger, Namespace) and logger.class_path.endswith("WandbLogger"):
+            logger.init_args.offline = logger.init_args.offline and not agent()
+            if not logger.init_args.offline and os.environ.get("WANDB_MODE", "online") == "online":
+                if address := unreachable():
+                    logger.init_args.offline = True
+                    notice(
+                        f"W&B cannot be reached at {address}: logging offline; `wandb sync {folder}/wandb/*` sends it"
+                    )
+                else:
+                    check_account()
+            logger.init_args.id = logger.init_args.id or known_id(folder)
+            logger.init_args.save_dir = str(folder)
+            logger.init_args.name = logger.init_args.name or folder.name
+
+
+def known_id(folder: Path) -> str | None:
+    """The id that W&B has given to the run in this folder, whose files it keeps there; None for a new run."""
+    files = sorted((folder / "wandb").glob("*run-*-*"), key=lambda path: path.name.split("run-")[1])
+    return files[-1].name.rpartition("-")[2] if files else None

@@ -1,0 +1,1 @@
+"""Lightning's side: the commands fit, validate, test and predict."""

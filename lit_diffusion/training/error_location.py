@@ -1,0 +1,103 @@
+"""Where a mistake was made: from an exception to one line with the file and the key."""
+
+import errno
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
+
+from lit_diffusion.config import allowlist
+from lit_diffusion.config.parser_errors import explain
+from lit_diffusion.config.sources import COMMAND_LINE, ConfigSources
+from lit_diffusion.errors import ConfigError, first_words
+from lit_diffusion.runs.run_folder import folder_error
+
+
+def locate(
+    error: Exception,
+    sources: ConfigSources,
+    config: dict[str, Any],
+    keys: dict[str, str],
+    folder: Path | None,
+    building: bool = False,
+) -> Exception:
+    """The ConfigError that says where, for a user's mistake; the error itself for any other.
+
+    config: the parsed configuration, as far as it was parsed. keys: where classes without a class_path are configured.
+    folder: that of the run. building: whether objects were made of settings, which then are what is wrong, unless the
+    class is one of the user's own packages.
+    """
+    if isinstance(error, ArgumentError):
+        key, problem = explain(error)
+        return at(sources, key, problem)
+    if isinstance(error, OmegaConfBaseException):
+        if "oc.env" in str(error):
+            return ConfigError(
+                f"{COMMAND_LINE} or files: configurations read no environment variables; write --KEY=$NAME in the shell"
+            )
+        return ConfigError(f"{COMMAND_LINE} or files: {str(error).splitlines()[0]}; mend the ${{...}}")
+    if isinstance(error, MisconfigurationException):
+        return at(sources, "trainer", str(error))
+    mistake = find_mistake(error)
+    if isinstance(error, OSError) and folder and mistake is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mistake = folder_error(error, folder) if full or str(folder) in str(error.filename) else None
+    if mistake is None and building:
+        mistake = refused_settings(error)
+    if mistake is None:
+        return error
+    key, message = mistake.key or key_of(mistake, config, keys), str(mistake)
+    setting, colon, rest = message.partition(": ")
+    if colon and setting.isidentifier():
+        if key is None and setting in config.get("data", {}).get("init_args", {}):
+            key = "data"  # an error that a worker process has sent has no frames to look at
+        if key:
+            key, message = f"{key}.{setting}", rest
+    return at(sources, key, message) if key else mistake
+
+
+def refused_settings(error: Exception) -> ConfigError | None:
+    """The error of a class that does not take its settings; None where the class is of one of the user's packages."""
+    inner: BaseException = error
+    while inner.__cause__ is not None:
+        inner = inner.__cause__
+    frames = [frame for frame, _ in walk_tb(inner.__traceback__)]
+    if any(allowlist.is_own(frame.f_globals.get("__name__", "")) for frame in frames):
+        return None
+    mistake = ConfigError(f"these settings do not make it ({first_words(inner)}); write others")
+    return mistake.with_traceback(inner.__traceback__)
+
+
+def at(sources: ConfigSources, key: str | None, message: str) -> ConfigError:
+    """`where: key: message`."""
+    return ConfigError(f"{sources.of(key)}: {key}: {message}" if key else f"{COMMAND_LINE}: {message}")
+
+
+def find_mistake(error: BaseException | None) -> ConfigError | None:
+    """The ConfigError that an error is or was raised from."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__
+    return error
+
+
+def key_of(error: BaseException, config: dict[str, Any], keys: dict[str, str]) -> str | None:
+    """The dotted key of the object that raised an error: the innermost one that the configuration names."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__) if "self" in frame.f_locals]
+    for frame in reversed(frames):
+        name = type(frame.f_locals["self"]).__name__
+        key = keys.get(name) or key_of_class(config, name)
+        if key:
+            return key
+    return None
+
+
+def key_of_class(config: Any, name: str, key: tuple[str, ...] = ()) -> str | None:
+    """The dotted key at which a configuration names a class, without `init_args` levels."""
+    if not isinstance(config, dict):
+        return None
+    if str(config.get("class_path", "")).split(".")[-1] == name:
+        return ".".join(part for part in key if part != "init_args")
+    return next(filter(None, (key_of_class(value, name, (*key, part)) for part, value in config.items())), None)

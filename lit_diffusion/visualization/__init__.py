@@ -1,0 +1,1 @@
+"""Images and figures that people look at."""

@@ -1,0 +1,298 @@
+"""`lit-diffusion sweep`: every cell once, whatever happens to it, to its neighbours or to the sweep."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.sweep import command as sweep_command
+from lit_diffusion.sweep import job as jobs
+from lit_diffusion.sweep.job import Job
+from lit_diffusion.sweep.live_display import short_labels
+from lit_diffusion.sweep.runner import Sweep
+from tests.conftest import ROOT, TINY
+
+# Stands for a training command: writes what a run would, as the option --does says.
+FAKE = """
+import json, os, sys, time
+from pathlib import Path
+options = dict(one.removeprefix("--").partition("=")[::2] for one in sys.argv[1:] if "=" in one)
+folder = Path(options["run.dir"]) / options["run.name"]
+folder.mkdir(parents=True)
+(folder / "config.yaml").touch()
+does = options["does"]
+time.sleep(float(options.get("takes", 0)))
+if does == "fail" and not Path("mended").exists():
+    print("all is well")
+    sys.exit("it broke")
+status = does if does in ("finished", "diverged") else "finished"
+threads = os.environ.get("OMP_NUM_THREADS")
+content = {"schema": 1, "status": status, "reason": "nan", "scores": {}, "settings": {"does": does}, "threads": threads}
+(folder / "summary.json").write_text(json.dumps(content))
+"""
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """A folder for jobs whose processes are FAKE."""
+    (tmp_path / "fake.py").write_text(FAKE)
+    monkeypatch.setattr(jobs, "PROGRAM", (sys.executable, str(tmp_path / "fake.py")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "out"
+
+
+def job(out: Path, name: str, does: str = "finished", **options: float) -> Job:
+    return Job(name, ["fit", f"--does={does}", *(f"--{k}={v}" for k, v in options.items())], out, {"does": does})
+
+
+def sweep(jobs: list[Job], slots: int = 1, watch=lambda jobs: None) -> dict[str, str]:
+    Sweep(jobs, slots, lambda: None, watch).run()
+    return {job.name: job.state for job in jobs}
+
+
+def test_every_cell_ends_and_a_failed_one_stops_no_other(out):
+    """The reason of a failure is the last line that the process printed."""
+    cells = [job(out, "a"), job(out, "b", "fail"), job(out, "c", "diverged"), job(out, "d")]
+    assert sweep(cells, 2) == {"a": "finished", "b": "failed", "c": "diverged", "d": "finished"}
+    assert cells[1].reason == "it broke" and cells[2].reason == "nan"
+    (out / "logs/e.log").write_text("disk full, last week\n")
+    killed = job(out, "e", takes=60)
+    seconds = []
+    sweep([killed], watch=lambda jobs: seconds.append(killed._process and killed._process.kill()))
+    assert (killed.state, killed.reason) == ("failed", "killed by signal 9")
+
+
+def test_cells_that_have_ended_are_not_run_again_and_failed_ones_are(out, tmp_path):
+    """Finished and diverged are results; what has failed, or left half a folder, starts anew."""
+    sweep([job(out, "a"), job(out, "b", "fail"), job(out, "c", "diverged")])
+    (out / "d").mkdir()
+    (out / "d/config.yaml").touch()  # killed before its first checkpoint
+    written = {name: (out / name / "summary.json").stat().st_mtime_ns for name in "ac"}
+    (tmp_path / "mended").touch()
+    again = [job(out, "a"), job(out, "b", "fail"), job(out, "c", "diverged"), job(out, "d")]
+    assert sweep(again) == {"a": "finished", "b": "finished", "c": "diverged", "d": "finished"}
+    assert written == {name: (out / name / "summary.json").stat().st_mtime_ns for name in "ac"}
+
+
+def test_so_many_cells_run_at_a_time_and_share_the_processors(out, monkeypatch):
+    """Never more than `slots`, and not fewer while others wait."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    running = []
+    cells = [job(out, name, takes=0.3) for name in "abcde"]
+    sweep(cells, 2, lambda jobs: running.append(sum(job.state == "running" for job in jobs)))
+    assert max(running) == 2
+    threads = {json.loads((out / job.name / "summary.json").read_text())["threads"] for job in cells}
+    assert threads == {str(max(1, os.cpu_count() // 2))}
+
+
+def test_two_sweeps_in_one_folder_share_the_cells(out):
+    """Each cell is run by one of them; the other waits for it, and both end with all results."""
+    both = [Sweep([job(out, name, takes=0.5) for name in "abc"], 1, lambda: None, lambda jobs: None) for _ in range(2)]
+    seen = set()
+    deadline = time.monotonic() + 60
+    alive = both
+    while alive and time.monotonic() < deadline:
+        alive = [one for one in both if one._advance()]
+        for one in both:
+            one._asked = 0.0  # asks again at once
+            seen |= {job.state for job in one.jobs}
+        time.sleep(0.02)
+    assert "elsewhere" in seen
+    for one in both:
+        assert [job.state for job in one.jobs] == ["finished"] * 3
+    assert sum(job.seconds > 0 for one in both for job in one.jobs) == 3  # each ran once
+
+
+def test_a_killed_sweep_leaves_its_cell_locked_until_the_process_has_ended(out):
+    """The lock is the process's own: a sweep that starts meanwhile does not touch the folder."""
+    first, second = job(out, "a", takes=1.0), job(out, "a")
+    first.start(os.environ)
+    first._process = None  # the first sweep knows no more
+    second.start(os.environ)
+    assert second.state == "elsewhere"
+    time.sleep(3.0)
+    second.start(os.environ)
+    assert second.state == "finished" and second.seconds == 0
+
+
+def test_a_cell_of_another_base_is_refused(out):
+    """Results of two different experiments never share a folder."""
+    sweep([job(out, "a")])
+    other = Job("a", ["fit"], out, {"does": "something else"})
+    with pytest.raises(
+        ConfigError, match="a holds a run with does finished, and this sweep says something else; write an"
+    ):
+        other.check()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(out):
+    """What lies where a cell's folder belongs is not removed."""
+    (out / "a").mkdir(parents=True)
+    (out / "a/thesis.tex").write_text("years of work")
+    (out / "b").symlink_to(out / "a")
+    (out / "c").touch()
+    cells = [job(out, name) for name in "abc"]
+    assert sweep(cells) == {"a": "failed", "b": "failed", "c": "failed"}
+    assert all("is in the way, and no run" in cell.reason for cell in cells)
+    assert (out / "a/thesis.tex").exists()
+
+
+def test_a_folder_that_cannot_be_made_fails_its_cells_in_a_line(out):
+    """As where a file has the name of the sweep's folder."""
+    out.touch()
+    cell = job(out, "a")
+    assert sweep([cell]) == {"a": "failed"} and "File exists" in cell.reason or "Not a directory" in cell.reason
+
+
+def test_gpus_are_shared(monkeypatch):
+    """Three slots on eight GPUs, and eight slots on three."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    three = Sweep([], 3, lambda: None, lambda jobs: None)
+    assert [three._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0,3,6", "1,4,7", "2,5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    eight = Sweep([], 8, lambda: None, lambda jobs: None)
+    assert [eight._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["4", "5", "6", "4"]
+
+
+def test_cells_are_shown_by_what_tells_them_apart():
+    """Keys, what all have, and a folder that all overlays lie in are left out; names of several kinds stay whole."""
+    names = [f"parameterization={p},config=objective-{o},seed_everything=0" for p in ("A", "B") for o in ("x-y", "x-z")]
+    assert list(short_labels(names).values()) == ["A y", "A z", "B y", "B z"]
+    assert short_labels(["lr=0.1", "lr=0.2"]) == {"lr=0.1": "0.1", "lr=0.2": "0.2"}
+    assert short_labels(["lr=0.1"]) == {"lr=0.1": "lr=0.1"}
+    assert short_labels(["lr=0.1", "cut-ab12"]) == {"lr=0.1": "lr=0.1", "cut-ab12": "cut-ab12"}
+
+
+SWEEP = {
+    "name": "tiny",
+    "program": "lightning",
+    "method": "grid",
+    "parameters": {"model.reverse.parameterization": {"values": ["Epsilon", "CleanImage"]}},
+    "command": ["${env}", "${program}", "fit", "-c", "${envvar:LIT_DIFFUSION_CONFIG}", "${args}"],
+}
+
+
+@pytest.fixture
+def sweep_file(tmp_path, monkeypatch):
+    """Writes a sweep file, SWEEP but for what is given, in an empty folder that becomes the working one."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**changes) -> str:
+        (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**SWEEP, **changes}, sort_keys=False))
+        return "tiny.yaml"
+
+    return write
+
+
+def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tmp_path):
+    """All cells of one seed, then all of the next."""
+    sweep_command.main([sweep_file(), *TINY, "--seeds=2", "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("--run.name=")[1] for line in lines] == [
+        f"parameterization={one},seed_everything={seed}" for seed in (0, 1) for one in ("Epsilon", "CleanImage")
+    ]
+    assert lines[3].startswith(f"lightning fit -c {TINY[1]} --model.reverse.network.width=8 ")
+    assert "--model.reverse.parameterization=CleanImage --seed_everything=1 --run.dir=runs/tiny " in lines[3]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        (
+            {"parameters": {"model.objectiv": {"values": ["Simple"]}}},
+            [],
+            "command line: model.objectiv: there is no such",
+        ),
+        (
+            {"parameters": {"model.sampler.steps": {"values": [3, 8]}}},
+            [],
+            "AncestralSampler takes 8 steps, but the model has T = 7",
+        ),
+        ({}, ["--seeds=0"], "--seeds: 0 is too few; write 1 or more"),
+        ({}, ["--jobs=0"], "--jobs: 0 is too few"),
+        (
+            {"parameters": {"seed_everything": {"values": [1, 2]}}},
+            ["--seeds=2"],
+            "--seeds: .* gives seed_everything too",
+        ),
+        ({}, ["--model.nothing=1"], "model.nothing: there is no such setting"),
+        ({}, ["-c", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        ({}, ["--run.dir=elsewhere"], "--run.dir: each cell has a folder of its own; write --out"),
+        (
+            {},
+            ["--model.reverse.parameterization=Velocity"],
+            "parameterization: .*tiny.yaml gives it too; write it once",
+        ),
+        ({}, ["--trainer.max_steps", "5"], "--trainer.max_steps: is no option of a cell; write --KEY=VALUE"),
+        ({}, ["--ckpt_path=last"], "--ckpt_path=last: cells go on by themselves"),
+        ({}, ["--print_config=x"], "--print_config: no option of a cell"),
+        ({"parameters": {"model.optimizer.lr": {"values": [0.001, "1e-3"]}}}, [], "are the same run; write one of"),
+        ({"name": "../evil"}, [], "name: ../evil is no name of a folder"),
+        (
+            {"method": "bayes", "run_cap": 2, "metric": {"name": "fid"}, "parameters": {"model.lr": {"values": [1]}}},
+            [],
+            "model.lr=1,.*there is no such setting|lr=1.*no such",
+        ),
+    ],
+)
+def test_all_cells_are_checked_before_the_first_starts(sweep_file, tmp_path, changes, options, message):
+    """A mistake in the last cell is found before the first has cost anything, and leaves nothing behind."""
+    with pytest.raises(ConfigError, match=message):
+        sweep_command.main([sweep_file(**changes), *TINY, *options])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_base_must_be_given(sweep_file):
+    """The sweep file names none."""
+    with pytest.raises(ConfigError, match="required: -c/--config"):
+        sweep_command.main([sweep_file()])
+
+
+def scores(out: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text())["scores"] for path in sorted(out.glob("*/summary.json"))}
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_file, tmp_path):
+    """Ctrl-C, then SIGKILL in the middle of a cell, then to the end: scores and weights are the same."""
+    few = ["--scores.num_samples=12", "--scores.protocol.splits=2", "--scores.track_samples=12"]
+    base = [*TINY, *few, "--trainer.max_steps=150", "--checkpoint.every_n_steps=10", "--scores.every_n_steps=100"]
+    command = [sys.executable, "-m", "lit_diffusion", "sweep", sweep_file(), *base]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen([*command, "--out=broken"], env=environment, stderr=subprocess.PIPE, text=True)
+
+    def wait_for(pattern: str) -> None:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob(pattern)):
+            assert time.monotonic() < deadline, f"no {pattern}"
+            time.sleep(0.05)
+
+    first = start()
+    wait_for("broken/*Epsilon*/checkpoints/step=10.ckpt")
+    first.send_signal(signal.SIGINT)
+    assert first.wait(60) == 130
+    assert "goes on where it stopped" in first.stderr.read()
+    assert json.loads(next(tmp_path.glob("broken/*Epsilon*/summary.json")).read_text())["status"] != "finished"
+    second = start()
+    wait_for("broken/*CleanImage*/checkpoints/step=20.ckpt")
+    second.kill()
+    second.wait()
+    assert start().wait(300) == 0
+    assert subprocess.run([*command, "--out=whole"], env=environment).returncode == 0
+    assert scores(tmp_path / "broken") == scores(tmp_path / "whole") != {}
+    for whole in sorted((tmp_path / "whole").glob("param*/checkpoints/last.ckpt")):
+        broken = tmp_path / "broken" / whole.relative_to(tmp_path / "whole")
+        ours, theirs = (torch.load(path, weights_only=True)["state_dict"] for path in (broken, whole))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert len(list((tmp_path / "broken").glob("param*"))) == 2
