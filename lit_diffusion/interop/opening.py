@@ -9,14 +9,14 @@ from torch import Tensor
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import ddpm_release, hub, improved_diffusion, own, tensors
 from lit_diffusion.interop.ddpm_release import ReleasedWeights
-from lit_diffusion.interop.diffusers import folder as diffusers
+from lit_diffusion.interop.diffusers import pipeline_folder
 from lit_diffusion.interop.improved_diffusion import ImprovedDiffusionWeights
 from lit_diffusion.interop.source import Source
 
 OF_MARK: dict[str, Callable[[str, Path, Mapping[str, Tensor]], Source]] = {  # a name in the file
     ddpm_release.MARK: lambda name, file, weights: ReleasedWeights(name, weights, [file]),
     improved_diffusion.MARK: lambda name, file, weights: ImprovedDiffusionWeights(name, weights, [file]),
-    diffusers.MARK: diffusers.open_file,
+    pipeline_folder.MARK: pipeline_folder.open_file,
 }
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -31,11 +31,11 @@ def opened(name: str) -> Source:
     except OSError as error:
         raise ConfigError(f"{name[:80]}..: no path ({error.strerror}); write a shorter one") from error
     if path.is_dir():
-        return own.OwnModel(name, path) if (path / own.WEIGHTS).is_file() else diffusers.open_folder(name, path)
+        return own.OwnModel(name, path) if (path / own.WEIGHTS).is_file() else pipeline_folder.open_folder(name, path)
     if path.is_file():
         return of_file(name, path)
     if not path.exists() and HUB_NAME.fullmatch(name) and path.suffix not in tensors.SUFFIXES and name[0] not in "./~":
-        return diffusers.open_folder(name, hub.download(name))
+        return pipeline_folder.open_folder(name, hub.download(name))
     raise ConfigError(
         f"{name}: no such file or folder; write one that exists, or a name of the hub as google/ddpm-cifar10-32"
     )

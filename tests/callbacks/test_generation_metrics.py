@@ -9,7 +9,7 @@ from PIL import Image
 
 from lit_diffusion.errors import ConfigError
 from tests.conftest import TINY
-from tests.test_training import STEPS, assert_same_training, weights
+from tests.training.test_training import STEPS, assert_same_training, weights
 
 SCORES = [
     "--scores.num_samples=30",

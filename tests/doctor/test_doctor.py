@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lit_diffusion.cli import dispatch
+from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.doctor import command, devices, folders, lightning_command, machine, packages, services, weights
 from lit_diffusion.doctor.finding import OK, PROBLEM, WARNING, ok, problem, warning
 from lit_diffusion.doctor.installation import reinstall, source
@@ -23,7 +23,7 @@ from lit_diffusion.runs import wandb_account
 Usage = namedtuple("Usage", "total used free")
 MODULES = """
 import json, sys
-from lit_diffusion.cli import dispatch
+from lit_diffusion.cli.entry import dispatch
 try:
     dispatch(["doctor", "--json"])
 finally:

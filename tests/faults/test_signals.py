@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, TINY
-from tests.test_training import assert_same_training
+from tests.training.test_training import assert_same_training
 
 LONG = ["--trainer.max_steps=100000", "--checkpoint.every_n_steps=100000", "--trainer.val_check_interval=100000"]
 SCORED = ["--scores.num_samples=100000000", "--scores.track_samples=100000000", "--scores.every_n_steps=7"]

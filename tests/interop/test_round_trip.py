@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.diffusion import AncestralSampler, DDIMSampler
 from lit_diffusion.interop.construct import reverse_of
-from lit_diffusion.interop.diffusers import scheduler, unet
+from lit_diffusion.interop.diffusers import scheduler, unet_config
 from tests.conftest import CONFIGS, TINY
 from tests.interop.conftest import SMALL, imported
 
@@ -168,7 +168,7 @@ def test_settings_of_unet2dmodel_and_schedulers_are_all_known():
             if name != "self"
         }
 
-    assert defaults(UNet2DModel) == unet.UNET
+    assert defaults(UNet2DModel) == unet_config.UNET
     assert defaults(DDPMScheduler) == scheduler.SCHEDULERS["DDPMScheduler"]
     assert defaults(DDIMScheduler) == scheduler.SCHEDULERS["DDIMScheduler"]
 

@@ -7,7 +7,7 @@ import torch
 
 from lit_diffusion.data import Digits
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.metrics import DigitsFeatures, Fidelity, TorchFidelity, digits
+from lit_diffusion.metrics import DigitsFeatures, Fidelity, TorchFidelity, digits_features
 from lit_diffusion.metrics.features import sha256_of
 from lit_diffusion.pixels import to_float
 
@@ -27,7 +27,7 @@ def features():
 
 
 def content():
-    return files("lit_diffusion.metrics").joinpath("weights", digits.FILE).read_bytes()
+    return files("lit_diffusion.metrics").joinpath("weights", digits_features.FILE).read_bytes()
 
 
 def pixels(data, split):
@@ -58,13 +58,13 @@ def test_the_same_images_always_give_the_same_features(data):
 
 def test_the_file_is_small_and_the_one_whose_hash_stands_beside_every_score(data, features):
     assert len(content()) < 300_000
-    assert sha256_of(content()) == digits.SHA256 == features.sha256
+    assert sha256_of(content()) == digits_features.SHA256 == features.sha256
     metric = Fidelity(features, TorchFidelity(splits=2, neighbours=1), (1, 8, 8), 8)
     metric.update(to_float(data.images("test")[:8], 17), torch.arange(8))
     metric.references = {"itself": metric.statistics()}
     for one in metric.compute().values():
         assert one.protocol["features"] == "digits-classifier"
-        assert one.protocol["features_sha256"] == digits.SHA256
+        assert one.protocol["features_sha256"] == digits_features.SHA256
 
 
 @pytest.mark.parametrize("place", [0, 1000, -1])
@@ -73,12 +73,12 @@ def test_a_byte_that_has_changed_is_noticed(tmp_path, monkeypatch, place):
     damaged = bytearray(content())
     damaged[place] ^= 1
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / digits.FILE).write_bytes(damaged)
-    monkeypatch.setattr(digits, "files", lambda package: tmp_path)
+    (tmp_path / "weights" / digits_features.FILE).write_bytes(damaged)
+    monkeypatch.setattr(digits_features, "files", lambda package: tmp_path)
     with pytest.raises(ConfigError) as error:
         DigitsFeatures().load()
     assert str(error.value) == (
-        f"{digits.FILE} is damaged: its SHA-256 is {sha256_of(bytes(damaged))}, not {digits.SHA256}; install the "
+        f"{digits_features.FILE} is damaged: its SHA-256 is {sha256_of(bytes(damaged))}, not {digits_features.SHA256}; install the "
         "package again"
     )
 

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from lit_diffusion.data.image_set import open_images
-from lit_diffusion.metrics import DDPMRelease, TorchFidelity, reference
+from lit_diffusion.metrics import DDPMRelease, TorchFidelity, reference_cache
 from lit_diffusion.metrics.reference_cache import cache_file, cache_folder, read_cached, write_cached
 from lit_diffusion.metrics.reference_statistics import reference_statistics
 from tests.metrics.made import Table, normal, numbered
@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_no_half_a_file(cache, monkeypatch, error):
         Path(path).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(reference, "save_file", full)
+    monkeypatch.setattr(reference_cache, "save_file", full)
     assert reference_statistics(numbered(COUNT), table(), PROTOCOL).count == COUNT
     assert files(cache) == []
 
@@ -166,13 +166,13 @@ def test_a_file_is_written_whole_or_not_at_all(cache, computed, monkeypatch):
     """Whoever reads while it is written anew reads the old one."""
     statistics, path = computed
     other = replace(statistics, mean=statistics.mean + 1)
-    save, seen = reference.save_file, []
+    save, seen = reference_cache.save_file, []
 
     def watch(tensors, temporary, metadata):
         save(tensors, temporary, metadata)
         seen.append(read_cached(path))
 
-    monkeypatch.setattr(reference, "save_file", watch)
+    monkeypatch.setattr(reference_cache, "save_file", watch)
     write_cached(path, other)
     assert same(seen[0], statistics) and same(read_cached(path), other)
     assert files(cache) == [path]

@@ -10,7 +10,7 @@ import pytest
 
 from lit_diffusion.errors import ConfigError
 from tests.conftest import ROOT, TINY
-from tests.experiments.test_sweeps import by_agent
+from tests.sweep.test_sweeps import by_agent
 
 FEW = ["--scores.num_samples=20", "--scores.protocol.splits=2", "--scores.every_n_steps=0"]
 

@@ -11,7 +11,7 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs import run_folder
 from lit_diffusion.runs.checkpoint_files import newest
 from tests.conftest import TINY
-from tests.test_training import assert_same_training
+from tests.training.test_training import assert_same_training
 
 STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=4"]
 SCORED = [

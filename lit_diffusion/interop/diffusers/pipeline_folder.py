@@ -11,7 +11,7 @@ from torch import Tensor
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.interop import tensors
 from lit_diffusion.interop.construct import name_of
-from lit_diffusion.interop.diffusers import scheduler, unet
+from lit_diffusion.interop.diffusers import scheduler, unet_config
 from lit_diffusion.interop.diffusers.fields import checked, number
 from lit_diffusion.interop.source import UNetSource
 
@@ -28,13 +28,13 @@ class DiffusersModel(UNetSource):
     schedule, prediction and variance are the recipe's.
     """
 
-    format, names, learned = "diffusers", unet.NAMES, "LearnedRange"
+    format, names, learned = "diffusers", unet_config.NAMES, "LearnedRange"
 
     def __init__(self, name: str, file: Path, weights: Mapping[str, Tensor], config: Path, scheduling: Path | None):
         super().__init__(name, weights, [file, config, *([scheduling] if scheduling else [])])
         content = of_class(config, ("UNet2DModel",))
-        settings = checked(content, unet.UNET, unet.UNET_CHOICES, str(config))
-        self.options = unet.network_of(settings, str(config))
+        settings = checked(content, unet_config.UNET, unet_config.UNET_CHOICES, str(config))
+        self.options = unet_config.network_of(settings, str(config))
         if "dropout" not in content:  # evaluation knows none, and a recipe trains with its own
             del self.options["dropout"]
         blocks = self.options["num_blocks"] * len(self.options["multipliers"])
@@ -69,8 +69,11 @@ class DiffusersModel(UNetSource):
 
     def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """With today's names of the attentions' parts."""
-        former = re.compile(rf"(\.attentions\.\d+)\.({'|'.join(unet.FORMER)})\.")
-        return {former.sub(lambda one: f"{one[1]}.{unet.FORMER[one[2]]}.", name): w for name, w in self.weights.items()}
+        former = re.compile(rf"(\.attentions\.\d+)\.({'|'.join(unet_config.FORMER)})\.")
+        return {
+            former.sub(lambda one: f"{one[1]}.{unet_config.FORMER[one[2]]}.", name): w
+            for name, w in self.weights.items()
+        }
 
 
 def open_folder(name: str, folder: Path) -> DiffusersModel:

@@ -13,7 +13,7 @@ from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import tensors
 from lit_diffusion.interop.construct import complete
-from lit_diffusion.interop.diffusers import scheduler, unet
+from lit_diffusion.interop.diffusers import scheduler, unet_config
 from lit_diffusion.interop.diffusers.fields import VERSION
 from lit_diffusion.interop.diffusers.pipeline_folder import CONFIG, INDEX, SCHEDULER_CONFIG, WEIGHTS
 from lit_diffusion.nn import UNet
@@ -34,7 +34,7 @@ class Export:
         if size is None:
             raise ConfigError("--size: the run's data do not say the size of their images; write it, as --size 32")
         self.network, self.num_steps = network, reverse.num_steps
-        self.unet = unet.unet_config(network, complete(arguments["network"]), size)
+        self.unet = unet_config.unet_config(network, complete(arguments["network"]), size)
         self.scheduler = scheduler.scheduler_config(reverse, sampler)
         self.index = {
             "_class_name": "DDIMPipeline" if self.scheduler["_class_name"] == "DDIMScheduler" else "DDPMPipeline",
@@ -45,7 +45,7 @@ class Export:
 
     def write(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Writes the files. weights: of the reverse model, by our names."""
-        theirs = {their: weights[f"network.{our}"] for our, their in unet.NAMES.of(self.network).items()}
+        theirs = {their: weights[f"network.{our}"] for our, their in unet_config.NAMES.of(self.network).items()}
         for name in ("unet", "scheduler"):
             (folder / name).mkdir()
         tensors.write(folder / "unet" / f"{WEIGHTS}.safetensors", theirs)
