@@ -78,8 +78,8 @@ def test_a_byte_that_has_changed_is_noticed(tmp_path, monkeypatch, place):
     with pytest.raises(ConfigError) as error:
         DigitsFeatures().load()
     assert str(error.value) == (
-        f"{digits_features.FILE} is damaged: its SHA-256 is {sha256_of(bytes(damaged))}, not {digits_features.SHA256}; install the "
-        "package again"
+        f"{digits_features.FILE} is damaged: its SHA-256 is {sha256_of(bytes(damaged))}, not "
+        f"{digits_features.SHA256}; install the package again"
     )
 
 
