@@ -14,12 +14,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.timing import Timing
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.config.relevance import affects_scores, check_same_experiment
 from lit_diffusion.runs import summary as summaries
 from lit_diffusion.runs.atomic_files import written_whole
 
-# What data need of a machine, and no score depends on.
-MACHINE = ("data.root", "data.num_workers", "data.cache_bytes", "data.download", "data.eval_batch_size")
 PACKAGES = ("lit_diffusion", "torch", "lightning", "torchvision", "torchmetrics", "torch-fidelity", "wandb")
 
 
@@ -75,16 +73,15 @@ class RunSummary(Callback):
         self._put(trainer, summary)
 
     def check(self, trainer: Trainer) -> None:
-        """Raises ConfigError where the scores of a test would stand beside the settings of another experiment."""
+        """Raises ConfigError if the folder holds another experiment, whose summary the test's scores would enter."""
         found = self.read(trainer) or {}
-        for key, theirs in found.get("settings", {}).items():
-            ours = self.settings.get(key, theirs)
-            if ours != theirs and key.startswith(("model.", "data.")) and not key.startswith(MACHINE):
-                raise ConfigError(
-                    f"{self._path(trainer).parent} has scores of {key} {theirs}, and this test says {ours}; write "
-                    "--run.name=NAME for a folder of its own, and the checkpoint by its path",
-                    key=key,
-                )
+        check_same_experiment(
+            self._path(trainer).parent,
+            found.get("settings") or {},
+            self.settings,
+            lambda key: key.startswith(("model.", "data.")) and affects_scores(key),
+            "use --run.name=NAME for a separate folder, and name the checkpoint by its path",
+        )
 
     @classmethod
     def read(cls, trainer: Trainer) -> dict[str, Any] | None:

@@ -1,11 +1,11 @@
 """Where a setting comes from, so that an error can say it: configuration files and the command line."""
 
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lit_diffusion.config import allowlist, untrusted_yaml
+from lit_diffusion.config.keys import count_set_parts, count_shared_parts, option_key
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
@@ -39,7 +39,7 @@ class ConfigSources:
             elif equals and flag in ("-c", "--config"):
                 argument = f"{flag}={self._read(value)}"
             elif flag.startswith("--"):
-                self._settings.append((COMMAND_LINE, flag.removeprefix("--").replace(".init_args", "")))
+                self._settings.append((COMMAND_LINE, option_key(flag)))
             takes_file = argument in ("-c", "--config")
             self.arguments.append(argument)
         references = repr([self.arguments, self._settings]).count("${")
@@ -71,7 +71,11 @@ class ConfigSources:
         """The source that has the last word on a dotted key or on anything below it: a file or the command line."""
         best, source = 1, "configuration"
         for name, setting in self._settings:
-            depth = common(setting, key) if isinstance(setting, str) else settled(setting, key.split("."))
+            depth = (
+                count_shared_parts(setting, key)
+                if isinstance(setting, str)
+                else count_set_parts(setting, key.split("."))
+            )
             if depth >= best:
                 best, source = depth, name
         return source
@@ -85,22 +89,6 @@ def read(path: Path) -> dict[str, Any]:
     if "config" in content:
         raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
     return content
-
-
-def common(option: str, key: str) -> int:
-    """How many parts of a dotted key an option settles: one of the two begins with the other, or none."""
-    if not (f"{option}.".startswith(f"{key}.") or f"{key}.".startswith(f"{option}.")):
-        return 0
-    return min(option.count("."), key.count(".")) + 1
-
-
-def settled(content: Any, key: list[str]) -> int:
-    """How many parts of a dotted key a nested configuration spells out; `init_args` levels do not count."""
-    if not key or not isinstance(content, Mapping):
-        return 0
-    if key[0] in content:
-        return 1 + settled(content[key[0]], key[1:])
-    return settled(content["init_args"], key) if "init_args" in content else 0
 
 
 def find(name: str, kind: str = "configs") -> Path:

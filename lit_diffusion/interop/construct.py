@@ -10,10 +10,10 @@ from torch import nn
 
 import lit_diffusion.diffusion
 import lit_diffusion.nn
+from lit_diffusion.config.keys import last_part, shorten_class
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.errors import ConfigError, first_words, one_line
 
-PACKAGE = "lit_diffusion"
 Kind = TypeVar("Kind")
 CLASSES: dict[str, type] = {
     name: getattr(room, name) for room in (lit_diffusion.diffusion, lit_diffusion.nn) for name in room.__all__
@@ -28,15 +28,10 @@ def spec_of(value: Any) -> tuple[str, dict[str, Any]] | None:
         arguments = value.get("init_args") or {}
         if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
             raise ConfigError(f"{value['class_path']}: init_args hold {one_line(arguments)}; write names and values")
-        return short(value["class_path"]), dict(arguments)
-    if isinstance(value, str) and short(value) in CLASSES:
-        return short(value), {}
+        return shorten_class(value["class_path"]), dict(arguments)
+    if isinstance(value, str) and shorten_class(value) in CLASSES:
+        return shorten_class(value), {}
     return None
-
-
-def short(path: str) -> str:
-    """The last part of the path of a class of ours; that of another package as it is."""
-    return path.rpartition(".")[2] if path.startswith(f"{PACKAGE}.") else path
 
 
 def name_of(value: Any, otherwise: str = "none") -> str:
@@ -47,7 +42,7 @@ def name_of(value: Any, otherwise: str = "none") -> str:
 
 def name_of_data(value: Any) -> str:
     """The short name of the data set that a configuration names, ours or another's."""
-    return str(value.get("class_path") if isinstance(value, Mapping) else value).rpartition(".")[2]
+    return last_part(str(value.get("class_path") if isinstance(value, Mapping) else value))
 
 
 def accepted(name: str) -> Mapping[str, inspect.Parameter]:

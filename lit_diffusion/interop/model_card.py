@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_diffusion import __version__
-from lit_diffusion.config.keys import flattened
+from lit_diffusion.config.keys import flatten, is_within
 from lit_diffusion.errors import one_line
 from lit_diffusion.interop.construct import name_of, name_of_data, spec_of
 from lit_diffusion.metrics.score import Score
@@ -52,7 +52,7 @@ class Card:
         self.name = run.resolve().name
         self.config, self.told, self.origin, self.kind, self.step = config, told, origin, kind, step
         self.num_steps = num_steps
-        self.settings = flattened(config)
+        self.settings = flatten(config)
         pictures = (run / "samples").glob(f"*{step}_samples.png")
         self.picture = next((one for one in pictures if one.stem.split("_")[0].lstrip("0") == str(step)), None)
         self.data = data_of(config)
@@ -136,11 +136,7 @@ class Card:
         return {key: self.settings[key] for key in keys if self.settings.get(key) is not None}
 
     def _below(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in self.settings.items()
-            if any(f"{key}.".startswith(f"{one}.") for one in keys) and value is not None
-        }
+        return {key: value for key, value in self.settings.items() if is_within(key, keys) and value is not None}
 
     @staticmethod
     def _table(settings: Mapping[str, Any]) -> Iterator[str]:

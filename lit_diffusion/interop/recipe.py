@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_diffusion.config import sources as config_sources
+from lit_diffusion.config.keys import PACKAGE, shorten_class
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.interop.construct import CLASSES, PACKAGE, name_of_data, short, spec_of, written_out
+from lit_diffusion.interop.construct import CLASSES, name_of_data, spec_of, written_out
 
 # Images (channels, size) of the data sets that have one size, and the recipe for such images.
 SHAPES = {"CIFAR10": (3, 32), "MNIST": (1, 28), "FashionMNIST": (1, 28), "Digits": (1, 8)}
@@ -101,7 +102,7 @@ def overlaid(below: Any, above: Any) -> Any:
     command line.
     """
     old = spec_of(below)
-    new = spec_of(above) or ((short(above), {}) if old and isinstance(above, str) else None)
+    new = spec_of(above) or ((shorten_class(above), {}) if old and isinstance(above, str) else None)
     if new and old:
         taken = old[1] if new[0] == old[0] else taken_by(new[0], old[0])
         kept = {key: value for key, value in old[1].items() if key in taken}

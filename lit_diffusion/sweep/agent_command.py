@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from lit_diffusion.config.keys import option_key
 from lit_diffusion.errors import ConfigError
 
 SUBCOMMANDS = ("fit", "test")  # which write a summary
@@ -45,20 +46,10 @@ def read_options(items: list[str]) -> tuple[str, ...]:
                 )
         elif not (equals and flag.startswith("--")):
             raise ConfigError(f"command: {item} is no --key=value; write it as one item with an equals sign")
-        elif key_of(item) == "allow":
+        elif option_key(item) == "allow":
             raise ConfigError(f"command: {item}: a file does not say whom to trust; write --allow behind the command")
-        elif key_of(item) not in OUTSIDE:
+        elif option_key(item) not in OUTSIDE:
             if "${" in value:
                 raise ConfigError(f"command: {item} is known to an agent only; write the value")
             options.append(item)
     return tuple(options)
-
-
-def key_of(option: str) -> str:
-    """The dotted key of an `--key=value`, without `init_args`."""
-    return same_key(option.removeprefix("--").partition("=")[0])
-
-
-def same_key(key: str) -> str:
-    """One spelling of a dotted key: `init_args` levels may be written or left out."""
-    return ".".join(part for part in key.split(".") if part != "init_args")

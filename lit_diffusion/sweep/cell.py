@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lit_diffusion.config.keys import last_part
 from lit_diffusion.errors import ConfigError
 
 SEED = "seed_everything"
@@ -59,11 +60,6 @@ class Cell:
         if SEED in dict(self.parameters):
             raise ConfigError(f"parameters.{SEED}: the sweep file sets the seeds; ask for no others")
         return Cell((*self.parameters, (SEED, seed)))
-
-
-def last_part(key: str) -> str:
-    """`steps` of `model.sampler.steps`."""
-    return key.rpartition(".")[2]
 
 
 def short(key: str, value: Any) -> str:

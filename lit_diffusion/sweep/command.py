@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lit_diffusion.config.argument_parser import Parser
+from lit_diffusion.config.keys import drop_init_args, option_key
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.runs import summary
 from lit_diffusion.runs.atomic_files import written_whole
-from lit_diffusion.sweep.agent_command import same_key
 from lit_diffusion.sweep.bayes import suggest
 from lit_diffusion.sweep.cell import Cell
 from lit_diffusion.sweep.job import ENDS, Job
@@ -181,14 +181,14 @@ class Plan:
 def check_base(file: SweepFile, options: list[str]) -> None:
     """Raises ConfigError for options that a cell cannot have, or has already."""
     for option in options:
-        key = same_key(option.partition("=")[0].removeprefix("--"))
+        key = option_key(option)
         if "=" not in option or not option.startswith("--"):
             raise ConfigError(f"{option}: is no option of a cell; write --KEY=VALUE")
         if key in ("print_config", "help"):
             raise ConfigError(f"--{key}: no option of a cell; leave it out, or write --dry-run")
         if key in ("run.dir", "run.name"):
             raise ConfigError(f"--{key}: each cell has a folder of its own; write --out")
-        if key in map(same_key, file.parameters):
+        if key in map(drop_init_args, file.parameters):
             raise ConfigError(f"--{key}: {file.path} gives it too; write it once")
         if file.subcommand == "fit" and option in ("--ckpt_path=last", "--ckpt_path=best"):
             raise ConfigError(f"{option}: cells go on by themselves; write a file, or nothing")

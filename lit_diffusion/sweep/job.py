@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lit_diffusion.config.relevance import CHECKPOINT, affects_scores, check_same_experiment
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs import checkpoint_files, summary
 from lit_diffusion.runs.watchdog import STARTED_BY
-from lit_diffusion.table.settings import matters
 
 ENDS = ("finished", "diverged")  # what is never run again
 # As this process was started: `python -m` finds a user's classes in the working folder, the installed command does not.
@@ -70,13 +70,14 @@ class Job:
         found = self.summary()
         if found is None:
             return
-        settings = found.get("settings", {})
-        for key, ours in self.settings.items():
-            theirs = settings.get(key, ours)
-            if matters(key) and theirs != ours and not (key == "ckpt_path" and self.command[0] == "fit"):
-                raise ConfigError(
-                    f"{self.folder} holds a run with {key} {theirs}, and this sweep says {ours}; write another --out"
-                )
+        compares_checkpoint = self.command[0] != "fit"
+        check_same_experiment(
+            self.folder,
+            found.get("settings") or {},
+            self.settings,
+            lambda key: affects_scores(key) and (compares_checkpoint or key != CHECKPOINT),
+            "choose another --out",
+        )
         if found.get("status") in ENDS:
             self.state, self.reason = found["status"], found.get("reason", "")
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_diffusion.config.keys import drop_init_args, option_key
 from lit_diffusion.config.sources import find
 from lit_diffusion.config.untrusted_yaml import load
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.sweep.agent_command import OUTSIDE, key_of, read_command, same_key
+from lit_diffusion.sweep.agent_command import OUTSIDE, read_command
 from lit_diffusion.sweep.cell import Cell
 from lit_diffusion.sweep.parameter_spec import read_parameter
 from lit_diffusion.sweep.parameters import Parameter, fraction
@@ -92,7 +93,7 @@ class SweepFile:
         found: dict[tuple[str, ...], Cell] = {}
         for index in range(DRAWS * limit):
             cell = Cell(
-                tuple((key, one.at(fraction(seed, index, same_key(key)))) for key, one in self.parameters.items())
+                tuple((key, one.at(fraction(seed, index, drop_init_args(key)))) for key, one in self.parameters.items())
             )
             found.setdefault(tuple(cell.arguments), cell)
             if len(found) == limit:
@@ -141,12 +142,12 @@ def read_parameters(parameters: Any, method: str, options: tuple[str, ...]) -> d
         raise ConfigError(
             "parameters: there are none; write keys and values, as model.sampler.steps: {values: [10, 50]}"
         )
-    taken = {key_of(option): "in command" for option in options}
+    taken = {option_key(option): "in command" for option in options}
     result = {}
     for key, spec in parameters.items():
         if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", key)):
             raise ConfigError(f"parameters.{key}: is no setting; write a dotted key, as model.optimizer.lr")
-        known = same_key(key)
+        known = drop_init_args(key)
         if known in OUTSIDE[:2]:
             raise ConfigError(f"parameters.{key}: each cell has its own folder; leave it out")
         if known == "allow":

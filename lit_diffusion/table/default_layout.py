@@ -5,12 +5,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lit_diffusion.config.keys import shorten_keys
+from lit_diffusion.config.relevance import find_differences
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.summary import TRACKED
 from lit_diffusion.table.layout import Automatic, Column, Key, Label, Layout, Row, column_of
 from lit_diffusion.table.runs import Run
 from lit_diffusion.table.scores import KNOWN, RAW
-from lit_diffusion.table.settings import differing, short_names
 
 OPTIONAL = ("precision", "recall")
 SEED = re.compile(r"(^|[,_.\-])(seed_everything|seed|s)[=_\-]?\d+(?=$|[,_.\-])")
@@ -23,10 +24,10 @@ def default_layout(runs: Sequence[Run]) -> Layout:
     if not settings:
         raise ConfigError("no run has settings in its summary, which make the rows; run them again with this version")
     there = {score for run in runs for score in run.scores if not score.startswith(TRACKED)} or {"fid"}
-    names = differing(settings)
+    names = find_differences(settings)
     if not names:
         return Layout(_columns(there), [Row(Label(common_name(runs)), {})], head="run")
-    titles = short_names(names)
+    titles = shorten_keys(names)
     return Layout(_columns(there), Automatic([Key(name, titles[name]) for name in names]))
 
 

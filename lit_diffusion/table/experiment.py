@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lit_diffusion.config.relevance import Settings, identify
 from lit_diffusion.table.paper import Printed
 from lit_diffusion.table.repetitions import apart
 from lit_diffusion.table.runs import Run, Score, Warn
-from lit_diffusion.table.settings import Settings, identity
 
 LARGE = 1e9
 FINISHED = "finished"
@@ -102,7 +102,7 @@ def experiments_of(runs: Iterable[Run], scores: Sequence[str], warn: Warn) -> li
         if run.settings is None:
             warn(f"{run.name}: its summary has no settings, so that it matches nothing; its version was too old")
         else:
-            groups.setdefault(identity(run.settings), []).append(run)
+            groups.setdefault(identify(run.settings), []).append(run)
     repeated = [one for group in groups.values() for one in apart(group, scores)]
     return [Experiment(same[0].settings or {}, _newest(same, warn), marks) for marks, same in repeated]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lit_diffusion.config import untrusted_yaml
+from lit_diffusion.config.keys import last_part, normalize_key
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.table.layout import Automatic, Column, Heading, Key, Label, Layout, Row, column_of
 from lit_diffusion.table.paper import paper_row
-from lit_diffusion.table.settings import short_key
 
 # What reads or writes files, runs programs, or makes the name of something that does: no text of a table needs it.
 COMMANDS = re.compile(
@@ -101,11 +101,11 @@ def _rows(content: Any) -> list[Heading | Row] | Automatic:
 
 def _key(content: Any, place: str) -> Key:
     if isinstance(content, str):
-        return Key(short_key(content), short_key(content).rpartition(".")[2])
+        return Key(normalize_key(content), last_part(content))
     part = _part(content, place, {"key"}, {"title", "names"})
     names = {str("null" if value is None else value): str(name) for value, name in part.get("names", {}).items()}
-    key = short_key(part["key"])
-    return Key(key, part.get("title", key.rpartition(".")[2]), names)
+    key = normalize_key(part["key"])
+    return Key(key, part.get("title", last_part(key)), names)
 
 
 def _where(content: dict[Any, Any], place: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _where(content: dict[Any, Any], place: str) -> dict[str, Any]:
     for key in content:
         if not isinstance(key, str):
             raise ConfigError(f"{place}: where: {key!r} is no key; write a dotted key of a setting, as model.sampler")
-    return {short_key(key): value for key, value in content.items()}
+    return {normalize_key(key): value for key, value in content.items()}
 
 
 def _row(content: Any, place: str) -> Heading | Row:

@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lit_diffusion.config.relevance import Settings, are_equal, drop_modules
 from lit_diffusion.table.layout import Automatic, Layout, Row
 from lit_diffusion.table.phrases import listed
+from lit_diffusion.table.rows import format_setting
 from lit_diffusion.table.runs import Run
-from lit_diffusion.table.settings import Settings, equal, short_value, shown
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -29,7 +30,7 @@ def mistakes(layout: Layout, runs: Sequence[Run]) -> list[str]:
     for key in asked:
         values = [] if key in unknown else _nowhere(key, wheres, settings)
         if values:
-            lines.append(f"no run has {key} {listed(map(shown, values))}")
+            lines.append(f"no run has {key} {listed(map(format_setting, values))}")
     return lines
 
 
@@ -46,11 +47,11 @@ def _nowhere(key: str, wheres: Sequence[Mapping[str, Any]], settings: Sequence[S
     there = [one.get(key) for one in settings]
 
     def is_there(value: Any) -> bool:
-        return value is None or any(equal(own, one) for own in there for one in (value, short_value(value)))
+        return value is None or any(are_equal(own, one) for own in there for one in (value, drop_modules(value)))
 
     wanted = [where[key] for where in wheres if key in where]
     values = [value for one in wanted if not is_there(one) for value in (one if isinstance(one, list) else [one])]
-    return [value for value in values if not is_there(value) and str(short_value(value)) not in _ours()[0]]
+    return [value for value in values if not is_there(value) and str(drop_modules(value)) not in _ours()[0]]
 
 
 @cache

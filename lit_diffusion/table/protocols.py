@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lit_diffusion.config.keys import is_within
 from lit_diffusion.table.model import TableRow
 from lit_diffusion.table.phrases import first_few, listed, more_rows, said, some
 from lit_diffusion.table.repetitions import NOT_GIVEN, RANDOM, STEP
 from lit_diffusion.table.runs import Score
 from lit_diffusion.table.scores import known
-from lit_diffusion.table.settings import within
 
 SEEDS = RANDOM | {"step"}  # fields that make other random numbers, and how long a run was
 # Fields of a protocol that follow from settings: where these tell rows apart, the fields may differ as well.
@@ -33,7 +33,7 @@ def disagreements(rows: Sequence[TableRow], scores: Sequence[str], row_keys: Seq
     for score in scores:
         measured = [(row.name, [one.protocol for one in row.measured(score)]) for row in rows if row.measured(score)]
         for field in dict.fromkeys(field for _, found in measured for one in found for field in one):
-            if field in RANDOM or any(within(setting, row_keys) for setting in EXPLAINED.get(field, ())):
+            if field in RANDOM or any(is_within(setting, row_keys) for setting in EXPLAINED.get(field, ())):
                 continue
             values: dict[str, list[str]] = {}
             for name, found in measured:

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lit_diffusion.config.relevance import CHECKPOINT
 from lit_diffusion.table.runs import Run
 
-CHECKPOINT, STEP = "ckpt_path", "step"
+STEP = "step"
 RANDOM = {"seed", "block_size", "sigma"}  # fields of a protocol that make other random numbers, or follow from them
 NOT_GIVEN = "not given"
 Signature = Mapping[str, Mapping[str, Any]]

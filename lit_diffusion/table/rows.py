@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
+from lit_diffusion.config.keys import shorten_keys
+from lit_diffusion.config.relevance import ABSENT, CHECKPOINT, Settings, find_differences, matches
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.table.experiment import Experiment, Number, printed_number
 from lit_diffusion.table.layout import Automatic, Column, Heading, Label, Layout, Row
 from lit_diffusion.table.model import Cell, TableRow
 from lit_diffusion.table.paper import PaperRow, paper_row
 from lit_diffusion.table.phrases import more_rows
-from lit_diffusion.table.repetitions import CHECKPOINT
 from lit_diffusion.table.runs import Run
 from lit_diffusion.table.scores import BOUND
-from lit_diffusion.table.settings import ABSENT, Settings, differing, matches, order, short_names, shown
 
 
 def matches_any(layout: Layout, runs: Sequence[Run]) -> bool:
@@ -62,8 +63,11 @@ class Rows:
             if matches(one.settings, rows.where) and any(key in one.settings for key in keys):
                 groups.setdefault(repr([one.settings.get(key, ABSENT) for key in keys]), []).append(one)
         settings = {text: [same[0].settings.get(key, ABSENT) for key in keys] for text, same in groups.items()}
-        for text in sorted(groups, key=lambda text: [order(value) for value in settings[text]]):
-            texts = [key.names.get(shown(value), shown(value)) for key, value in zip(rows.by, settings[text])]
+        for text in sorted(groups, key=lambda text: [sort_key(value) for value in settings[text]]):
+            texts = [
+                key.names.get(format_setting(value), format_setting(value))
+                for key, value in zip(rows.by, settings[text])
+            ]
             yield from self._split([Label(text) for text in texts], ", ".join(filter(None, texts)), groups[text], None)
         if not groups:
             raise ConfigError(f"no run has one of the settings {', '.join(keys)}, which make the rows; write others")
@@ -76,17 +80,17 @@ class Rows:
             yield self._row([*labels, Label("")], name, None, paper, "" if found is None else "missing")
             return
         self.unmatched = [one for one in self.unmatched if one not in found]
-        keys = differing([one.settings for one in found])
+        keys = find_differences([one.settings for one in found])
         marks = list(dict.fromkeys(mark for one in found for mark in one.marks)) if len(found) > 1 else []
-        names = short_names(keys) | {mark: mark for mark in marks}
+        names = shorten_keys(keys) | {mark: mark for mark in marks}
         keys += marks
         told = {id(one): {**one.settings, CHECKPOINT: ABSENT, **one.marks} for one in found}
         if len(found) > 1:
             self.row_keys += keys
             self._shared.setdefault(tuple(keys), []).append((name, len(found)))
-        for one in sorted(found, key=lambda one: [order(told[id(one)].get(key, ABSENT)) for key in keys]):
+        for one in sorted(found, key=lambda one: [sort_key(told[id(one)].get(key, ABSENT)) for key in keys]):
             own = [(key, told[id(one)].get(key, ABSENT)) for key in keys]
-            differs = ", ".join(f"{names[key]} = {shown(value)}" for key, value in own if value is not ABSENT)
+            differs = ", ".join(f"{names[key]} = {format_setting(value)}" for key, value in own if value is not ABSENT)
             full = f"{name} ({differs})" if differs else name
             yield self._row([*labels, Label(differs)], full, one, paper, "")
 
@@ -113,3 +117,21 @@ class Rows:
 
         cells = [Cell(number(column, column.score), number(column, column.second)) for column in self.layout.columns]
         return TableRow(labels, name, cells, one, paper)
+
+
+def format_setting(value: Any) -> str:
+    """A setting as a table shows it; empty if absent."""
+    if value is ABSENT:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "null" if value is None else str(value)
+
+
+def sort_key(value: Any) -> tuple[int, float, str]:
+    """Orders settings: absent ones, numbers, texts, null."""
+    if value is ABSENT:
+        return 0, 0, ""
+    if isinstance(value, int | float):
+        return 1, value, ""
+    return (3, 0, "") if value is None else (2, 0, str(value))

@@ -2,26 +2,12 @@
 
 from collections.abc import Sequence
 
+from lit_diffusion.config.keys import is_within
+from lit_diffusion.config.relevance import CHECKPOINT, Settings, affects_training, find_differences, identify
 from lit_diffusion.table.model import TableRow
 from lit_diffusion.table.phrases import first_few, said
-from lit_diffusion.table.repetitions import CHECKPOINT, checkpoint, short_paths
-from lit_diffusion.table.settings import Settings, differing, identity, shown, within
-
-# How a model is scored, which protocols tell, and when it is looked at.
-NO_TRAINING = (
-    "model.sampler",
-    "scores",
-    "bits_per_dim",
-    "divergence",
-    "trainer.precision",
-    "trainer.val_check_interval",
-    "trainer.check_val_every_n_epoch",
-    "trainer.num_sanity_val_steps",
-    "trainer.limit_val_batches",
-    "trainer.limit_test_batches",
-    "trainer.limit_predict_batches",
-    "trainer.inference_mode",
-)
+from lit_diffusion.table.repetitions import checkpoint, short_paths
+from lit_diffusion.table.rows import format_setting
 
 
 def differences(
@@ -30,19 +16,19 @@ def differences(
     """A line for every setting of the training in which rows differ, though it does not make the rows; and these."""
     shown_rows = [row for row in rows if row.experiment and any(row.measured(score) for score in scores)]
     settings = [(row.name, _of_training(row)) for row in shown_rows]
-    keys = [key for key in differing([one for _, one in settings]) if not within(key, row_keys)]
+    keys = [key for key in find_differences([one for _, one in settings]) if not is_within(key, row_keys)]
     lines = {}
     for key in keys:
         values: dict[str, list[str]] = {}
         for name, one in settings:
-            values.setdefault(shown(one[key]) if key in one else "not given", []).append(name)
+            values.setdefault(format_setting(one[key]) if key in one else "not given", []).append(name)
         lines[key] = f"rows were trained differently: {key} is {said(values)}"
     return [*first_few(lines, "rows were trained differently in"), *_checkpoints(shown_rows, row_keys)], keys
 
 
 def _of_training(row: TableRow) -> Settings:
     settings = row.experiment.settings if row.experiment else {}
-    return {key: value for key, value in settings.items() if not within(key, NO_TRAINING)}
+    return {key: value for key, value in settings.items() if affects_training(key)}
 
 
 def _checkpoints(rows: Sequence[TableRow], row_keys: Sequence[str]) -> list[str]:
@@ -52,7 +38,7 @@ def _checkpoints(rows: Sequence[TableRow], row_keys: Sequence[str]) -> list[str]
         for run in row.experiment.runs if row.experiment else []:
             file = checkpoint(run)
             if file is not None:
-                files.setdefault((identity(_of_training(row)), run.seed), {}).setdefault(file, []).append(row.name)
+                files.setdefault((identify(_of_training(row)), run.seed), {}).setdefault(file, []).append(row.name)
     found = [one for one in files.values() if len(one) > 1]
     if not found or CHECKPOINT in row_keys:
         return []

@@ -25,7 +25,7 @@ from lit_diffusion.callbacks import (
     Timing,
 )
 from lit_diffusion.config import allowlist
-from lit_diffusion.config.keys import flattened
+from lit_diffusion.config.keys import flatten
 from lit_diffusion.config.sources import ConfigSources
 from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.runs import checkpoint_files, run_folder
@@ -196,7 +196,7 @@ class TrainingCLI(LightningCLI):
     def _describe(self) -> None:
         """The complete configuration, as text and as settings."""
         self.saved_text = self._parser("fit").dump(self.saved, skip_none=False)
-        self.run_summary.settings = flattened(yaml.safe_load(self.saved_text))
+        self.run_summary.settings = flatten(yaml.safe_load(self.saved_text))
         if not self.fitting:
             self.run_summary.settings["ckpt_path"] = str(Path(self.settings.ckpt_path).resolve())
 

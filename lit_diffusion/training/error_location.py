@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_diffusion.config import allowlist
+from lit_diffusion.config.keys import find_class
 from lit_diffusion.config.parser_errors import explain
 from lit_diffusion.config.sources import COMMAND_LINE, ConfigSources
 from lit_diffusion.errors import ConfigError, first_words
@@ -88,16 +89,7 @@ def key_of(error: BaseException, config: dict[str, Any], keys: dict[str, str]) -
     frames = [frame for frame, _ in walk_tb(error.__traceback__) if "self" in frame.f_locals]
     for frame in reversed(frames):
         name = type(frame.f_locals["self"]).__name__
-        key = keys.get(name) or key_of_class(config, name)
+        key = keys.get(name) or find_class(config, name)
         if key:
             return key
     return None
-
-
-def key_of_class(config: Any, name: str, key: tuple[str, ...] = ()) -> str | None:
-    """The dotted key at which a configuration names a class, without `init_args` levels."""
-    if not isinstance(config, dict):
-        return None
-    if str(config.get("class_path", "")).split(".")[-1] == name:
-        return ".".join(part for part in key if part != "init_args")
-    return next(filter(None, (key_of_class(value, name, (*key, part)) for part, value in config.items())), None)

@@ -6,7 +6,7 @@ import io
 import pytest
 import yaml
 
-from lit_diffusion.config.keys import flattened
+from lit_diffusion.config.keys import flatten
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import recipe
 
@@ -37,7 +37,7 @@ def test_files_are_laid_over_each_other_as_on_the_command_line(files, command, t
     def printed(*given: str) -> dict:
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
             command("fit", *[part for name in given for part in ("-c", name)], "--print_config")
-        return flattened(yaml.safe_load(out.getvalue()))
+        return flatten(yaml.safe_load(out.getvalue()))
 
     assert printed("made.yaml") == printed(*names)
 

@@ -128,7 +128,7 @@ def test_a_cell_of_another_base_is_refused(out):
     sweep([job(out, "a")])
     other = Job("a", ["fit"], out, {"does": "something else"})
     with pytest.raises(
-        ConfigError, match="a holds a run with does finished, and this sweep says something else; write an"
+        ConfigError, match="a holds another experiment: does is finished there and something else here; choose"
     ):
         other.check()
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lit_diffusion import data, diffusion
-from lit_diffusion.config.keys import flattened
+from lit_diffusion.config.keys import flatten
 from lit_diffusion.table.layout import Automatic, Heading, Row
 from lit_diffusion.table.layout_file import read_layout, shipped_layouts
 from lit_diffusion.table.paper import paper_rows
@@ -26,7 +26,7 @@ def settings():
     """Every setting of every shipped file, and all values that stand there."""
     values = {}
     for path in CONFIGS.rglob("*.yaml"):
-        for key, value in flattened(yaml.safe_load(path.read_text())).items():
+        for key, value in flatten(yaml.safe_load(path.read_text())).items():
             values.setdefault(key, []).append(value)
     return values
 

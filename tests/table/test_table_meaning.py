@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_diffusion.table.settings import matters
+from lit_diffusion.config.relevance import affects_scores
 from tests.table.table_made import layout, printed, put, rows, score, summary
 
 FID = "columns: [{score: fid, digits: 2}]\n"
@@ -214,7 +214,7 @@ def test_the_machine_makes_no_other_experiment(run, table, key):
     run("a", seed=0, settings={key: "x"}, scores={"fid": 8})
     run("b", seed=1, settings={key: "y"}, scores={"fid": 10})
     found, _, err = table(SIMPLE)
-    assert found == [["simple", "**9.00±1.41**"]] and not err and not matters(key)
+    assert found == [["simple", "**9.00±1.41**"]] and not err and not affects_scores(key)
 
 
 def test_a_folder_of_images_is_the_data(run, table):
@@ -227,8 +227,8 @@ def test_a_folder_of_images_is_the_data(run, table):
 @pytest.mark.parametrize(
     "key", ["seed_everything", "ckpt_path", "trainer.max_steps", "data.batch_size", "data", "runs"]
 )
-def test_a_setting_that_changes_scores_matters(key):
-    assert matters(key)
+def test_a_setting_that_changes_scores_affects_scores(key):
+    assert affects_scores(key)
 
 
 def test_seeds_that_were_measured_differently_are_not_averaged(run, table):
