@@ -1,1 +1,1 @@
-"""Tables: runs beside the numbers of a paper, as a layout arranges them."""
+"""Tables of runs next to the numbers of a paper."""

@@ -1,4 +1,4 @@
-"""`lit-diffusion table RUNS`: the scores of many runs as a table, beside a paper's numbers if its layout says so."""
+"""`lit-diffusion table RUNS`: the scores of many runs as a table, next to a paper's numbers if its layout says so."""
 
 import argparse
 import sys
@@ -9,105 +9,103 @@ from rich.console import Console
 from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.runs.atomic_files import written_whole
-from lit_diffusion.table.default_layout import default_layout
-from lit_diffusion.table.encoding import always_printable
-from lit_diffusion.table.latex import latex
-from lit_diffusion.table.layout_file import read_layout, shipped_layouts
-from lit_diffusion.table.model import Table
-from lit_diffusion.table.render import comma_separated, markdown, plain, terminal
+from lit_diffusion.table.formats import format_csv, format_latex, format_markdown
+from lit_diffusion.table.layout import make_default_layout
+from lit_diffusion.table.layout_file import list_layouts, read_layout
 from lit_diffusion.table.rows import matches_any
-from lit_diffusion.table.runs import find_runs
-from lit_diffusion.table.table import build
-from lit_diffusion.table.wandb_runs import fetch_runs
+from lit_diffusion.table.runs import fetch_runs, find_runs
+from lit_diffusion.table.table import Table, make_table
+from lit_diffusion.table.terminal import always_printable, format_plain, print_table
 
-FORMATS = {"terminal": plain, "markdown": markdown, "latex": latex, "csv": comma_separated}
+FORMATS = {"terminal": format_plain, "markdown": format_markdown, "latex": format_latex, "csv": format_csv}
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
 
 
 def main(arguments: list[str]) -> None:
-    """Prints or writes the table, and its warnings on stderr. Raises ConfigError for a user's mistake."""
-    options = parser().parse_intermixed_args(arguments)
+    """Prints or writes the table, with its warnings on stderr. Raises ConfigError for a user's mistake."""
+    options = make_parser().parse_intermixed_args(arguments)
     if bool(options.runs) == bool(options.wandb):
-        what = "both folders and --wandb are" if options.runs else "neither folders nor --wandb are"
-        raise ConfigError(f"{what} given; write folders of runs, or --wandb entity/project")
-    out = checked_out(Path(options.out)) if options.out else None
-    name = format_of(options)
+        found = "both" if options.runs else "neither"
+        raise ConfigError(f"expected folders of runs or --wandb entity/project, got {found}")
+    if options.out:
+        check_out(Path(options.out))
+    name = choose_format(options)
     layout = read_layout(options.layout) if options.layout else None
     warnings: list[str] = []
     warn = warnings.append
     runs = fetch_runs(options.wandb, warn) if options.wandb else find_runs(options.runs, warn)
-    table = build(layout or default_layout(runs), runs, warnings)
-    if out is None:
+    table = make_table(layout or make_default_layout(runs), runs, warnings)
+    if not options.out:
         display(table, name)
         return
     try:
-        with written_whole(out) as temporary:
+        with written_whole(Path(options.out)) as temporary:
             temporary.write_text(FORMATS[name](table), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"--out: {out} cannot be written ({error.strerror}); write another") from error
+        raise ConfigError(f"--out: {options.out} cannot be written ({error.strerror}); choose another file") from error
     with always_printable():
-        print(f"{out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
-        say(table.warnings)
+        print(f"{options.out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
+        print_warnings(table.warnings)
 
 
 def show(folders: list[str], layout_name: str | None) -> None:
-    """Prints the runs in folders as `main` does, in the shipped layout of that name if there is one and some run stands
-    in it, else by what the runs differ in. Raises ConfigError where no run can be read.
+    """Prints the table of the runs in folders, in the shipped layout of that name if a run matches one of its rows.
+
+    Otherwise the rows are the settings that differ. Raises ConfigError if no run can be read.
     """
     warnings: list[str] = []
     runs = find_runs(folders, warnings.append)
-    layout = read_layout(layout_name) if layout_name in shipped_layouts() else None
+    layout = read_layout(layout_name) if layout_name in list_layouts() else None
     if layout is not None and not matches_any(layout, runs):
-        warnings.append(f"no run stands in the layout {layout_name}; the rows are what the runs differ in")
+        warnings.append(f"no run matches a row of the layout {layout_name}; the rows are the settings that differ")
         layout = None
-    display(build(layout or default_layout(runs), runs, warnings), "terminal")
+    display(make_table(layout or make_default_layout(runs), runs, warnings), "terminal")
 
 
 def display(table: Table, name: str) -> None:
-    """Prints the table, and its warnings on stderr where they do not stand below it already."""
+    """Prints the table, and its warnings on stderr unless they are visible below it."""
     with always_printable():
         if name == "terminal" and sys.stdout.isatty():
-            terminal(table, Console(highlight=False))
+            print_table(table, Console(highlight=False))
         else:
             print(FORMATS[name](table), end="")
         if name == "csv" or not (sys.stdout.isatty() and sys.stderr.isatty()):
-            say(table.warnings)
+            print_warnings(table.warnings)
 
 
-def say(warnings: list[str]) -> None:
-    """On stderr."""
+def print_warnings(warnings: list[str]) -> None:
+    """Prints a line on stderr for each."""
     for warning in warnings:
         print(one_line(f"warning: {warning}"), file=sys.stderr)
 
 
-def parser() -> Parser:
+def make_parser() -> Parser:
     """The options of the command."""
     result = Parser(prog="lit-diffusion table", description=__doc__)
-    result.add_argument("runs", metavar="RUNS", nargs="*", help="folders of runs, or folders that hold such")
+    result.add_argument("runs", metavar="RUNS", nargs="*", help="folders of runs, or folders that contain such")
     result.add_argument("--wandb", metavar="ENTITY/PROJECT", help="the runs of a project on a W&B server instead")
     result.add_argument(
         "--layout",
-        help=f"{', '.join(shipped_layouts())}, or a YAML file (default: a row for each setting that differs)",
+        help=f"{', '.join(list_layouts())}, or a YAML file (default: a row for each setting that differs)",
     )
-    result.add_argument("--format", choices=[*FORMATS], help="default: that of --out's suffix, or terminal")
-    result.add_argument("--out", metavar="FILE", help="write there: .txt, .md, .tex or .csv")
+    result.add_argument("--format", choices=[*FORMATS], help="default: that of the suffix of --out, or terminal")
+    result.add_argument("--out", metavar="FILE", help="the file to write: .txt, .md, .tex or .csv")
     return result
 
 
-def format_of(options: argparse.Namespace) -> str:
-    """The one that is asked for, or that of the file's suffix."""
+def choose_format(options: argparse.Namespace) -> str:
+    """The format asked for, or that of the file's suffix."""
     if options.format or not options.out:
         return options.format or "terminal"
     suffix = Path(options.out).suffix
     if suffix not in SUFFIXES:
-        raise ConfigError(f"--out: {options.out} names no format; end it in {', '.join(SUFFIXES)}, or write --format")
+        raise ConfigError(f"--out: expected {', '.join(SUFFIXES)}, got {options.out}; rename it or set --format")
     return SUFFIXES[suffix]
 
 
-def checked_out(path: Path) -> Path:
-    """A file that can be written. Raises ConfigError for a folder, or one in a folder that does not exist."""
+def check_out(path: Path) -> None:
+    """Raises ConfigError if a file cannot be written because it is a folder, or its folder does not exist."""
     if path.is_dir():
-        raise ConfigError(f"--out: {path} is a folder; write a file in it, as {path / 'table.md'}")
+        raise ConfigError(f"--out: expected a file, got the folder {path}; choose a file such as {path / 'table.md'}")
     if not path.parent.is_dir():
-        raise ConfigError(f"--out: there is no folder {path.parent}; make it, or write another")
-    return path
+        raise ConfigError(f"--out: no folder {path.parent}; create it, or choose another file")

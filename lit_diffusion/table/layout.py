@@ -1,15 +1,27 @@
-"""Layouts: which rows and columns a table has. They are data, in YAML files."""
+"""Layouts: which rows and columns a table has, and the layout of a table that is given none."""
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from lit_diffusion.table.scores import known
+from lit_diffusion.config.keys import shorten_keys
+from lit_diffusion.config.relevance import find_differences
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.runs.summary import TRACKED
+from lit_diffusion.table.known_scores import KNOWN, RAW, describe_score
+from lit_diffusion.table.runs import Run
+
+OPTIONAL = ("precision", "recall")
+SEED = re.compile(r"(^|[,_.\-])(seed_everything|seed|s)[=_\-]?\d+(?=$|[,_.\-])")
+TEST, TRAIN = "bits_per_dim/test", "bits_per_dim/train"
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text of a table. latex: the same in LaTeX; null is the text with its special characters escaped."""
+    """A text of a table. latex: the same in LaTeX; None for the text with its special characters escaped."""
 
     text: str
     latex: str | None = None
@@ -17,11 +29,11 @@ class Label:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers: of this code's runs, or of the paper.
+    """A column of numbers, of this code's runs or of a paper.
 
-    second: a score in brackets behind the first. best: lowest or highest is set in bold, or None. digits: after the
-    point, of this code's numbers; the paper's have their own. spread: whether ± stands behind numbers.
-    fixed: whether a number has all its digits, however large. optional: left out of a terminal that is too narrow.
+    second: a score in brackets behind the first. best: lowest or highest is bold, or None. digits: after the point, of
+    this code's numbers; a paper's have their own. spread: whether ± is shown. fixed: whether large numbers, too, have
+    all their digits. optional: omitted if the terminal is too narrow.
     """
 
     score: str
@@ -37,17 +49,17 @@ class Column:
 
     @property
     def scores(self) -> list[str]:
-        """The scores that the column shows."""
+        """The scores that the column shows, one or two."""
         return [self.score, *([self.second] if self.second else [])]
 
 
-def column_of(score: str, title: Label | None = None, paper: bool = False, **options: Any) -> Column:
-    """A column of a score with what is known of it, where `options` do not say it."""
-    one = known(score)
-    default = Label(f"{one.title}, paper" if paper else one.title)
-    fixed = one.fixed or "digits" in options
-    rest: dict[str, Any] = {"best": one.best, "digits": one.digits, "prefix": one.prefix, **options}
-    return Column(score, title or default, paper=paper, fixed=fixed, **rest)
+def make_column(score: str, title: Label | None = None, paper: bool = False, **options: Any) -> Column:
+    """A column of a score, with the usual title, digits and direction unless `options` contain others."""
+    usual = describe_score(score)
+    title = title or Label(f"{usual.title}, paper" if paper else usual.title)
+    fixed = usual.fixed or "digits" in options
+    rest: dict[str, Any] = {"best": usual.best, "digits": usual.digits, "prefix": usual.prefix, **options}
+    return Column(score, title, paper=paper, fixed=fixed, **rest)
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,8 @@ class Heading:
 
 @dataclass(frozen=True)
 class Row:
-    """A row by hand. where: the settings that its runs have, or None in a row of the paper alone. paper: ID of its row
-    in paper.yaml, or None.
+    """A row that the layout spells out. where: the settings of its runs; None for a paper's row without runs.
+    paper: the ID of a row in paper.yaml, or None.
     """
 
     label: Label
@@ -70,7 +82,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Key:
-    """A setting whose values make the rows. names: what to show in place of some values, by their text."""
+    """A setting whose values make the rows. names: what is shown instead of some values, by their text."""
 
     key: str
     title: str
@@ -79,7 +91,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Automatic:
-    """One row for each combination of settings that the runs have, of those runs that match `where`."""
+    """One row for each combination of settings among the runs that match `where`."""
 
     by: list[Key]
     where: Mapping[str, Any] = field(default_factory=dict)
@@ -87,8 +99,8 @@ class Automatic:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table to be: rows by hand or automatic. head: title of the first column, above the labels of rows by hand.
-    compare: whether rows are meant to be compared, which warns where they were trained or measured differently.
+    """The plan of a table. head: title of the column of labels. compare: whether the rows are meant to be compared,
+    with warnings if they were trained or measured differently.
     """
 
     columns: list[Column]
@@ -99,5 +111,48 @@ class Layout:
 
     @property
     def scores(self) -> list[str]:
-        """All scores that some column shows."""
+        """All scores of all columns."""
         return list(dict.fromkeys(score for column in self.columns for score in column.scores))
+
+    @property
+    def wheres(self) -> list[Mapping[str, Any]]:
+        """The settings that select runs: one mapping for each row that has runs, or one for automatic rows."""
+        if isinstance(self.rows, Automatic):
+            return [self.rows.where]
+        return [row.where for row in self.rows if isinstance(row, Row) and row.where is not None]
+
+
+def make_default_layout(runs: Sequence[Run]) -> Layout:
+    """A row for each combination of the settings that differ, a column for each final score.
+
+    Raises ConfigError if no run has settings.
+    """
+    settings = [run.settings for run in runs if run.settings is not None]
+    if not settings:
+        raise ConfigError("no summary has the settings that make the rows; repeat the runs with this version")
+    scores = {score for run in runs for score in run.scores if not score.startswith(TRACKED)} or {"fid"}
+    keys = find_differences(settings)
+    if not keys:
+        return Layout(_make_columns(scores), [Row(Label(find_common_name(runs)), {})], head="run")
+    titles = shorten_keys(keys)
+    return Layout(_make_columns(scores), Automatic([Key(key, titles[key]) for key in keys]))
+
+
+def find_common_name(runs: Sequence[Run]) -> str:
+    """What the names of the folders share apart from seeds; otherwise the name of the folder around them."""
+    paths = [Path(os.path.abspath(run.name)) for run in runs]
+    names = {SEED.sub("", path.name) for path in paths}
+    if len(names) == 1 and (name := names.pop().strip(",_.-")):
+        return name
+    return Path(os.path.commonpath([path.parent for path in paths])).name or runs[0].name
+
+
+def _make_columns(scores: set[str]) -> list[Column]:
+    usual = [name + suffix for name in KNOWN for suffix in ("", RAW) if name + suffix in scores]
+    names = [*usual, *sorted(scores - set(usual))]
+    if {TEST, TRAIN} <= scores:
+        names.remove(TRAIN)
+        pair = {TEST: make_column(TEST, Label("NLL test (train)"), second=TRAIN)}
+    else:
+        pair = {}
+    return [pair.get(name) or make_column(name, optional=name.removesuffix(RAW) in OPTIONAL) for name in names]

@@ -1,4 +1,4 @@
-"""Layouts from YAML files, the shipped ones and a user's own, with one line for every mistake in them."""
+"""Layouts from YAML files, shipped or a user's, with one line for every mistake in them."""
 
 import re
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 from lit_diffusion.config import untrusted_yaml
 from lit_diffusion.config.keys import last_part, normalize_key
 from lit_diffusion.errors import ConfigError, one_line
-from lit_diffusion.table.layout import Automatic, Column, Heading, Key, Label, Layout, Row, column_of
-from lit_diffusion.table.paper import paper_row
+from lit_diffusion.table.known_scores import get_paper_row
+from lit_diffusion.table.layout import Automatic, Column, Heading, Key, Label, Layout, Row, make_column
 
-# What reads or writes files, runs programs, or makes the name of something that does: no text of a table needs it.
+# Commands that read or write files, run programs, or build the names of such: no text of a table needs them.
 COMMANDS = re.compile(
     r"(?i:\^\^|\\\w*(input|include|write|file|read|open|shell|csname|catcode|lua|verbatim|listing))"
     r"|\\([gex]?def|let|special|scantokens|usepackage|newcommand|immediate|loop)(?![A-Za-z])"
@@ -19,133 +19,132 @@ COMMANDS = re.compile(
 SHIPPED = Path(__file__).parent / "layouts"
 BEST = ("lowest", "highest", None)
 MOST_DIGITS = 15  # of a number in double precision
+TEXT = (str, "a text")
 TYPES: dict[str, tuple[Any, str]] = {
-    "score": (str, "the name of a score, as fid"),
-    "with": (str, "the name of a score, as bits_per_dim/train"),
-    "title": (str, "a text"),
-    "head": (str, "a text"),
-    "label": (str, "a text"),
+    "score": (str, "the name of a score, such as fid"),
+    "with": (str, "the name of a score, such as bits_per_dim/train"),
+    "title": TEXT,
+    "head": TEXT,
+    "label": TEXT,
     "latex": (str, "a text in LaTeX, in single quotes"),
-    "group": (str, "a text"),
-    "paper": (str, "a row of a paper, as ddpm/epsilon_simple"),
-    "key": (str, "a dotted key of a setting, as model.sampler"),
-    "digits": (int, "a whole number, as 2"),
+    "group": TEXT,
+    "paper": (str, "a row of a paper, such as ddpm/epsilon_simple"),
+    "key": (str, "the dotted key of a setting, such as model.sampler"),
+    "digits": (int, "a whole number, such as 2"),
     "spread": (bool, "true or false"),
-    "prefix": (str, "a text, as ≤"),
-    "names": (dict, "values and their names, as {null: all}"),
-    "where": (dict, "settings by dotted keys, as {model.objective: Simple}"),
-    "by": (list, "a list of dotted keys, as [model.sampler]"),
+    "prefix": (str, "a text, such as ≤"),
+    "names": (dict, "values and their names, such as {null: all}"),
+    "where": (dict, "settings by dotted keys, such as {model.objective: Simple}"),
+    "by": (list, "a list of dotted keys, such as [model.sampler]"),
     "compare": (bool, "true or false"),
-    "columns": (list, "a list of scores, as [fid, inception_score]"),
+    "columns": (list, "a list of scores, such as [fid, inception_score]"),
     "rows": ((list, dict), "a list of rows, or {by: [dotted keys]}"),
 }
 
 
-def shipped_layouts() -> list[str]:
-    """Names of the layouts that the package ships."""
+def list_layouts() -> list[str]:
+    """The names of the shipped layouts."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def read_layout(name: str) -> Layout:
-    """A shipped layout by its name, or one from a file. Raises ConfigError for whatever is wrong in it."""
-    path = SHIPPED / f"{name}.yaml" if name in shipped_layouts() else Path(name)
+    """A shipped layout by its name, or that of a file. Raises ConfigError for any mistake in it."""
+    path = SHIPPED / f"{name}.yaml" if name in list_layouts() else Path(name)
     if not path.is_file():
-        raise ConfigError(f"--layout: there is no layout {name}; write {', '.join(shipped_layouts())}, or a YAML file")
+        raise ConfigError(f"--layout: no layout {name}; choose {', '.join(list_layouts())}, or a YAML file")
     content = untrusted_yaml.load(path)
     try:
-        return _layout(content)
+        return _read_layout(content)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _layout(content: Any) -> Layout:
-    part = _part(content, "a layout", {"columns", "rows"}, {"title", "latex", "head", "compare"})
-    columns = [_column(one, f"column {number}") for number, one in enumerate(part["columns"], 1)]
+def _read_layout(content: Any) -> Layout:
+    fields = _read_fields(content, "layout", {"columns", "rows"}, {"title", "latex", "head", "compare"})
+    columns = [_read_column(one, f"column {number}") for number, one in enumerate(fields["columns"], 1)]
     if not columns:
-        raise ConfigError("columns: there are none; write at least one, as [fid]")
-    title = Label(part["title"], part.get("latex")) if "title" in part else None
-    return Layout(columns, _rows(part["rows"]), title, part.get("head", ""), part.get("compare", True))
+        raise ConfigError("columns: expected at least one score, such as [fid]; got none")
+    title = _read_label(fields, "title")
+    return Layout(columns, _read_rows(fields["rows"]), title, fields.get("head", ""), fields.get("compare", True))
 
 
-def _column(content: Any, place: str) -> Column:
+def _read_label(fields: Mapping[str, Any], key: str) -> Label | None:
+    return Label(fields[key], fields.get("latex")) if key in fields else None
+
+
+def _read_column(content: Any, place: str) -> Column:
     if isinstance(content, str):
-        return column_of(content)
-    options = {"with", "title", "latex", "best", "digits", "spread", "prefix"}
-    part = dict(content) if isinstance(content, Mapping) else content
-    paper = part.pop("paper", False) if isinstance(part, dict) else False
-    part = _part(part, place, {"score"}, options)
+        return make_column(content)
+    paper = content.get("paper", False) if isinstance(content, dict) else False
     if not isinstance(paper, bool):
-        raise ConfigError(f"{place}: paper: {paper!r} is neither; write true for the paper's numbers, or leave it out")
-    if part.get("best") not in BEST:
-        raise ConfigError(f"{place}: best: {part['best']!r} is no direction; write lowest, highest or null")
-    if part.get("digits", 0) < 0:
-        raise ConfigError(f"{place}: digits: {part['digits']} is negative; write 0 or more")
-    if part.get("digits", 0) > MOST_DIGITS:
-        raise ConfigError(f"{place}: digits: {str(part['digits'])[:20]} are too many; write 0 to {MOST_DIGITS}")
-    title = Label(part["title"], part.get("latex")) if "title" in part else None
-    rest = {key: part[key] for key in ("best", "digits", "spread", "prefix") if key in part}
-    return column_of(part["score"], title, paper, second=part.get("with"), **rest)
+        raise ConfigError(f"{place}: paper: expected true for the paper's numbers, got {paper!r}; omit it otherwise")
+    rest = {key: value for key, value in content.items() if key != "paper"} if isinstance(content, dict) else content
+    options = {"best", "digits", "spread", "prefix"}
+    fields = _read_fields(rest, place, {"score"}, options | {"with", "title", "latex"})
+    if fields.get("best") not in BEST:
+        raise ConfigError(f"{place}: best: expected lowest, highest or null, got {fields['best']!r}")
+    if not 0 <= fields.get("digits", 0) <= MOST_DIGITS:
+        raise ConfigError(f"{place}: digits: expected 0 to {MOST_DIGITS}, got {str(fields['digits'])[:20]}")
+    chosen = {key: value for key, value in fields.items() if key in options}
+    return make_column(fields["score"], _read_label(fields, "title"), paper, second=fields.get("with"), **chosen)
 
 
-def _rows(content: Any) -> list[Heading | Row] | Automatic:
+def _read_rows(content: Any) -> list[Heading | Row] | Automatic:
     if isinstance(content, dict):
-        part = _part(content, "rows", {"by"}, {"where"})
-        keys = [_key(one, f"rows: by {number}") for number, one in enumerate(part["by"], 1)]
+        fields = _read_fields(content, "rows", {"by"}, {"where"})
+        keys = [_read_key(one, f"rows: by {number}") for number, one in enumerate(fields["by"], 1)]
         if not keys:
-            raise ConfigError("rows: by: there are no keys; write at least one, as [model.sampler]")
-        return Automatic(keys, _where(part.get("where", {}), "rows"))
+            raise ConfigError("rows: by: expected at least one key, such as [model.sampler]; got none")
+        return Automatic(keys, _read_where(fields.get("where", {}), "rows"))
     if not content:
-        raise ConfigError("rows: there are none; write at least one, or {by: [dotted keys]}")
-    return [_row(one, f"row {number}") for number, one in enumerate(content, 1)]
+        raise ConfigError("rows: expected at least one row, or {by: [dotted keys]}; got none")
+    return [_read_row(one, f"row {number}") for number, one in enumerate(content, 1)]
 
 
-def _key(content: Any, place: str) -> Key:
-    if isinstance(content, str):
-        return Key(normalize_key(content), last_part(content))
-    part = _part(content, place, {"key"}, {"title", "names"})
-    names = {str("null" if value is None else value): str(name) for value, name in part.get("names", {}).items()}
-    key = normalize_key(part["key"])
-    return Key(key, part.get("title", last_part(key)), names)
+def _read_key(content: Any, place: str) -> Key:
+    fields = _read_fields({"key": content} if isinstance(content, str) else content, place, {"key"}, {"title", "names"})
+    names = {str("null" if value is None else value): str(name) for value, name in fields.get("names", {}).items()}
+    key = normalize_key(fields["key"])
+    return Key(key, fields.get("title", last_part(key)), names)
 
 
-def _where(content: dict[Any, Any], place: str) -> dict[str, Any]:
-    """With the keys of summaries."""
+def _read_where(content: dict[Any, Any], place: str) -> dict[str, Any]:
     for key in content:
         if not isinstance(key, str):
-            raise ConfigError(f"{place}: where: {key!r} is no key; write a dotted key of a setting, as model.sampler")
+            raise ConfigError(f"{place}: where: expected a dotted key, such as model.sampler; got {key!r}")
     return {normalize_key(key): value for key, value in content.items()}
 
 
-def _row(content: Any, place: str) -> Heading | Row:
+def _read_row(content: Any, place: str) -> Heading | Row:
     if isinstance(content, dict) and "group" in content:
-        part = _part(content, place, {"group"}, {"latex"})
-        return Heading(Label(part["group"], part.get("latex")))
-    part = _part(content, place, {"label"}, {"latex", "where", "paper"})
-    if not {"where", "paper"} & part.keys():
-        raise ConfigError(f"{place}: neither where nor paper; write the settings of its runs, a paper's row, or both")
-    if "paper" in part:
+        fields = _read_fields(content, place, {"group"}, {"latex"})
+        return Heading(Label(fields["group"], fields.get("latex")))
+    fields = _read_fields(content, place, {"label"}, {"latex", "where", "paper"})
+    if not {"where", "paper"} & fields.keys():
+        raise ConfigError(f"{place}: where and paper are missing; set the settings of its runs, a paper's row, or both")
+    if "paper" in fields:
         try:
-            paper_row(part["paper"])
+            get_paper_row(fields["paper"])
         except ConfigError as error:
             raise ConfigError(f"{place}: paper: {error}") from error
-    where = _where(part["where"], place) if "where" in part else None
-    return Row(Label(part["label"], part.get("latex")), where, part.get("paper"))
+    where = _read_where(fields["where"], place) if "where" in fields else None
+    return Row(Label(fields["label"], fields.get("latex")), where, fields.get("paper"))
 
 
-def _part(content: Any, place: str, needed: set[str], optional: set[str]) -> dict[str, Any]:
-    """A mapping with these keys of the right types."""
+def _read_fields(content: Any, place: str, needed: set[str], optional: set[str]) -> dict[str, Any]:
+    """A mapping with these keys, its values checked for their types and its texts on one line."""
+    known = ", ".join(sorted(needed | optional))
     if not isinstance(content, dict):
-        raise ConfigError(f"{place} is no mapping; write keys and values: {', '.join(sorted(needed | optional))}")
+        raise ConfigError(f"{place}: expected keys and values ({known}), got {one_line(content)[:40]}")
     for key in sorted(needed - content.keys()):
-        raise ConfigError(f"{place}: {key} is missing; write {TYPES[key][1]}")
+        raise ConfigError(f"{place}: {key} is missing; set it to {TYPES[key][1]}")
     for key, value in content.items():
         if key not in needed | optional:
-            known = ", ".join(sorted(needed | optional))
-            raise ConfigError(f"{place}: there is no key {key}; write one of {known}")
-        types, example = TYPES.get(key, (object, ""))
+            raise ConfigError(f"{place}: unknown key {key}; choose one of {known}")
+        types, expected = TYPES.get(key, (object, ""))
         if not isinstance(value, types) or (types is int and isinstance(value, bool)):
-            raise ConfigError(f"{place}: {key}: {value!r} has another type; write {example}")
+            raise ConfigError(f"{place}: {key}: expected {expected}, got {value!r}")
     latex = content.get("latex") or ""
     if COMMANDS.search(latex):
-        raise ConfigError(f"{place}: latex: {latex} does more than set a text; write a text or a formula, as '$\\mu$'")
+        raise ConfigError(f"{place}: latex: {latex} is more than a text; use a text or a formula, such as '$\\mu$'")
     return {key: one_line(value) if isinstance(value, str) else value for key, value in content.items()}

@@ -1,122 +1,168 @@
-"""The rows of a layout, filled with experiments and the paper's numbers."""
+"""The rows of a table: the experiments that match a layout's rows, and a paper's numbers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lit_diffusion.config.keys import shorten_keys
 from lit_diffusion.config.relevance import ABSENT, CHECKPOINT, Settings, find_differences, matches
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.table.experiment import Experiment, Number, printed_number
-from lit_diffusion.table.layout import Automatic, Column, Heading, Label, Layout, Row
-from lit_diffusion.table.model import Cell, TableRow
-from lit_diffusion.table.paper import PaperRow, paper_row
-from lit_diffusion.table.phrases import more_rows
-from lit_diffusion.table.runs import Run
-from lit_diffusion.table.scores import BOUND
+from lit_diffusion.table.experiment import Experiment, Number, group, make_printed_number
+from lit_diffusion.table.known_scores import PaperRow, get_paper_row
+from lit_diffusion.table.layout import Automatic, Column, Heading, Label, Layout
+from lit_diffusion.table.runs import Measurement, Run
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A number, and perhaps a second one in brackets. best: among this code's numbers in its column."""
+
+    first: Number
+    second: Number = Number()
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """name: what notes call the row. experiment: its runs, if any. A heading has one label and no cells."""
+
+    labels: list[Label]
+    name: str
+    cells: list[TableCell]
+    experiment: Experiment | None = None
+    paper: PaperRow | None = None
+
+    @property
+    def is_heading(self) -> bool:
+        """Whether this is a line above a group of rows."""
+        return not self.cells
+
+    def measured(self, score: str) -> list[Measurement]:
+        """The measurements by this code behind a number."""
+        return self.experiment.measured(score) if self.experiment else []
 
 
 def matches_any(layout: Layout, runs: Sequence[Run]) -> bool:
-    """Whether some run stands in some row."""
-    return any(_taken(layout, run.settings) for run in runs if run.settings is not None)
+    """Whether some run matches some row."""
+    return any(
+        matches(run.settings, where) and _has_row_key(layout, run.settings)
+        for run in runs
+        if run.settings is not None
+        for where in layout.wheres
+    )
 
 
-def _taken(layout: Layout, settings: Settings) -> bool:
-    rows = layout.rows
-    if isinstance(rows, Automatic):
-        return matches(settings, rows.where) and any(key.key in settings for key in rows.by)
-    return any(matches(settings, row.where) for row in rows if isinstance(row, Row) and row.where is not None)
+def _has_row_key(layout: Layout, settings: Settings) -> bool:
+    return not isinstance(layout.rows, Automatic) or any(key.key in settings for key in layout.rows.by)
 
 
-class Rows:
-    """The rows of a layout. unmatched: experiments that are in none; row_keys: settings that tell rows apart."""
+class RowMaker:
+    """Makes the rows of a layout. Once they are made, `unmatched` are the experiments in no row, and `row_keys` the
+    settings that distinguish rows.
+    """
 
     def __init__(self, layout: Layout, experiments: list[Experiment]):
         self.layout, self.experiments = layout, experiments
-        self._shared: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # by what differs: rows, how many in each
         self.unmatched = list(experiments)
         self.row_keys: list[str] = []
+        self._shared: list[tuple[tuple[str, ...], tuple[str, int]]] = []  # keys that differ; a row, its experiments
         rows = layout.rows
         self.heads = [key.title for key in rows.by] if isinstance(rows, Automatic) else [layout.head]
 
-    def rows(self) -> Iterator[TableRow]:
-        """In order."""
+    def make_rows(self) -> Iterator[TableRow]:
+        """All rows, in order. Raises ConfigError if no run has a setting that makes automatic rows."""
         if isinstance(self.layout.rows, Automatic):
-            yield from self._automatic(self.layout.rows)
+            yield from self._make_automatic(self.layout.rows)
             return
-        group = ""
-        for spec in self.layout.rows:
-            if isinstance(spec, Heading):
-                group = f"{spec.label.text}, "
-                yield TableRow([spec.label], spec.label.text, [])
+        above = ""
+        for row in self.layout.rows:
+            if isinstance(row, Heading):
+                above = f"{row.label.text}, "
+                yield TableRow([row.label], row.label.text, [])
                 continue
-            self.row_keys += spec.where or ()
-            paper = paper_row(spec.paper) if spec.paper else None
-            found = None if spec.where is None else [e for e in self.experiments if matches(e.settings, spec.where)]
-            yield from self._split([spec.label], group + spec.label.text, found, paper)
+            self.row_keys += row.where or ()
+            paper = get_paper_row(row.paper) if row.paper else None
+            name = above + row.label.text
+            if row.where is None:
+                yield self._make_row([row.label, Label("")], name, None, paper, "")
+            else:
+                found = [one for one in self.experiments if matches(one.settings, row.where)]
+                yield from self._split([row.label], name, found, paper)
 
-    def _automatic(self, rows: Automatic) -> Iterator[TableRow]:
+    def _make_automatic(self, rows: Automatic) -> Iterator[TableRow]:
         keys = [key.key for key in rows.by]
         self.row_keys += keys
-        groups: dict[str, list[Experiment]] = {}
-        for one in self.experiments:
-            if matches(one.settings, rows.where) and any(key in one.settings for key in keys):
-                groups.setdefault(repr([one.settings.get(key, ABSENT) for key in keys]), []).append(one)
-        settings = {text: [same[0].settings.get(key, ABSENT) for key in keys] for text, same in groups.items()}
-        for text in sorted(groups, key=lambda text: [sort_key(value) for value in settings[text]]):
-            texts = [
-                key.names.get(format_setting(value), format_setting(value))
-                for key, value in zip(rows.by, settings[text])
-            ]
-            yield from self._split([Label(text) for text in texts], ", ".join(filter(None, texts)), groups[text], None)
-        if not groups:
-            raise ConfigError(f"no run has one of the settings {', '.join(keys)}, which make the rows; write others")
+        found = [
+            one
+            for one in self.experiments
+            if matches(one.settings, rows.where) and _has_row_key(self.layout, one.settings)
+        ]
+        if not found:
+            raise ConfigError(f"no run has any of the settings {', '.join(keys)}, which make the rows; choose others")
+        values = {id(one): [one.settings.get(key, ABSENT) for key in keys] for one in found}
+        found.sort(key=lambda one: [sort_key(value) for value in values[id(one)]])
+        for same in group((repr(values[id(one)]), one) for one in found).values():
+            shown = zip(rows.by, map(format_setting, values[id(same[0])]))
+            texts = [key.names.get(value, value) for key, value in shown]
+            yield from self._split([Label(text) for text in texts], ", ".join(filter(None, texts)), same, None)
 
     def _split(
-        self, labels: list[Label], name: str, found: list[Experiment] | None, paper: PaperRow | None
+        self, labels: list[Label], name: str, found: list[Experiment], paper: PaperRow | None
     ) -> Iterator[TableRow]:
-        """A row for each experiment; one without numbers of ours where there is none."""
-        if not found:
-            yield self._row([*labels, Label("")], name, None, paper, "" if found is None else "missing")
+        """A row for each experiment with a last label that says how it differs; without any, a row of `missing`."""
+        if len(found) < 2:
+            one = found[0] if found else None
+            self.unmatched = [other for other in self.unmatched if other is not one]
+            yield self._make_row([*labels, Label("")], name, one, paper, "" if found else "missing")
             return
         self.unmatched = [one for one in self.unmatched if one not in found]
         keys = find_differences([one.settings for one in found])
-        marks = list(dict.fromkeys(mark for one in found for mark in one.marks)) if len(found) > 1 else []
+        marks = list(dict.fromkeys(mark for one in found for mark in one.marks))
         names = shorten_keys(keys) | {mark: mark for mark in marks}
         keys += marks
-        told = {id(one): {**one.settings, CHECKPOINT: ABSENT, **one.marks} for one in found}
-        if len(found) > 1:
-            self.row_keys += keys
-            self._shared.setdefault(tuple(keys), []).append((name, len(found)))
-        for one in sorted(found, key=lambda one: [sort_key(told[id(one)].get(key, ABSENT)) for key in keys]):
-            own = [(key, told[id(one)].get(key, ABSENT)) for key in keys]
-            differs = ", ".join(f"{names[key]} = {format_setting(value)}" for key, value in own if value is not ABSENT)
-            full = f"{name} ({differs})" if differs else name
-            yield self._row([*labels, Label(differs)], full, one, paper, "")
+        self.row_keys += keys
+        self._shared.append((tuple(keys), (name, len(found))))
 
-    def shared(self) -> Iterator[str]:
-        """A warning for the rows that several experiments match: one for each way in which they differ."""
-        for keys, rows in self._shared.items():
+        def get_values(one: Experiment) -> list[tuple[str, Any]]:
+            values = {**one.settings, CHECKPOINT: ABSENT, **one.marks}
+            return [(key, values.get(key, ABSENT)) for key in keys]
+
+        for one in sorted(found, key=lambda one: [sort_key(value) for _, value in get_values(one)]):
+            parts = [f"{names[key]} = {format_setting(value)}" for key, value in get_values(one) if value is not ABSENT]
+            differs = ", ".join(parts)
+            full = f"{name} ({differs})" if differs else name
+            yield self._make_row([*labels, Label(differs)], full, one, paper, "")
+
+    def warn_of_shared_rows(self) -> Iterator[str]:
+        """A warning for each way in which the experiments of one row differ."""
+        for keys, rows in group(self._shared).items():
             name, count = rows[0]
-            where = f"{name}: {count}" if len(rows) == 1 else f"{name} and {more_rows(len(rows) - 1)}: several"
+            where = f"{name}: {count}" if len(rows) == 1 else f"{name} and {count_rows(len(rows) - 1)}: several"
             each = "this row" if len(rows) == 1 else "one row"
             yield f"{where} different experiments match {each} and are not averaged; they differ in {', '.join(keys)}"
 
-    def _row(
+    def _make_row(
         self, labels: list[Label], name: str, one: Experiment | None, paper: PaperRow | None, status: str
     ) -> TableRow:
-        def number(column: Column, score: str | None) -> Number:
+        def make_number(column: Column, score: str | None) -> Number:
             if score is None:
                 return Number()
             if column.paper:
-                return printed_number(paper.scores.get(score) if paper else None, BOUND)
-            # the bound's sign stands once, before the first of two
-            prefix = column.prefix if score == column.score else ""
-            result = one.number(score, column.digits, prefix, column.fixed) if one else Number(status)
-            return result if column.spread else replace(result, std_text="")
+                return make_printed_number(paper.scores.get(score) if paper else None)
+            prefix = column.prefix if score == column.score else ""  # ≤ only before the first of two numbers
+            number = one.number(score, column.digits, prefix, column.fixed) if one else Number(status)
+            return number if column.spread else replace(number, std_text="")
 
-        cells = [Cell(number(column, column.score), number(column, column.second)) for column in self.layout.columns]
+        cells = [
+            TableCell(make_number(column, column.score), make_number(column, column.second))
+            for column in self.layout.columns
+        ]
         return TableRow(labels, name, cells, one, paper)
+
+
+def count_rows(count: int) -> str:
+    """`1 more row`, `2 more rows`."""
+    return f"{count} more row{'s' * (count != 1)}"
 
 
 def format_setting(value: Any) -> str:

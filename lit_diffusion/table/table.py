@@ -1,81 +1,88 @@
-"""From a layout and runs to a table."""
+"""A finished table, made of a layout and runs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from lit_diffusion.errors import ConfigError
-from lit_diffusion.table.experiment import FINISHED, experiments_of
+from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.table.comparability import warn_of_disagreements, warn_of_steps, warn_of_training, warn_of_typos
+from lit_diffusion.table.experiment import FINISHED, find_experiments
+from lit_diffusion.table.known_scores import KNOWN, is_known
 from lit_diffusion.table.layout import Column, Label, Layout
-from lit_diffusion.table.mistakes import mistakes
-from lit_diffusion.table.model import Table, TableRow
-from lit_diffusion.table.notes import notes_of
-from lit_diffusion.table.protocols import different_steps, disagreements
-from lit_diffusion.table.rows import Rows
+from lit_diffusion.table.notes import make_notes
+from lit_diffusion.table.rows import RowMaker, TableRow
 from lit_diffusion.table.runs import Run
-from lit_diffusion.table.scores import KNOWN, is_known
-from lit_diffusion.table.training import differences
-
-DIFFERS = "differs in"
 
 
-def build(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> Table:
-    """The table. warnings: of what came before. Raises ConfigError where a column's score is none."""
-    told = list(warnings)
-    ours = list(dict.fromkeys(score for column in layout.columns if not column.paper for score in column.scores))
-    experiments = experiments_of(runs, ours, told.append)
-    maker = Rows(layout, experiments)
-    rows, heads = list(maker.rows()), maker.heads
+@dataclass(frozen=True)
+class Table:
+    """heads: titles of the columns of labels. notes, warnings: the lines below the table."""
+
+    title: Label | None
+    heads: list[str]
+    columns: list[Column]
+    rows: list[TableRow]
+    notes: list[str]
+    warnings: list[str]
+
+
+def make_table(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> Table:
+    """The table, its texts on single lines without control characters. warnings: those of finding the runs.
+
+    Raises ConfigError if a column's score is neither known nor that of any run.
+    """
+    warnings = list(warnings)
+    scores = list(dict.fromkeys(score for column in layout.columns if not column.paper for score in column.scores))
+    experiments = find_experiments(runs, scores, warnings.append)
+    maker = RowMaker(layout, experiments)
+    rows, heads = list(maker.make_rows()), maker.heads
     _check_scores(layout, rows)
     if maker.unmatched:
         names = [one.runs[0].name for one in maker.unmatched]
-        some = ", ".join([*names[:3], *(["..."] if names[3:] else [])])
-        told.append(f"{len(names)} of {len(experiments)} experiments match no row of this table: {some}")
+        listed = ", ".join([*names[:3], *(["..."] if names[3:] else [])])
+        warnings.append(f"{len(names)} of {len(experiments)} experiments match no row of this table: {listed}")
     if any(row.labels[-1].text for row in rows if len(row.labels) > len(heads)):
-        heads = [*heads, DIFFERS]
-    rows = [replace(row, labels=[_printable(label) for label in row.labels[: len(heads)]]) for row in rows]
-    rows = _with_best(rows, layout.columns)
-    told += [*maker.shared(), *mistakes(layout, runs)]
+        heads = [*heads, "differs in"]
+    rows = [replace(row, labels=[_on_one_line(label) for label in row.labels[: len(heads)]]) for row in rows]
+    warnings += [*maker.warn_of_shared_rows(), *warn_of_typos(layout, runs)]
     if layout.compare:
-        trained, keys = differences(rows, ours, maker.row_keys)
-        told += [*trained, *disagreements(rows, ours, [*maker.row_keys, *keys]), *different_steps(rows, ours)]
-    columns = [replace(column, title=_printable(column.title)) for column in layout.columns]
-    notes = notes_of(rows, layout.columns)
-    title = None if layout.title is None else _printable(layout.title)
-    return Table(title, [_line(head) for head in heads], columns, rows, _lines(notes), _lines(told))
+        trained, keys = warn_of_training(rows, scores, maker.row_keys)
+        warnings += trained
+        warnings += [*warn_of_disagreements(rows, scores, [*maker.row_keys, *keys]), *warn_of_steps(rows, scores)]
+    return Table(
+        _on_one_line(layout.title) if layout.title else None,
+        [one_line(head) for head in heads],
+        [replace(column, title=_on_one_line(column.title)) for column in layout.columns],
+        _mark_best(rows, layout.columns),
+        list(dict.fromkeys(map(one_line, make_notes(rows, layout.columns)))),
+        list(dict.fromkeys(map(one_line, warnings))),
+    )
 
 
 def _check_scores(layout: Layout, rows: list[TableRow]) -> None:
-    """Every score is one that a run of the table has, that the paper has, or that this code knows."""
-    there = {score for row in rows if row.experiment for run in row.experiment.runs for score in run.scores}
-    there |= {score for row in rows if row.paper for score in row.paper.scores}
+    measured = {score for row in rows if row.experiment for run in row.experiment.runs for score in run.scores}
+    measured |= {score for row in rows if row.paper for score in row.paper.scores}
     for score in layout.scores:
-        if score not in there and not is_known(score):
-            raise ConfigError(f"no run has the score {score}; write one of {', '.join(sorted(there | KNOWN.keys()))}")
+        if score not in measured and not is_known(score):
+            raise ConfigError(f"no run has the score {score}; choose one of {', '.join(sorted(measured | {*KNOWN}))}")
 
 
-def _with_best(rows: list[TableRow], columns: list[Column]) -> list[TableRow]:
+def _mark_best(rows: list[TableRow], columns: list[Column]) -> list[TableRow]:
+    """The rows with this code's best numbers of each column marked."""
+    best: list[float | None] = []
     for index, column in enumerate(columns):
-        numbers = [row.cells[index].first for row in rows if row.cells]
+        numbers = [row.cells[index].first for row in rows if not row.is_heading]
         values = [one.value for one in numbers if one.status == FINISHED and one.value is not None]
-        if column.paper or column.best is None or not values:
-            continue
-        best = min(values) if column.best == "lowest" else max(values)
-        for number, row in enumerate(rows):
-            if row.cells and row.cells[index].first.value == best:
-                cells = list(row.cells)
-                cells[index] = replace(cells[index], best=True)
-                rows[number] = replace(row, cells=cells)
-    return rows
+        marks = not column.paper and column.best is not None and values
+        best.append((min if column.best == "lowest" else max)(values) if marks else None)
+
+    def mark(row: TableRow) -> TableRow:
+        cells = [
+            replace(cell, best=value is not None and cell.first.value == value) for cell, value in zip(row.cells, best)
+        ]
+        return replace(row, cells=cells)
+
+    return [mark(row) for row in rows]
 
 
-def _printable(label: Label) -> Label:
-    return replace(label, text=_line(label.text))
-
-
-def _line(text: str) -> str:
-    """Without what a terminal would take for a command: names and settings come from files of others."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _lines(texts: Sequence[str]) -> list[str]:
-    return [_line(text) for text in dict.fromkeys(texts)]
+def _on_one_line(label: Label) -> Label:
+    return replace(label, text=one_line(label.text))

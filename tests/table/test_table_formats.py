@@ -9,13 +9,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from lit_diffusion.table.default_layout import default_layout
-from lit_diffusion.table.latex import escaped
+from lit_diffusion.table.formats import escape_latex
+from lit_diffusion.table.layout import make_default_layout
 from lit_diffusion.table.layout_file import read_layout
-from lit_diffusion.table.render import plain, terminal
 from lit_diffusion.table.runs import find_runs
-from lit_diffusion.table.table import build
-from lit_diffusion.table.widths import PARTS, WORDS, wrapped
+from lit_diffusion.table.table import make_table
+from lit_diffusion.table.terminal import PARTS, WORDS, format_plain, print_table, wrap
 from tests.table.table_made import layout, printed, put, score, summary
 
 LAYOUT = r"""
@@ -37,7 +36,8 @@ IMAGES_NOTE = (
     "Digits:train, 1500 images; TorchFidelity (8 bits); ± of IS of one seed is the standard deviation over 10 splits"
 )
 BOUND_NOTE = (
-    "NLL test, NLL train: upper bound in bits/dim; 20 of T = 1000 terms an image; 297 test images and 1500 train images"
+    "NLL test, NLL train: upper bound in bits/dim; 20 of T = 1000 terms per image; 297 test images and "
+    "1500 train images"
 )
 DIVERGED_NOTE = "ε | prediction, L diverged: the loss is nan at step 123"
 PAPER_NOTE = (
@@ -138,17 +138,17 @@ def test_a_terminal_shows_the_best_in_bold(arguments):
     """And needs no star."""
     folder, _, name = arguments
     file = io.StringIO()
-    table = build(read_layout(name), find_runs([str(folder)], print))
-    terminal(table, Console(file=file, force_terminal=True, width=120))
+    table = make_table(read_layout(name), find_runs([str(folder)], print))
+    print_table(table, Console(file=file, force_terminal=True, width=120))
     assert "\x1b[1m9.16±0.15\x1b[0m" in file.getvalue() and "*" not in file.getvalue()
 
 
 def test_latex_escapes_whatever_a_name_holds():
     """Also what would be an argument of the line break of the row before."""
-    assert escaped(r"50% a_b & #1 $x$ {y} ~ ^ \z") == (
+    assert escape_latex(r"50% a_b & #1 $x$ {y} ~ ^ \z") == (
         r"50\% a\_b \& \#1 \$x\$ \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z"
     )
-    assert escaped("[1]*") == "{[}1]{*}" and escaped("μ̃ ≤ —") == r"$\tilde\mu$ $\leq$ ---"
+    assert escape_latex("[1]*") == "{[}1]{*}" and escape_latex("μ̃ ≤ —") == r"$\tilde\mu$ $\leq$ ---"
 
 
 def test_names_of_others_send_nothing_to_the_terminal_and_are_no_markup(tmp_path, capsys):
@@ -167,7 +167,7 @@ def test_all_columns_are_within_120_characters(tmp_path):
         scores = {name: score(name, 123.456, 12.345) for name in known}
         put(tmp_path / str(n), summary(settings=settings, scores=scores))
     runs = find_runs([str(tmp_path)], print)
-    text = plain(build(default_layout(runs), runs)).split("* best")[0]
+    text = format_plain(make_table(make_default_layout(runs), runs)).split("* best")[0]
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
     assert all(title in text for title in ("FID", "IS", "KID", "precision", "recall", "NLL test", "(train)"))
 
@@ -184,7 +184,7 @@ def wide(folder, scores):
             summary(settings=settings, scores={name: score(name, 22414.128, 548.1151) for name in scores}),
         )
     runs = find_runs([str(folder)], print)
-    return plain(build(default_layout(runs), runs))
+    return format_plain(make_table(make_default_layout(runs), runs))
 
 
 def test_names_are_whole_at_120_characters(tmp_path):
@@ -197,18 +197,18 @@ def test_names_are_whole_at_120_characters(tmp_path):
 
 def test_where_nothing_else_helps_names_break_inside_between_their_words():
     """And only the longest are cut."""
-    assert wrapped("DiscretizedGaussian", 12, PARTS) == "Discretized\nGaussian"
-    assert wrapped("lr=0.001,seed=12", 10, WORDS) == "lr=0.001,\nseed=12"
-    assert wrapped("22414.1280±548.1151", 12, WORDS) == "22414.1280\n±548.1151"
-    assert wrapped("abcdefgh ij", 3, PARTS) == "abc\ndef\ngh\nij"
+    assert wrap("DiscretizedGaussian", 12, PARTS) == "Discretized\nGaussian"
+    assert wrap("lr=0.001,seed=12", 10, WORDS) == "lr=0.001,\nseed=12"
+    assert wrap("22414.1280±548.1151", 12, WORDS) == "22414.1280\n±548.1151"
+    assert wrap("abcdefgh ij", 3, PARTS) == "abc\ndef\ngh\nij"
 
 
 def test_a_narrow_terminal_shows_all(tmp_path):
     put(tmp_path / "a", summary(scores={"fid": 1.0}))
     runs = find_runs([str(tmp_path)], print)
-    table = build(default_layout(runs), runs)
+    table = make_table(make_default_layout(runs), runs)
     file = io.StringIO()
-    terminal(table, Console(file=file, force_terminal=True, width=5))
+    print_table(table, Console(file=file, force_terminal=True, width=5))
     assert "FID" in file.getvalue()
 
 

@@ -41,8 +41,8 @@ def test_a_run_folders_of_runs_and_folders_of_those_are_found_once(tmp_path, cap
         ("{", "is damaged"),
         ("[]", "is no summary of a run"),
         (json.dumps({**summary(), "schema": 2}), "has schema 2"),
-        (json.dumps({**summary(), "status": "?"}), "has no valid status, seed or settings"),
-        (json.dumps({**summary(), "scores": {"fid": 3}}), "are damaged"),
+        (json.dumps({**summary(), "status": "?"}), "status, seed or settings in its summary are invalid"),
+        (json.dumps({**summary(), "scores": {"fid": 3}}), "the scores in its summary are damaged"),
         (" " * (10 * 2**20 + 1), "has 10 MB"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_summary_that_cannot_be_read_is_named_and_left_out(runs, capsys, conte
 def test_a_linked_summary_is_left_out(runs, capsys):
     (runs / "link").mkdir()
     (runs / "link" / "summary.json").symlink_to(runs / "a" / "summary.json")
-    assert "is a link" in refused(runs / "link")
+    assert "the file is a link" in refused(runs / "link")
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def linked(tmp_path):
 @pytest.mark.parametrize(
     "target, message",
     [
-        ("../ok/summary.json", "is a link; "),
-        ("../none", "is a link that leads nowhere"),
-        ("summary.json", "is a link that leads"),
+        ("../ok/summary.json", "the file is a link; "),
+        ("../none", "broken link; "),
+        ("summary.json", "broken link"),
     ],
 )
 def test_a_linked_summary_never_takes_the_place_of_the_run(linked, capsys, name, target, message):
@@ -84,7 +84,11 @@ def test_a_linked_summary_never_takes_the_place_of_the_run(linked, capsys, name,
     (linked / name / "summary.json").symlink_to(target)
     out, err = printed(capsys, linked, "--format", "markdown")
     assert [row[0] for row in rows(out)] == ["A", "B"]
-    assert err.count("warning: left out: ") == 1 and f"{name}/summary.json {message}" in err
+    assert (
+        err.count("warning: left out: ") == 1
+        and f"{name}/summary.json: {message}" in err
+        or f"{name}: {message}" in err
+    )
 
 
 @pytest.mark.parametrize("name", ["aa", "zz"])
@@ -96,8 +100,8 @@ def test_a_linked_folder_counts_only_where_its_run_is_found_nowhere_else(linked,
     (linked / "nothing").symlink_to("none")
     out, err = printed(capsys, linked, linked, "--format", "markdown")
     assert [row[0] for row in rows(out)] == ["A", "B", "C"]
-    assert f"{linked / name} is a link to {linked / 'ok'}, which counts" in err
-    assert "nothing is a link that leads nowhere" in err and err.count("left out") == 2
+    assert f"{linked / name}: a link to {linked / 'ok'}, which is used; remove" in err
+    assert "nothing: broken link; remove it" in err and err.count("left out") == 2
 
 
 def test_a_setting_of_any_size_is_compared(runs, capsys):
@@ -154,7 +158,7 @@ def test_show_takes_the_layout_only_where_a_run_stands_in_it(runs, capsys):
     assert "8.00*" in (out := capsys.readouterr().out) and "Table 2" in out
     show([str(runs)], "table1")
     out, err = capsys.readouterr()
-    assert "missing" not in out and "8.00*" in out and "no run stands in the layout table1" in err
+    assert "missing" not in out and "8.00*" in out and "no run matches a row of the layout table1" in err
     for name in ("my_sweep", None):
         show([str(runs)], name)
         out, err = capsys.readouterr()
@@ -165,34 +169,49 @@ def test_show_takes_the_layout_only_where_a_run_stands_in_it(runs, capsys):
     "text, message",
     [
         ("a: [", "no valid YAML"),
-        ("3", "a layout is no mapping"),
-        (FID, "rows is missing"),
+        ("3", "layout: expected keys and values (columns, compare, head, latex, rows, title), got 3"),
+        (FID, "rows is missing; set it to a list of rows"),
         (ROWS, "columns is missing"),
-        (f"columns: []\n{ROWS}", "columns: there are none"),
-        (f"columns: fid\n{ROWS}", "columns: 'fid' has another type"),
-        (f"columns: [{{title: x}}]\n{ROWS}", "column 1: score is missing; write the name of a score"),
-        (f"columns: [3]\n{ROWS}", "column 1 is no mapping"),
-        (f"columns: [{{score: fid, wide: 3}}]\n{ROWS}", "column 1: there is no key wide; write one of best, digits"),
-        (f"columns: [{{score: fid, best: up}}]\n{ROWS}", "column 1: best: 'up' is no direction"),
-        (f"columns: [{{score: fid, digits: -1}}]\n{ROWS}", "column 1: digits: -1 is negative"),
-        (f"columns: [{{score: fid, digits: 99999999999}}]\n{ROWS}", "column 1: digits: 99999999999 are too many"),
-        (f"{FID}rows: [{{label: x, where: {{3: 4}}}}]", "row 1: where: 3 is no key"),
-        (f"columns: [{{score: fid, digits: two}}]\n{ROWS}", "column 1: digits: 'two' has another type"),
-        (f"columns: [{{score: fid, paper: ddpm}}]\n{ROWS}", "column 1: paper: 'ddpm' is neither"),
-        (f"columns: [fidd]\n{ROWS}", "no run has the score fidd; write one of K, "),
-        (f"{FID}rows: []", "rows: there are none"),
-        (f"{FID}rows: [x]", "row 1 is no mapping"),
-        (f"{FID}rows: [{{label: x}}]", "row 1: neither where nor paper"),
+        (f"columns: []\n{ROWS}", "columns: expected at least one score"),
+        (f"columns: fid\n{ROWS}", "columns: expected a list of scores, such as [fid, inception_score], got 'fid'"),
+        (f"columns: [{{title: x}}]\n{ROWS}", "column 1: score is missing; set it to the name of a score"),
+        (f"columns: [3]\n{ROWS}", "column 1: expected keys and values"),
+        (f"columns: [{{score: fid, wide: 3}}]\n{ROWS}", "column 1: unknown key wide; choose one of best, digits"),
+        (f"columns: [{{score: fid, best: up}}]\n{ROWS}", "column 1: best: expected lowest, highest or null, got 'up'"),
+        (f"columns: [{{score: fid, digits: -1}}]\n{ROWS}", "column 1: digits: expected 0 to 15, got -1"),
+        (
+            f"columns: [{{score: fid, digits: 99999999999}}]\n{ROWS}",
+            "column 1: digits: expected 0 to 15, got 99999999999",
+        ),
+        (
+            f"{FID}rows: [{{label: x, where: {{3: 4}}}}]",
+            "row 1: where: expected a dotted key, such as model.sampler; got 3",
+        ),
+        (
+            f"columns: [{{score: fid, digits: two}}]\n{ROWS}",
+            "column 1: digits: expected a whole number, such as 2, got 'two'",
+        ),
+        (
+            f"columns: [{{score: fid, paper: ddpm}}]\n{ROWS}",
+            "column 1: paper: expected true for the paper's numbers, got 'ddpm'",
+        ),
+        (f"columns: [fidd]\n{ROWS}", "no run has the score fidd; choose one of K, "),
+        (f"{FID}rows: []", "rows: expected at least one row"),
+        (f"{FID}rows: [x]", "row 1: expected keys and values"),
+        (f"{FID}rows: [{{label: x}}]", "row 1: where and paper are missing"),
         (f"{FID}rows: [{{where: {{}}}}]", "row 1: label is missing"),
         (
             f"{FID}rows: [{{label: x, paper: ddpm/none}}]",
-            "row 1: paper: there is no paper's row ddpm/none; write one of",
+            "row 1: paper: no row ddpm/none in any paper; choose one of",
         ),
-        (f"{FID}rows: [{{group: x, label: y}}]", "row 1: there is no key label"),
-        (f"{FID}rows: {{by: []}}", "rows: by: there are no keys"),
-        (f"{FID}rows: {{by: [{{key: 3}}]}}", "rows: by 1: key: 3 has another type"),
-        (f"{FID}rows: {{by: [model.none]}}", "no run has one of the settings model.none"),
-        (f"{FID}{ROWS}\nrow: 3", "a layout: there is no key row"),
+        (f"{FID}rows: [{{group: x, label: y}}]", "row 1: unknown key label"),
+        (f"{FID}rows: {{by: []}}", "rows: by: expected at least one key"),
+        (
+            f"{FID}rows: {{by: [{{key: 3}}]}}",
+            "rows: by 1: key: expected the dotted key of a setting, such as model.sampler, got 3",
+        ),
+        (f"{FID}rows: {{by: [model.none]}}", "no run has any of the settings model.none"),
+        (f"{FID}{ROWS}\nrow: 3", "layout: unknown key row"),
     ],
 )
 def test_what_is_wrong_in_a_layout_is_said_in_one_line(runs, tmp_path, text, message):
@@ -202,18 +221,18 @@ def test_what_is_wrong_in_a_layout_is_said_in_one_line(runs, tmp_path, text, mes
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([], "neither folders nor --wandb are given"),
-        (["{runs}", "--wandb", "a/b"], "both folders and --wandb are given"),
-        (["{tmp}/none"], "none does not exist; write the folder of a run"),
-        (["{tmp}/file"], "file is no folder"),
-        (["{tmp}/empty"], "empty holds no run"),
+        ([], "expected folders of runs or --wandb entity/project, got neither"),
+        (["{runs}", "--wandb", "a/b"], "got both"),
+        (["{tmp}/none"], "none: no such folder; name the folder of a run"),
+        (["{tmp}/file"], "file: not a folder"),
+        (["{tmp}/empty"], "empty: no run; name a folder with a summary.json"),
         (["{runs}", "--layout", "table3"],
-         "there is no layout table3; write dpm2015, objectives, samplers, schedules, table1, table2, or a YAML file"),
+         "no layout table3; choose dpm2015, objectives, samplers, schedules, table1, table2, or a YAML file"),
         (["{runs}", "--format", "html"], "invalid choice: 'html'"),
-        (["{runs}", "--out", "{tmp}/none/t.md"], "there is no folder"),
-        (["{runs}", "--out", "{tmp}"], "is a folder; write a file in it"),
-        (["{runs}", "--out", "{tmp}/t.html"], "names no format; end it in .txt, .md, .tex, .csv"),
-        (["--wandb", "project"], "write entity/project"),
+        (["{runs}", "--out", "{tmp}/none/t.md"], "--out: no folder"),
+        (["{runs}", "--out", "{tmp}"], "--out: expected a file, got the folder"),
+        (["{runs}", "--out", "{tmp}/t.html"], "--out: expected .txt, .md, .tex, .csv, got "),
+        (["--wandb", "project"], "--wandb: expected entity/project, got project"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_on_the_command_line_is_said_in_one_line(runs, tmp_path, arguments, message):
@@ -265,8 +284,8 @@ def test_runs_of_a_project_on_a_server(server, capsys):
         (wandb.errors.CommError("no\nroute"), "me/digits cannot be read (no route)"),
         (wandb.errors.UsageError("No API key configured."), "cannot be read (No API key configured.)"),
         (ValueError("Could not find project"), "cannot be read (Could not find project)"),
-        ([], "me/digits has no run with a summary.json"),
-        ([FakeRun("a", loss=1)], "me/digits has no run with a summary.json"),
+        ([], "no run of me/digits has a summary.json"),
+        ([FakeRun("a", loss=1)], "no run of me/digits has a summary.json"),
     ],
 )
 def test_a_project_that_cannot_be_read_is_one_line(server, answer, message):

@@ -7,10 +7,9 @@ import yaml
 
 from lit_diffusion import data, diffusion
 from lit_diffusion.config.keys import flatten
+from lit_diffusion.table.known_scores import is_known, load_paper_rows
 from lit_diffusion.table.layout import Automatic, Heading, Row
-from lit_diffusion.table.layout_file import read_layout, shipped_layouts
-from lit_diffusion.table.paper import paper_rows
-from lit_diffusion.table.scores import is_known
+from lit_diffusion.table.layout_file import list_layouts, read_layout
 from tests.table.table_made import printed, put, rows, score, summary
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
@@ -32,10 +31,10 @@ def settings():
 
 
 def test_all_are_shipped():
-    assert shipped_layouts() == ["dpm2015", "objectives", "samplers", "schedules", "table1", "table2"]
+    assert list_layouts() == ["dpm2015", "objectives", "samplers", "schedules", "table1", "table2"]
 
 
-@pytest.mark.parametrize("name", shipped_layouts())
+@pytest.mark.parametrize("name", list_layouts())
 def test_every_setting_of_a_layout_exists_and_every_class_is_ours(name, settings):
     layout = read_layout(name)
     automatic = isinstance(layout.rows, Automatic)
@@ -96,7 +95,7 @@ def test_table_1_tells_the_papers_rows_from_this_codes_numbers(tmp_path, capsys)
 def test_every_row_of_the_paper_stands_in_a_table():
     layouts = [read_layout(name) for name in ("table1", "table2", "dpm2015")]
     used = {row.paper for layout in layouts for row in layout.rows if not isinstance(row, Heading)}
-    assert used - {None} == paper_rows().keys()
+    assert used - {None} == load_paper_rows().keys()
 
 
 def test_parzen_windows_stand_beside_the_papers_with_what_they_must_not_be_taken_for(tmp_path, capsys):
@@ -109,7 +108,7 @@ def test_parzen_windows_stand_beside_the_papers_with_what_they_must_not_be_taken
     found = {row[0]: row[1:] for row in rows(out)}
     assert found["Diffusion"][-2:] == ["315.0±7.1", "317±2.7"] and found["Perfect model"][-2:] == ["", "349±3.3"]
     assert "Parzen: bits/image; Gaussian windows on 10000 samples" in out and "do not compare" not in out + err
-    assert "Parzen: in many dimensions it is not near the likelihood" in out
+    assert "Parzen: in many dimensions it is far from the likelihood" in out
     assert "many dimensions" not in printed(capsys, tmp_path, "--layout", "table1", "--format", "markdown").out
 
 

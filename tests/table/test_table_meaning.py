@@ -120,7 +120,7 @@ def test_a_run_without_settings_matches_nothing(run, table, tmp_path):
     del old["settings"]
     put(tmp_path / "runs" / "old", old)
     found, _, err = table(SIMPLE)
-    assert found == [["simple", "missing"]] and "old: its summary has no settings" in err
+    assert found == [["simple", "missing"]] and "old: its summary, of an old version, has no settings" in err
 
 
 def test_experiments_that_no_row_takes_are_counted(run, table):
@@ -254,7 +254,8 @@ def test_a_protocol_that_is_not_there_is_no_reason_for_many_lines(run, table):
     assert [row[:2] for row in found] == [["st", "sampler = AncestralSampler"], ["st", "sampler = not given"]]
     assert err.count("warning") == 2
     assert (
-        "rows may not compare: st (sampler = not given) does not say its sampler, steps, nfe, weights, 6 more\n" in err
+        "rows may not compare: st (sampler = not given) does not state its sampler, steps, nfe, weights, 6 more\n"
+        in err
     )
 
 

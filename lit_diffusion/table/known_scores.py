@@ -1,0 +1,109 @@
+"""What is known of scores before any run: their titles and directions, and the numbers that papers print."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from lit_diffusion.errors import ConfigError
+
+BOUND = "≤"
+RAW = "/raw"  # ends the names of scores of raw weights
+PAPERS = Path(__file__).parent / "paper.yaml"
+
+
+@dataclass(frozen=True)
+class KnownScore:
+    """How a score is shown. title: of its column. best: lowest or highest. digits: after the point.
+
+    prefix: of an upper bound. fixed: whether all digits are shown, or at most four significant ones. caveat: a note
+    below every table with the score.
+    """
+
+    title: str
+    best: str | None = None
+    digits: int = 3
+    prefix: str = ""
+    fixed: bool = True
+    caveat: str = ""
+
+
+PARZEN = (
+    "in many dimensions it is far from the likelihood and ranks models differently (Theis et al. 2016, "
+    "arXiv 1511.01844)"
+)
+KNOWN = {
+    "inception_score": KnownScore("IS", "highest", 2),
+    "fid": KnownScore("FID", "lowest", 2),
+    "fid/test": KnownScore("FID test", "lowest", 2),
+    "kid": KnownScore("KID", "lowest", 4, fixed=False),
+    "precision": KnownScore("precision", "highest"),
+    "recall": KnownScore("recall", "highest"),
+    "bits_per_dim/test": KnownScore("NLL test", "lowest", 3, BOUND),
+    "bits_per_dim/train": KnownScore("NLL train", "lowest", 3, BOUND),
+    "K": KnownScore("K", "highest"),
+    "K_minus_null": KnownScore("K - L_null", "highest"),
+    "L_null": KnownScore("L_null"),
+    "gap": KnownScore("gap to the truth", "lowest"),
+    "parzen_log_likelihood": KnownScore("Parzen", "highest", 1, caveat=PARZEN),
+}
+
+
+def is_known(name: str) -> bool:
+    """Whether this package computes a score of that name."""
+    return name.removesuffix(RAW) in KNOWN
+
+
+def describe_score(name: str) -> KnownScore:
+    """How a score is shown; an unknown one by its name, without a direction."""
+    plain = name.removesuffix(RAW)
+    score = KNOWN.get(plain, KnownScore(plain, digits=6, fixed=False))
+    return replace(score, title=f"{score.title} (raw weights)") if name.endswith(RAW) else score
+
+
+@dataclass(frozen=True)
+class PrintedNumber:
+    """A number of a paper, as text so that it keeps its digits. value: None if training was unstable."""
+
+    value: str | None
+    std: str | None = None
+    is_bound: bool = False
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of a paper's table: numbers by score, its source, and the protocol, by the names of our summaries."""
+
+    scores: Mapping[str, PrintedNumber]
+    source: str
+    protocol: Mapping[str, str]
+
+
+@cache
+def load_paper_rows() -> dict[str, PaperRow]:
+    """All rows of paper.yaml by ID, paper/row."""
+    text = PAPERS.read_text(encoding="utf-8")
+    papers = yaml.load(text, Loader=yaml.BaseLoader)  # all values as text: 4.60 keeps its zero
+    return {
+        f"{paper}/{name}": PaperRow(
+            {score: _read_printed(number) for score, number in row.items()}, content["source"], content["protocol"]
+        )
+        for paper, content in papers.items()
+        for name, row in content["rows"].items()
+    }
+
+
+def _read_printed(number: str | dict[str, str]) -> PrintedNumber:
+    if isinstance(number, str):  # unstable
+        return PrintedNumber(None)
+    return PrintedNumber(number["value"], number.get("std"), number.get("bound") == "true")
+
+
+def get_paper_row(name: str) -> PaperRow:
+    """The row of that ID. Raises ConfigError if there is none."""
+    rows = load_paper_rows()
+    if name not in rows:
+        raise ConfigError(f"no row {name} in any paper; choose one of {', '.join(rows)}")
+    return rows[name]
