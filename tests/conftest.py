@@ -36,6 +36,23 @@ TINY = [
 ]
 
 
+MOST_WORKERS = 8  # each takes about 1 GB and 15 s to start: more would not end sooner
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Shares the suite among processes, one a core, unless `-n` says otherwise; single files run in this process."""
+    if hasattr(config, "workerinput") or not config.pluginmanager.hasplugin("xdist"):
+        return
+    options = config.option
+    whole = not any(Path(argument.split("::")[0]).is_file() for argument in config.args)
+    if whole and options.numprocesses is None and not options.usepdb:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        options.numprocesses = min(cores, MOST_WORKERS)
+        if options.dist == "no":
+            options.dist = "worksteal"  # neighbours stay together, and with them the fixtures of their module
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path_factory):
     """No test inherits another's seed or run folder, or finds what an earlier one has cached."""

@@ -103,7 +103,11 @@ def test_what_is_known_comes_back_bit_by_bit_and_the_rest_is_the_conditional():
     assert_moments(x[:, 1:], mean[1:], covariance[1:, 1:])
 
 
-@pytest.mark.parametrize("sampler", [AncestralSampler(), DDIMSampler(), DDIMSampler(7, eta=0.5)], ids=repr)
+@pytest.mark.parametrize(
+    "sampler",
+    [AncestralSampler(), DDIMSampler(), DDIMSampler(7, eta=0.5)],
+    ids=["ancestral", "ddim", "ddim-7-eta-0.5"],
+)
 @pytest.mark.parametrize("shape", [(2, 4, 4), (5,)])
 def test_inpainting_leaves_known_pixels_bit_identical(sampler, shape):
     """Whatever the network, the sampler and the numbers: those of the images, to the last bit."""
