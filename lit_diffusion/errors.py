@@ -16,6 +16,13 @@ class ConfigError(ValueError):
         self.key = key
 
 
+def check_at_least(least: int, **settings: int | None) -> None:
+    """Raises ConfigError that names the first of `settings` below `least`; None is not checked."""
+    for name, value in settings.items():
+        if value is not None and value < least:
+            raise ConfigError(f"{name}: expected {least} or more, got {value}")
+
+
 def one_line(text: object) -> str:
     """A text from a file of others, or an error about one: on one line, nothing in it that a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))

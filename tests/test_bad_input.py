@@ -108,7 +108,7 @@ OPTIONS = {
         LINE + "data.batch_size: 1501 images do not fit a training set",
     ),
     "decay outside [0, 1)": (["--ema.decay=1"], LINE + "ema: EMA's decay is 1; write"),
-    "no pictures at all": (["--grids.num_images=0"], LINE + "grids: SampleGrids has"),
+    "no pictures at all": (["--grids.num_images=0"], LINE + "grids.num_images: expected 1 or more, got 0"),
     "missing folder": (
         ["--data=ImageFolder", "--data.root=nowhere", "--data.size=8", "--data.batch_size=2"],
         LINE + "data.root: 'nowhere' is not a folder; write",

@@ -1,4 +1,4 @@
-"""FID, IS, KID, precision and recall of what the model draws."""
+"""FID, IS, KID, precision and recall of the model's samples."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -7,14 +7,15 @@ from typing import Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lit_diffusion.callbacks.checkpoints import checkpoints_of
-from lit_diffusion.callbacks.ema import ema_of
+from lit_diffusion.callbacks.checkpoints import Checkpoints
+from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of, find_callback, float64_device
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError, blamed_on
+from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
 from lit_diffusion.metrics.features import FeatureExtractor
 from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare
 from lit_diffusion.metrics.inception import InceptionFeatures
@@ -26,17 +27,17 @@ MONITOR = "track/fid"
 
 
 class GenerationMetrics(Evaluation):
-    """Scores exactly `num_samples` samples of the model's own sampler in `validate`, `test` and, with `at_end`, at the
-    end of a fit. Every `every_n_steps` steps of a fit, and at its last, it scores `track_samples` of them, drawn by
-    `track_sampler` (by default again the model's own; all steps, if the model has fewer), logs that as `track/fid` and
-    so on, and keeps the checkpoint of the lowest FID as `checkpoints/best.ckpt`.
+    """Scores exactly `num_samples` samples of the module's sampler in `validate`, `test` and, with `at_end`, at the end
+    of a fit. Every `every_n_steps` steps of a fit, and after its last step, it scores `track_samples` samples, drawn by
+    `track_sampler` (by default the module's sampler; all steps if the model has fewer), logs the scores as `track/fid`
+    etc., and keeps the checkpoint with the lowest FID as `checkpoints/best.ckpt`.
 
     Samples are drawn in blocks of `batch_size` whose randomness is a function of (seed, block), so that they are the
     same on any number of devices. num_samples: 0 for no scores. weights: the average (`ema`), the `raw` weights, or
-    `both`, the latter's scores under names that end in `/raw`.
+    `both`, with the scores of the raw weights under names that end in `/raw`.
     """
 
-    tracks_the_end = True  # so that the last step may be the best, and there always is a best
+    tracks_the_end = True  # the last step may be the best, and there is always a best step
 
     def __init__(
         self,
@@ -51,13 +52,8 @@ class GenerationMetrics(Evaluation):
         weights: Literal["ema", "raw", "both"] = "ema",
     ):
         super().__init__(every_n_steps, at_end)
-        for name, value, least in (
-            ("num_samples", num_samples, 0),
-            ("track_samples", track_samples, 1),
-            ("batch_size", batch_size, 1),
-        ):
-            if value < least:
-                raise ConfigError(f"{name}: {value} is too small; write {least} or more")
+        check_at_least(0, num_samples=num_samples)
+        check_at_least(1, track_samples=track_samples, batch_size=batch_size)
         self.features, self.protocol = features, protocol
         self.num_samples, self.track_samples, self.track_sampler = num_samples, track_samples, track_sampler
         self.batch_size, self.weights = batch_size, weights
@@ -68,19 +64,17 @@ class GenerationMetrics(Evaluation):
 
     @property
     def tracks(self) -> bool:
-        """Whether it looks for the lowest FID while training goes on."""
+        """Whether it looks for the lowest FID during training."""
         return self.enabled and self.every_n_steps > 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.track_sampler is not None:
-            self.track_sampler.shorten(pl_module.reverse.num_steps)
-        if self.tracks and (checkpoints := checkpoints_of(trainer)):
+        if self.tracks and (checkpoints := find_callback(trainer, Checkpoints)):
             checkpoints.monitor = MONITOR
         if self.runs_in(stage):
-            self.features.load()  # on every node now, not hours later
+            self.features.load()  # on every node, before training rather than after it
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data = trainer.datamodule
+        data = data_of(trainer)
         note = self.features.check(data.image_shape)
         if note:
             say(trainer, note)
@@ -90,68 +84,68 @@ class GenerationMetrics(Evaluation):
                 with blamed_on(f"scores.{setting}"):
                     self.protocol.check(count, data.sizes[split], name)
         if self.track_sampler is not None:
-            self.track_sampler.shorten(pl_module.reverse.num_steps)
+            reverse = diffusion_of(pl_module).reverse
             with blamed_on("scores.track_sampler"):
-                self.track_sampler.check_model(pl_module.reverse)
+                self.track_sampler.shortened(reverse.num_steps).check_model(reverse)
         try:
             self.features.load()
         except ConfigError as error:
-            raise ConfigError(f"{error}; or score nothing: num_samples: 0", key="scores.features") from error
+            raise ConfigError(f"{error}; or set scores.num_samples: 0", key="scores.features") from error
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
         references = {name: self._statistics(trainer, pl_module, split) for name, split in self._references(trainer)}
-        ema, scores = ema_of(trainer), {}
+        ema, scores = find_callback(trainer, EMA), dict[str, Score]()
         for weights in ("ema", "raw") if self.weights == "both" else (self.weights,):
             with ema.raw(pl_module) if ema and weights == "raw" else nullcontext():
-                named = self._score(trainer, pl_module, references, final)
+                scores_of_weights = self._score(trainer, pl_module, references, final)
             suffix = "/raw" if weights == "raw" != self.weights else ""
-            scores.update({f"{name}{suffix}": score for name, score in named.items()})
+            scores.update({f"{name}{suffix}": score for name, score in scores_of_weights.items()})
         if not final:
             fid = next(score.value for name, score in scores.items() if name.startswith("fid"))
-            if checkpoints := checkpoints_of(trainer):
+            if checkpoints := find_callback(trainer, Checkpoints):
                 checkpoints.offer(trainer, MONITOR, fid)
         return scores
 
     def _references(self, trainer: Trainer) -> list[tuple[str, str]]:
-        """Name and split of what samples are compared with; a data set without test images has one reference."""
-        data = trainer.datamodule
+        """Names and splits of the references; a data set without test images has only one."""
+        data = data_of(trainer)
         splits = [split for split in self.protocol.references if split == "train" or data.sizes[split]]
         return [(f"{type(data).__name__}:{split}", split) for split in splits]
 
     def _statistics(self, trainer: Trainer, pl_module: LightningModule, split: str) -> Statistics | None:
         return reference_statistics(
-            split_of(trainer.datamodule, split),
+            split_of(data_of(trainer), split),
             self.features,
             self.protocol,
             trainer.strategy.broadcast,
             (trainer.global_rank, trainer.world_size),
             batch_size=self.batch_size,
-            device=statistics_device(pl_module),
+            device=float64_device(pl_module),
             bar=lambda images: task(trainer, "reference", images, "images"),
         )
 
     def _score(
         self, trainer: Trainer, pl_module: LightningModule, references: dict[str, Statistics | None], final: bool
     ) -> dict[str, Score]:
-        sampler = pl_module.sampler if final or self.track_sampler is None else self.track_sampler
-        count, shape = self.num_samples if final else self.track_samples, trainer.datamodule.image_shape
-        metric = Fidelity(self.features, self.protocol, shape, count).to(statistics_device(pl_module))
+        module = diffusion_of(pl_module)
+        sampler = module.sampler
+        if self.track_sampler is not None and not final:
+            sampler = self.track_sampler.shortened(module.reverse.num_steps)
+        count, shape = self.num_samples if final else self.track_samples, data_of(trainer).image_shape
+        metric = Fidelity(self.features, self.protocol, shape, count).to(float64_device(pl_module))
         with task(trainer, "sampling", count, "images") as advance:
             for first, x in sample_blocks(trainer, pl_module, sampler, count, self.batch_size, advance):
                 metric.update(x, torch.arange(first, first + len(x)))
         samples = metric.statistics()
         if samples.non_finite:
-            say(trainer, f"{samples.non_finite} of {count} samples are not finite: the model has diverged")
-        # KID and precision take a while, and the first rank alone has references that came from the cache
-        first_rank = trainer.is_global_zero
-        scores = compare(samples, references, self.protocol, self.features) if first_rank else None
+            say(trainer, f"the model has diverged: {samples.non_finite} of {count} samples are not finite")
+        # the first rank compares, since KID and precision are slow and only it has references that came from the cache
+        scores: dict[str, Score] = {}
+        if trainer.is_global_zero:
+            known = {name: statistics for name, statistics in references.items() if statistics is not None}
+            scores = compare(samples, known, self.protocol, self.features)
         drawn = {**describe_samples(trainer, pl_module, sampler, self.batch_size), "step": self.step(trainer)}
         return {
             name: replace(score, protocol={**drawn, **score.protocol})
             for name, score in trainer.strategy.broadcast(scores).items()
         }
-
-
-def statistics_device(pl_module: LightningModule) -> torch.device:
-    """Where features are extracted and summed: the model's device, if that has float64."""
-    return torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device

@@ -2,6 +2,7 @@
 
 from typing import TypeVar, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.data.image_data import ImageData
@@ -29,3 +30,8 @@ def data_of(trainer: Trainer) -> ImageData:
 def diffusion_of(pl_module: LightningModule) -> DiffusionModule:
     """The module as a DiffusionModule, which the command line checks it to be."""
     return cast(DiffusionModule, pl_module)
+
+
+def float64_device(pl_module: LightningModule) -> torch.device:
+    """Where statistics are summed: the module's device, or the CPU for GPUs without float64 (Apple's)."""
+    return torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device

@@ -1,4 +1,4 @@
-"""Samples in numbered blocks that devices share: the same images, whatever the number of devices."""
+"""Samples in numbered blocks shared among devices: the same images on any number of devices."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -8,9 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lit_diffusion.callbacks.chain_walk import count_non_finite, refuse_non_finite, walk
 from lit_diffusion.callbacks.ema import weights_in_use
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
 
 
 def sample_blocks(
@@ -21,25 +22,23 @@ def sample_blocks(
     block_size: int,
     advance: Callable[[float], None],
 ) -> Iterator[tuple[int, Tensor]]:
-    """This rank's part of exactly `num_samples` samples: (number of its first image, x_0 (B, C, H, W)) of each block.
+    """This rank's share of exactly `num_samples` samples: (index of the first image, x_0 (B, *)) of each block.
 
-    Block b holds images b * block_size onwards, the last block perhaps fewer, and is drawn on rank b mod world size
-    with the generator of (seed, b) as `Sampler.__call__` draws; torch's global generators are not touched.
-    advance: called after every step of a chain with the images, of all ranks, that the step is worth: together they
-        make num_samples on the first rank.
+    Block b holds the images from b * block_size on (the last block may be smaller). Rank b mod world size draws it as
+    `Sampler.__call__` does, from a generator seeded by (seed, b); torch's global generators are not touched.
+    advance: called after every step of a chain with the step's share of the images of all ranks; on the first rank
+        these amounts add up to num_samples.
     """
-    reverse, rank, ranks = pl_module.reverse, trainer.global_rank, trainer.world_size
+    module, rank, ranks = diffusion_of(pl_module), trainer.global_rank, trainer.world_size
+    reverse = module.reverse
     steps = len(sampler.subset(reverse.num_steps))
     for block in range(rank, -(-num_samples // block_size), ranks):
         first, first_of_round = block * block_size, (block - rank) * block_size
-        worth = min(ranks * block_size, num_samples - first_of_round) / steps
-        generator = pl_module.sample_generator(block)
-        shape = (min(block_size, num_samples - first), *trainer.datamodule.image_shape)
+        images_per_step = min(ranks * block_size, num_samples - first_of_round) / steps
+        generator = module.sample_generator(block)
+        shape = (min(block_size, num_samples - first), *data_of(trainer).image_shape)
         x = reverse.process.prior(shape, reverse.device).sample(generator)
-        for step in sampler.chain(reverse, x, generator):
-            x = step.x_s
-            advance(worth)
-        yield first, x
+        yield first, walk(sampler.chain(reverse, x, generator), advance, images_per_step).x_s
 
 
 def gather_blocks(
@@ -47,31 +46,32 @@ def gather_blocks(
     blocks: Iterable[tuple[int, Tensor]],
     num_samples: int,
     block_size: int,
-    kept: Callable[[Tensor], Tensor],
+    convert: Callable[[Tensor], Tensor],
 ) -> Iterator[Tensor]:
-    """All images of `sample_blocks` in order, on the first rank: what `kept` makes of them, (B, *), on the CPU.
+    """All images of `sample_blocks` in order, converted, on the first rank: (B, *) on the CPU.
 
-    blocks: those of this rank. kept: a function of each image alone, as its levels. Every rank must walk through to
-    the end; the others get nothing. One block of each rank is in memory at a time. Raises ConfigError, on all ranks
-    together, where samples are not finite.
+    blocks: those of this rank. convert: applied before gathering; maps each image independently, for example to levels.
+    Every rank must exhaust the iterator, although only the first receives anything. One block of each rank is in memory
+    at a time. Raises ConfigError on all ranks at once if samples are not finite.
     """
-    ranks, shape = trainer.world_size, trainer.datamodule.image_shape
-    nothing = torch.empty(0, *shape, device=trainer.strategy.root_device)  # of a rank whose blocks are all drawn
+    ranks, shape = trainer.world_size, data_of(trainer).image_shape
+    nothing = torch.empty(0, *shape, device=trainer.strategy.root_device)  # from a rank that has drawn all its blocks
     blocks = iter(blocks)
     for first in range(0, num_samples, ranks * block_size):
         _, x_0 = next(blocks, (first, nothing))
         count = min(ranks * block_size, num_samples - first)
-        refuse_divergence(int(trainer.strategy.all_gather(not_finite(x_0)).sum()), first + count)
+        refuse_non_finite(int(trainer.strategy.all_gather(count_non_finite(x_0)).sum()), first + count)
         missing = block_size - len(x_0)
-        whole = pad(kept(x_0), (*[0, 0] * len(shape), 0, missing))  # collectives need one shape
-        gathered = trainer.strategy.all_gather(whole).reshape(-1, *shape)[:count]  # only the end was padded
+        block = pad(convert(x_0), (*[0, 0] * len(shape), 0, missing))  # collectives need equal shapes
+        gathered = trainer.strategy.all_gather(block).reshape(-1, *shape)[:count]  # drops the padding
         if trainer.is_global_zero:
             yield gathered.cpu()
 
 
 def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, block_size: int) -> dict[str, Any]:
-    """All that samples are a function of, but for the weights themselves, as it stands beside scores and files."""
-    reverse = pl_module.reverse
+    """Everything that determines samples, except the weights themselves: the protocol of scores and sample files."""
+    module = diffusion_of(pl_module)
+    reverse = module.reverse
     return {
         "sampler": type(sampler).__name__,
         **vars(sampler),
@@ -79,21 +79,7 @@ def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Samp
         "T": reverse.num_steps,
         **reverse.protocol,
         "weights": weights_in_use(trainer),
-        "seed": pl_module.seed,
+        "seed": module.seed,
         "block_size": block_size,
         "precision": str(trainer.precision),
     }
-
-
-def not_finite(images: Tensor) -> Tensor:
-    """How many of the images (B, *) hold a number that is not finite: a scalar tensor."""
-    return images.isfinite().flatten(1).all(dim=1).logical_not().sum()
-
-
-def refuse_divergence(bad: int, drawn: int) -> None:
-    """Raises ConfigError where `bad` of the images drawn so far are not finite."""
-    if bad:
-        raise ConfigError(
-            f"{bad} of {drawn} samples are not finite: the model has diverged; write an earlier checkpoint",
-            key="ckpt_path",
-        )

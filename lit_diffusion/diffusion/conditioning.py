@@ -81,6 +81,10 @@ class ConditionedReverse(ReverseModel):
         self.reverse, self.condition, self.covariance = reverse, condition, covariance
 
     @property
+    def has_eps(self) -> bool:
+        return self.reverse.has_eps
+
+    @property
     def protocol(self) -> dict[str, object]:
         return {**self.reverse.protocol, "condition": type(self.condition).__name__}
 

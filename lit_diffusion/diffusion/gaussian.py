@@ -43,6 +43,10 @@ class GaussianReverse(NetworkReverse):
         self.clip_x_0 = clip_x_0
 
     @property
+    def has_eps(self) -> bool:
+        return True
+
+    @property
     def learns_variance(self) -> bool:
         return self.variance.learned
 

@@ -50,6 +50,11 @@ class ReverseModel(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def has_eps(self) -> bool:
+        """Whether the noise is Gaussian: x_t = signal x_0 + sigma eps."""
+        return False
+
+    @property
     def learns_variance(self) -> bool:
         """Whether the network has an output that L_simple would not train."""
         return False

@@ -1,5 +1,6 @@
 """Samplers: from noise to images, over any subset of the steps."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,10 +64,21 @@ class Sampler(ABC):
                 f"{type(self).__name__} {what}, but the model has T = {num_steps}; write at most {num_steps}"
             )
 
-    def shorten(self, num_steps: int) -> None:
-        """Takes all T steps where that is fewer than the number of steps it was told to take."""
+    def shortened(self, num_steps: int) -> "Sampler":
+        """A copy that takes all T = `num_steps` steps if its own number of steps is larger."""
+        sampler = copy.copy(self)
         if isinstance(self.steps, int):
-            self.steps = min(self.steps, num_steps)
+            sampler.steps = min(self.steps, num_steps)
+        return sampler
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether x_0 is a function of x_T, so that images have latents (see `encode`)."""
+        return False
+
+    def encode(self, reverse: ReverseModel, x_0: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(t, x_t) from images x_0 (B, *) up to their latents x_T; only deterministic samplers implement it."""
+        raise NotImplementedError(f"{type(self).__name__} is not deterministic")
 
     def subset(self, num_steps: int) -> Sequence[int]:
         """The steps that the chain visits, ascending."""
@@ -126,6 +138,10 @@ class DDIMSampler(Sampler):
                 f"DDIMSampler's eta is {eta:g}; write a number in [0, 1], 0 for the deterministic sampler"
             )
         self.eta = eta
+
+    @property
+    def deterministic(self) -> bool:
+        return self.eta == 0
 
     def transition(self, prediction: GaussianPrediction, s: Tensor) -> Gaussian:
         process, x_0 = prediction.reverse.process, prediction.x_0

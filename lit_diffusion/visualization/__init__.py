@@ -1,1 +1,1 @@
-"""Images and figures that people look at."""
+"""Pictures of images, points and sequences, and plots of the bound."""

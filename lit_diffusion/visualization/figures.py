@@ -1,31 +1,31 @@
-"""Plots that people read: the variational bound by step, and rate against distortion."""
+"""Plots of the variational bound by step, and of rate against distortion."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE = "#1f5fa8", "#c8641e"
+from lit_diffusion.visualization.palette import BLUE, ORANGE
 
 
 def bound(
+    title: str,
     first: np.ndarray,
     last: np.ndarray,
     terms: np.ndarray,
-    errors: np.ndarray,
+    terms_error: np.ndarray,
     rate: np.ndarray,
     rmse: np.ndarray,
-    title: str,
 ) -> Figure:
-    """Left the terms per step; right the rate against the error of the estimate of x_0  (Ho et al. 2020, figure 5).
+    """Left the terms per step; right the error of the estimate of x_0 against the rate  (Ho et al. 2020, figure 5).
 
-    first, last: the steps of each row, ascending from 1 to T; terms, errors: sum of their terms and its standard error,
-    bits/dim; rate: bits/dim; rmse: on the 0..255 scale. All (k,), NaN where there is no number.
+    first, last: the range of steps of each row, ascending from 1 to T; terms, terms_error: the sum of its terms and the
+    standard error, bits/dim; rate: bits/dim; rmse: on the 0..255 scale. All (k,), NaN if unknown.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=11)
     left, right = figure.subplots(1, 2)
     size = last - first + 1
-    draw_terms(left, np.append(first, last[-1] + 1) - 0.5, terms / size, errors / size)
+    draw_terms(left, np.append(first, last[-1] + 1) - 0.5, terms / size, terms_error / size)
     finite = np.isfinite(rate) & np.isfinite(rmse)
     right.plot(rate[finite], rmse[finite], color=BLUE, marker="o" if len(rate) <= 100 else None, markersize=3)
     right.set(xlabel="rate, bits/dim", ylabel="RMSE of the estimate of $x_0$ on 0..255", title="Rate and distortion")
@@ -42,7 +42,7 @@ def bound(
 
 
 def draw_terms(axes: Axes, edges: np.ndarray, terms: np.ndarray, errors: np.ndarray) -> None:
-    """L_0 as a point, the others per step between edges (k+1,), with two standard errors; on log axes if positive."""
+    """L_0 as a point, the other terms per step between edges (k+1,), two standard errors; on log axes if positive."""
     band, label = np.nan_to_num(2 * errors), f"$L_0$ = {terms[0]:.2g}, the decoder's"
     axes.errorbar([1], terms[:1], band[:1], color=ORANGE, marker="o", markersize=4, capsize=3, label=label)
     if len(terms) > 1:
@@ -52,7 +52,7 @@ def draw_terms(axes: Axes, edges: np.ndarray, terms: np.ndarray, errors: np.ndar
             axes.stairs(high, edges[1:], baseline=low, fill=True, color=BLUE, alpha=0.25, label="± 2 standard errors")
     positive = np.sort(terms[np.isfinite(terms) & (terms > 0)])
     if len(positive):
-        lowest = max(positive[0], positive[:2][-1] / 1000)  # a decoder's term of 1e-19 would flatten all others
+        lowest = max(positive[0], positive[:2][-1] / 1000)  # an L_0 of 1e-19 would flatten all other terms
         axes.set(xscale="log", yscale="log", ylim=(lowest / 3, positive[-1] * 3))
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlim=(0.8, edges[-1]), xlabel="step $t$", ylabel="bits/dim per step", title="Terms of the bound")

@@ -1,4 +1,4 @@
-"""Pictures that people look at: grids of images and labelled chains."""
+"""Grids of images, and labelled chains and rows of them."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
-MIN_SIDE = 48  # pixels; smaller images are enlarged by a whole factor, without smoothing
+MIN_SIDE = 48  # pixels; smaller images are enlarged by an integer factor, without smoothing
 LABEL_HEIGHT = 18
-GAP = 6  # pixels beside a label
+GAP = 6  # pixels on both sides of a label
 
 
 def grid(images: Tensor, columns: int) -> Image.Image:
-    """A picture of images (N, C, H, W) in [-1, 1], row by row; small images are enlarged by a whole factor."""
+    """A picture of images (N, C, H, W) in [-1, 1], row by row; small images are enlarged by an integer factor."""
     factor = -(-MIN_SIDE // images.shape[-1])
     big = images.float().cpu().clamp(-1, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
     tiled = make_grid((big + 1) / 2, nrow=columns, padding=2, pad_value=1.0)
@@ -22,7 +22,7 @@ def grid(images: Tensor, columns: int) -> Image.Image:
 
 
 def chain(columns: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
-    """Columns of images (N, C, H, W) in [-1, 1], a label above each: an image develops from left to right."""
+    """Columns of images (N, C, H, W) in [-1, 1], a label above each: successive states from left to right."""
     body = grid(torch.stack(list(columns), dim=1).flatten(0, 1), len(columns))
     picture = Image.new("RGB", (body.width, body.height + LABEL_HEIGHT), "white")
     picture.paste(body, (0, LABEL_HEIGHT))
@@ -34,7 +34,7 @@ def chain(columns: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
 
 
 def rows(images: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
-    """Rows of images (N, C, H, W) in [-1, 1], a label, of any number of lines, to the left of each."""
+    """Rows of images (N, C, H, W) in [-1, 1], a label of one or more lines to the left of each."""
     body = grid(torch.cat(list(images)), len(images[0]))
     font = ImageFont.load_default(12)
     measure = ImageDraw.Draw(body)

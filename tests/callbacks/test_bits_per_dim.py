@@ -251,9 +251,9 @@ def test_a_fit_scores_on_the_way_and_at_its_end_and_is_not_disturbed(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"terms": 1}, "terms: 1 .* write 2 or more"),
-        ({"batch_size": 0}, "batch_size: 0 .* write 1 or more"),
-        ({"splits": ["test", "val"]}, "splits: 'val' .* write train or test"),
+        ({"terms": 1}, "terms: expected 2 or more .*; got 1"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
+        ({"splits": ["test", "val"]}, "splits: expected train or test, got 'val'"),
         ({"every_n_steps": -1}, "every_n_steps: -1 .* write"),
     ],
     ids=str,
@@ -270,6 +270,6 @@ def test_splits_without_images_are_refused_before_anything_starts():
     data.setup()
     trainer = SimpleNamespace(datamodule=data)
     BitsPerDim().check(trainer, model())
-    with pytest.raises(ConfigError, match="splits: the data has no images in test; write"):
+    with pytest.raises(ConfigError, match="splits: the data have no images in test; use"):
         BitsPerDim(splits=["test"]).check(trainer, model())
     assert not BitsPerDim(splits=[]).runs_in("test") and BitsPerDim().runs_in("test")

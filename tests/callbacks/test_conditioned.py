@@ -66,7 +66,7 @@ def test_parts_have_names_or_are_pictures(tmp_path):
     Image.fromarray(mask).save(tmp_path / "mask.png")
     found = known_part(str(tmp_path / "mask.png"), (1, 4, 6))
     assert found.sum() == 1 and found[0, 1, 2]
-    with pytest.raises(ConfigError, match="mask.png is 6x4, the examples are 5x5; write a mask of their size"):
+    with pytest.raises(ConfigError, match="known: expected a mask of 5x5, .* but .*mask.png is 6x4"):
         known_part(str(tmp_path / "mask.png"), (1, 5, 5))
-    with pytest.raises(ConfigError, match="there is no part middle of such examples; write upper, lower, left"):
+    with pytest.raises(ConfigError, match="known: expected upper, lower, left, right, frame, .*; got middle"):
         known_part("middle", (1, 4, 4))

@@ -147,7 +147,7 @@ def test_samples_that_are_not_finite_are_divergence_never_a_number(command, trai
     assert set(found["scores"]) == {*NAMES, "bits_per_dim/test"}
     assert all(score["value"] is None and score["std"] is None for score in found["scores"].values())
     assert found["status"] == "diverged"
-    assert "30 of 30 samples are not finite: the model has diverged" in " ".join(capsys.readouterr().out.split())
+    assert "the model has diverged: 30 of 30 samples are not finite" in " ".join(capsys.readouterr().out.split())
 
 
 def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
@@ -182,7 +182,7 @@ def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
             ],
             "none.pt2",
         ),
-        (["--scores.batch_size=0"], "scores.batch_size: 0 is too small"),
+        (["--scores.batch_size=0"], "scores.batch_size: expected 1 or more, got 0"),
     ],
 )
 def test_what_would_stop_scoring_stops_the_run_before_it_starts(command, tmp_path, monkeypatch, options, line):

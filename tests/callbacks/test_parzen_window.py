@@ -67,15 +67,15 @@ def test_real_values_are_taken_as_they_are(command, tmp_path, capsys):
     )
     score = scores(tmp_path)["parzen_log_likelihood"]
     assert score["protocol"]["values"] == "as they are" and score["protocol"]["sigma"] == pytest.approx(0.1)
-    assert "the best sigma, 0.1, is the end of its range" in capsys.readouterr().out
+    assert "the best sigma, 0.1, is an end of its range" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--parzen.num_samples=-1"], "num_samples: -1 is too small; write 0 or more"),
-        (["--parzen.sigma_min=0"], "sigma_min: 0 to 1 is no range of widths"),
-        (["--parzen.num_sigmas=0"], "num_sigmas: 0 is too small; write 1 or more"),
+        (["--parzen.num_samples=-1"], "num_samples: expected 0 or more, got -1"),
+        (["--parzen.sigma_min=0"], "sigma_min: expected 0 < sigma_min <= sigma_max, got 0 and 1"),
+        (["--parzen.num_sigmas=0"], "num_sigmas: expected 1 or more, got 0"),
     ],
 )
 def test_a_mistake_is_one_line(command, options, message):

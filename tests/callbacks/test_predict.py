@@ -153,7 +153,7 @@ def test_what_is_no_image_of_levels_is_written_as_it_is(name, command, tmp_path)
 def test_what_shows_images_refuses_points_in_one_line(kind, command):
     options, _, _ = DRAWN["swiss_roll"]
     command("fit", "-c", f"{CONFIGS}/swiss_roll.yaml", *QUICK, *options, "--trainer.max_steps=1", "--run.name=here")
-    with pytest.raises(ConfigError, match=rf"{kind} shows images, and the data's examples have the shape \(2,\)"):
+    with pytest.raises(ConfigError, match=rf"{kind}: expected images, but the data's examples have shape \(2,\)"):
         command("predict", "-c", "runs/here/config.yaml", "--ckpt_path=last", f"--prediction={kind}")
 
 
@@ -200,7 +200,7 @@ def test_a_prediction_replaces_the_samples_of_an_earlier_one_and_nothing_else(tm
 def test_a_diverged_model_is_said_to_be_one_and_leaves_earlier_files_alone(prediction, tmp_path):
     """NaN is no black image."""
     before = contents(predict(tmp_path, Samples(6, 6), Reconstruct()))
-    with pytest.raises(ConfigError, match=r"^\d+ of \d+ samples are not finite: the model has diverged; write"):
+    with pytest.raises(ConfigError, match=r"^the model has diverged: \d+ of \d+ samples are not finite; use"):
         predict(tmp_path, prediction, broken=True)
     assert contents(tmp_path / "predict") == before  # no half-written file either
 
@@ -319,37 +319,46 @@ def test_predictions_do_not_touch_the_global_random_generators(tmp_path):
 
 
 WRONG = {
-    "no samples": (lambda: Samples(0), "^num_samples: 0 are no images; write"),
-    "no batch": (lambda: Samples(4, 0), "^batch_size: 0 are no images; write"),
-    "no steps": (lambda: Reconstruct([]), r"^steps: \[\] cannot be reached"),
-    "step 0": (lambda: Reconstruct([0, 3]), r"^steps: \[0, 3\] cannot be reached"),
-    "no images": (lambda: Reconstruct(num_images=0), "^num_images: 0 are no images"),
-    "no pairs": (lambda: Interpolate(0), "^num_pairs: 0 are no pairs"),
-    "one point": (lambda: Interpolate(num_points=1), "^num_points: 1 has not both ends"),
-    "a step of the prior": (lambda: Interpolate(source="prior", step=3), "^step: draws of the prior are at T"),
+    "no samples": (lambda: Samples(0), "^num_samples: expected 1 or more, got 0$"),
+    "no batch": (lambda: Samples(4, 0), "^batch_size: expected 1 or more, got 0$"),
+    "no steps": (
+        lambda: Reconstruct([]),
+        r"^steps: expected steps from 1 to T, .*; got \[\]$",
+    ),
+    "step 0": (lambda: Reconstruct([0, 3]), r"^steps: expected steps from 1 to T, .*; got \[0, 3\]$"),
+    "no images": (lambda: Reconstruct(num_images=0), "^num_images: expected 1 or more, got 0$"),
+    "no pairs": (lambda: Interpolate(0), "^num_pairs: expected 1 or more, got 0$"),
+    "one point": (lambda: Interpolate(num_points=1), "^num_points: expected 2 or more, got 1$"),
+    "a step of the prior": (
+        lambda: Interpolate(source="prior", step=3),
+        "^step: expected null for .*; got 3$",
+    ),
     "chain beyond T": (
         lambda: Samples(sampler=DDIMSampler(21)),
         "^DDIMSampler takes 21 steps, but the model has T",
     ),
-    "noise beyond T": (lambda: Reconstruct([21], split="train"), "^steps: 21 is beyond T = 20; write at most 20"),
-    "split": (lambda: Reconstruct(split="val"), "^split: there is no val; write one of train, test"),
+    "noise beyond T": (lambda: Reconstruct([21], split="train"), "^steps: expected at most T = 20, got 21$"),
+    "split": (lambda: Reconstruct(split="val"), "^split: expected train or test, got val$"),
     "empty split": (
         lambda: Reconstruct(),
-        r"^split: test holds 0 images where 1 or more are needed; write train \(6\)$",
+        r"^split: expected 1 or more images, but test holds 0; use train \(6\)$",
     ),
     "too few for the pairs": (
         lambda: Interpolate(9),
-        "^split: test holds 0 images where 18 or more are needed; ask for fewer$",
+        "^split: expected 18 or more images, but test holds 0; ask for fewer$",
     ),
     "ancestral latents": (
         lambda: Interpolate(source="prior", sampler=AncestralSampler()),
-        "^sampler: AncestralSampler draws noise on the way, so that it has no latents; write DDIMSampler with eta: 0",
+        "^sampler: expected a deterministic sampler, got AncestralSampler, which has no latents; use DDIMSampler with",
     ),
     "noisy latents": (
         lambda: Interpolate(source="prior", sampler=DDIMSampler(eta=0.5)),
-        "^sampler: DDIMSampler draws noise",
+        "^sampler: expected a deterministic sampler, got DDIMSampler",
     ),
-    "step beyond T": (lambda: Interpolate(3, split="train", step=21), "^step: 21 is no step of the model; write one"),
+    "step beyond T": (
+        lambda: Interpolate(3, split="train", step=21),
+        "^step: expected 1 to T = 20, .*; got 21$",
+    ),
 }
 
 
@@ -363,7 +372,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(make, message, tmp_path):
 
 def test_images_that_are_no_pictures_are_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match="^Samples writes grey or RGB pictures, but the data's images have 2 channels"
+        ConfigError, match=r"^Samples: expected images of 1 \(grey\) or 3 \(RGB\) channels, but the data have 2$"
     ):
         predict(tmp_path, Samples(), channels=2)
 

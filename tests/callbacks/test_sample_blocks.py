@@ -113,7 +113,7 @@ def test_all_devices_refuse_a_sample_that_is_not_finite_at_the_same_time(ranks):
     drawn = {1: 128, 2: 128, 3: 150}[ranks]
     for error in on_all_ranks(ranks, work):
         assert isinstance(error, ConfigError)
-        assert str(error).startswith(f"1 of {drawn} samples are not finite: the model has diverged; write")
+        assert str(error).startswith(f"the model has diverged: 1 of {drawn} samples are not finite; use")
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

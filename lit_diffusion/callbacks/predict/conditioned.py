@@ -1,4 +1,4 @@
-"""What a model makes of what is known of an example: the missing part, or the example without its noise."""
+"""What a model makes of a partly known example: the missing part, or the example without its noise."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -9,16 +9,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
 
+from lit_diffusion.callbacks.chain_walk import require_finite, walk
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
-from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
 from lit_diffusion.data.image_files import decode
-from lit_diffusion.diffusion.bernoulli import BernoulliReverse
 from lit_diffusion.diffusion.condition import Condition, Known, Observed
 from lit_diffusion.diffusion.conditioning import ConditionedReverse, Covariance, Isotropic
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed
 from lit_diffusion.visualization import examples
@@ -26,14 +26,15 @@ from lit_diffusion.visualization import images as pictures
 
 
 class Conditioned(Prediction):
-    """Takes the first `num_images` examples of a split, keeps what `observe` leaves of them, and draws
-    `draws` examples each from the model's posterior given that  (Sohl-Dickstein et al. 2015, section 2.5).
+    """Takes the first `num_images` examples of a split, keeps what `observe` leaves of them, and draws `draws` examples
+    each from the model's posterior given the observation  (Sohl-Dickstein et al. 2015, section 2.5).
 
-    sampler: by default the model's own. covariance: of p(x_0 | x_t), for Gaussian models. Writes `<name>.png`, before
-    and after, and `<name>.npz`: originals (N, ..), observed (N, ..), draws (S, N, ..), float32, channels last.
+    sampler: by default the module's sampler. covariance: of p(x_0 | x_t), for Gaussian models. Writes `<name>.png`,
+    before and after, and `<name>.npz`: originals (N, ..), observed (N, ..), draws (S, N, ..), float32, channels last.
     """
 
     name: str
+    images_only = False
 
     def __init__(
         self,
@@ -43,45 +44,40 @@ class Conditioned(Prediction):
         sampler: Sampler | None,
         covariance: Covariance,
     ):
-        for setting, value in (("num_images", num_images), ("draws", draws)):
-            if value < 1:
-                raise ConfigError(f"{setting}: {value} is too few; write 1 or more")
+        check_at_least(1, num_images=num_images, draws=draws)
         self.num_images, self.draws, self.split = num_images, draws, split
         self.sampler, self.covariance = sampler, covariance
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if len(trainer.datamodule.image_shape) == 3:
-            super().check(trainer, pl_module)
+        super().check(trainer, pl_module)
         check_split(trainer, self.split, 1)
-        (self.sampler or pl_module.sampler).check_model(pl_module.reverse)
-        x_0 = torch.zeros(1, *trainer.datamodule.image_shape)
-        ConditionedReverse(pl_module.reverse, self.observe(x_0, None, False)[1], self.covariance)
+        x_0 = torch.zeros(1, *data_of(trainer).image_shape)
+        ConditionedReverse(diffusion_of(pl_module).reverse, self.observe(x_0, None, True)[1], self.covariance)
 
     @abstractmethod
-    def observe(self, x_0: Tensor, generator: torch.Generator | None, binary: bool) -> tuple[Tensor, Condition]:
-        """What is left of examples (N, *), to be shown, and the condition that it is."""
+    def observe(self, x_0: Tensor, generator: torch.Generator | None, has_eps: bool) -> tuple[Tensor, Condition]:
+        """The observed part of examples (N, *), to be shown, and the condition that it was observed.
+
+        has_eps: whether the noise of the model is Gaussian; otherwise it flips binary values.
+        """
 
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        reverse, seed, device = pl_module.reverse, pl_module.seed, pl_module.device
-        sampler, extent = self.sampler or pl_module.sampler, trainer.datamodule.extent
+        module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
+        reverse, seed, device = module.reverse, module.seed, module.device
         x_0 = first_images(trainer, self.split, self.num_images)
         generator = torch.Generator(device).manual_seed(derive_seed(seed, self.name))
-        observed, condition = self.observe(x_0, generator, isinstance(reverse, BernoulliReverse))
+        observed, condition = self.observe(x_0, generator, reverse.has_eps)
         conditioned, drawn = ConditionedReverse(reverse, condition, self.covariance), []
         with task(trainer, "sampling", self.draws * len(sampler.subset(reverse.num_steps))) as advance:
             for draw in range(self.draws):
                 generator.manual_seed(derive_seed(seed, self.name, draw))
-                x = reverse.process.prior(tuple(x_0.shape), device).sample(generator)
-                for step in sampler.chain(conditioned, x, generator):
-                    x = step.x_s
-                    advance()
-                refuse_divergence(int(not_finite(x)), len(x))
-                drawn.append(x)
+                x_T = reverse.process.prior(tuple(x_0.shape), device).sample(generator)
+                drawn.append(require_finite(walk(sampler.chain(conditioned, x_T, generator), advance).x_s))
         folder = self.folder(trainer)
         write_arrays(folder / f"{self.name}.npz", {"originals": x_0, "observed": observed, "draws": torch.stack(drawn)})
         with written_whole(folder / f"{self.name}.png") as temporary:
-            self._picture([x_0, observed, *drawn], extent).save(temporary)
+            self._picture([x_0, observed, *drawn], data_of(trainer).extent).save(temporary)
         say(trainer, f"{self.draws} draws for each of {len(x_0)}: {folder}/{self.name}.png and .npz")
 
     def _picture(self, parts: list[Tensor], extent: float) -> Image.Image:
@@ -92,10 +88,10 @@ class Conditioned(Prediction):
 
 
 class Inpaint(Conditioned):
-    """Hides a part of each example and draws it from the model; what is known comes back bit by bit.
+    """Hides a part of each example and draws it from the model; the known part is returned bit by bit.
 
-    known: the part that is kept, `upper`, `lower`, `left`, `right` half, `frame` (all but the centre quarter), or the
-        path of a picture of the examples' size whose bright pixels are known.
+    known: the part that is kept: the `upper`, `lower`, `left` or `right` half, the `frame` (all but the centre
+        quarter), or the path of a mask of the examples' size whose bright pixels are known.
     """
 
     name = "inpaint"
@@ -112,14 +108,14 @@ class Inpaint(Conditioned):
         super().__init__(num_images, draws, split, sampler, covariance)
         self.known = known
 
-    def observe(self, x_0: Tensor, generator: torch.Generator | None, binary: bool) -> tuple[Tensor, Condition]:
+    def observe(self, x_0: Tensor, generator: torch.Generator | None, has_eps: bool) -> tuple[Tensor, Condition]:
         mask = known_part(self.known, tuple(x_0.shape[1:])).to(x_0.device).expand_as(x_0)
         return torch.where(mask, x_0, 0), Known(x_0, mask)
 
 
 class Denoise(Conditioned):
-    """Adds Gaussian noise of standard deviation `std`, or flips binary values with probability `flipped`, and draws
-    from the model what it was before.
+    """Adds Gaussian noise of standard deviation `std`, or flips binary values with probability `flipped`, and draws the
+    original example from the model.
     """
 
     name = "denoise"
@@ -135,20 +131,20 @@ class Denoise(Conditioned):
         covariance: Covariance = Isotropic(),
     ):
         super().__init__(num_images, draws, split, sampler, covariance)
-        Observed(torch.zeros(1), std, flipped)
+        Observed(torch.zeros(1), std, flipped)  # checks both
         self.std, self.flipped = std, flipped
 
-    def observe(self, x_0: Tensor, generator: torch.Generator | None, binary: bool) -> tuple[Tensor, Condition]:
-        if binary:
+    def observe(self, x_0: Tensor, generator: torch.Generator | None, has_eps: bool) -> tuple[Tensor, Condition]:
+        if has_eps:
+            observed = x_0 + self.std * torch.randn(x_0.shape, generator=generator, device=x_0.device)
+        else:
             flips = torch.rand(x_0.shape, generator=generator, device=x_0.device) < self.flipped
             observed = torch.where(flips, -x_0, x_0)
-        else:
-            observed = x_0 + self.std * torch.randn(x_0.shape, generator=generator, device=x_0.device)
         return observed, Observed(observed, self.std, self.flipped)
 
 
 def known_part(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The mask of that name for examples of a shape (C, H, W) or (D,): bool, of that shape, true where known."""
+    """The mask of that name for examples of shape (C, H, W) or (D,): bool, of that shape, true where known."""
     mask = torch.zeros(shape, dtype=torch.bool)
     height, width = shape[-2:] if len(shape) > 1 else (1, shape[0])
     rows, columns = (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
@@ -167,11 +163,11 @@ def known_part(name: str, shape: tuple[int, ...]) -> Tensor:
         picture = decode(name, None, 1)[0]
         if picture.shape != shape[-2:]:
             raise ConfigError(
-                f"known: {name} is {picture.shape[1]}x{picture.shape[0]}, the examples are {width}x{height}; write a "
-                "mask of their size"
+                f"known: expected a mask of {width}x{height}, the size of the examples, but {name} is "
+                f"{picture.shape[1]}x{picture.shape[0]}"
             )
         mask[:] = picture > 127
     else:
-        names = [*halves, "frame, or a mask's path"] if len(shape) > 1 else ["left or right"]
-        raise ConfigError(f"known: there is no part {name} of such examples; write {', '.join(names)}")
+        expected = "upper, lower, left, right, frame, or the path of a mask" if len(shape) > 1 else "left or right"
+        raise ConfigError(f"known: expected {expected}; got {name}")
     return mask

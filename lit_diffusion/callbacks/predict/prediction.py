@@ -1,4 +1,4 @@
-"""What all that `lightning predict` makes has in common."""
+"""What everything that `lightning predict` makes has in common."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -7,18 +7,24 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of
+from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 
 
 class Prediction(Callback, ABC):
-    """Makes files in `predict/` of the run's folder when `lightning predict` runs; does nothing in other commands.
+    """Writes files to `predict/` in the run folder when `lightning predict` runs; does nothing in other commands.
 
     `predict` runs once, on all ranks, with the EMA weights in place and the module in evaluation mode. What it writes
-    is a function of the weights, the settings and the seed, whatever the number of devices.
+    is a function of the weights, the settings and the seed, on any number of devices.
+    images_only: whether the examples must be images. sampler: that of the module if None.
     """
 
+    images_only = True
+    sampler: Sampler | None = None
+
     def runs_in(self, command: str) -> bool:
-        """Whether that command, of fit, validate, test and predict, makes something."""
+        """Whether `command` (fit, validate, test or predict) makes something."""
         return command == "predict"
 
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -26,23 +32,24 @@ class Prediction(Callback, ABC):
             self.predict(trainer, pl_module)
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raises ConfigError for all that would stop `predict`, before it starts. The data must be set up."""
-        shape = trainer.datamodule.image_shape
-        if len(shape) != 3:
+        """Raises ConfigError for anything that would stop `predict`, before it starts. The data must be set up."""
+        shape, name = data_of(trainer).image_shape, type(self).__name__
+        if self.images_only and len(shape) != 3:
             raise ConfigError(
-                f"{type(self).__name__} shows images, and the data's examples have the shape {tuple(shape)}; write "
-                "Samples, Inpaint or Denoise"
+                f"{name}: expected images, but the data's examples have shape {tuple(shape)}; use Samples, Inpaint or "
+                "Denoise"
             )
-        channels = shape[0]
-        if channels not in (1, 3):
-            raise ConfigError(
-                f"{type(self).__name__} writes grey or RGB pictures, but the data's images have {channels} channels; "
-                "write data of 1 or 3"
-            )
+        if len(shape) == 3 and shape[0] not in (1, 3):
+            raise ConfigError(f"{name}: expected images of 1 (grey) or 3 (RGB) channels, but the data have {shape[0]}")
+        self.sampler_for(pl_module).check_model(diffusion_of(pl_module).reverse)
 
     @abstractmethod
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Makes the files, with `written_whole`, on the first rank."""
+        """Writes the files, with `written_whole`, on the first rank."""
+
+    def sampler_for(self, pl_module: LightningModule) -> Sampler:
+        """The sampler that draws for this module."""
+        return self.sampler or diffusion_of(pl_module).sampler
 
     @staticmethod
     def folder(trainer: Trainer) -> Path:

@@ -1,4 +1,4 @@
-"""How much of an image is still there at step t: noised, and denoised back."""
+"""How much of an image survives at step t: noised, and denoised again."""
 
 import copy
 import csv
@@ -7,12 +7,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_diffusion.callbacks.chain_walk import require_finite, walk
+from lit_diffusion.callbacks.lookup import diffusion_of
 from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
-from lit_diffusion.callbacks.sample_blocks import not_finite, refuse_divergence
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed
 from lit_diffusion.visualization import images as pictures
@@ -22,12 +23,12 @@ class Reconstruct(Prediction):
     """Takes the first `num_images` images of a split to each of `steps` and back: x_0 -> x_t ~ q(x_t | x_0) -> x_0'.
 
     The way back is the reverse chain from t, as in the stochastic decoder of Ho et al. 2020, figure 7: what survives at
-    t is kept, the rest is imagined. sampler: takes t and those of its steps that lie below; by default the model's own.
-    steps: by default the quarters of T. All steps share one noise.
+    t is kept, the rest is imagined. sampler: visits t and those of its steps below t; by default the module's sampler.
+    steps: by default the quarters of T. All steps share the same eps.
 
-    `reconstruct.png` shows it. `reconstruct.npz` holds steps (S,), originals (N, H, W, C), noisy and reconstructions
-    (S, N, H, W, C), float32 in units of [-1, 1]; `reconstruct.csv` the root mean square error (RMSE) of each step on
-    the scale 0..255.
+    `reconstruct.png` shows the images. `reconstruct.npz` holds steps (S,), originals (N, H, W, C), noisy and
+    reconstructions (S, N, H, W, C), float32 in units of [-1, 1]; `reconstruct.csv` holds the root mean square error
+    (RMSE) of each step on the scale 0..255.
     """
 
     def __init__(
@@ -38,39 +39,35 @@ class Reconstruct(Prediction):
         sampler: Sampler | None = None,
     ):
         if steps is not None and (not steps or min(steps) < 1):
-            raise ConfigError(f"steps: {steps} cannot be reached with noise; write steps from 1 to T, or null")
-        if num_images < 1:
-            raise ConfigError(f"num_images: {num_images} are no images; write 1 or more")
+            raise ConfigError(f"steps: expected steps from 1 to T, or null for the quarters of T; got {steps}")
+        check_at_least(1, num_images=num_images)
         self.steps, self.num_images, self.split, self.sampler = steps, num_images, split, sampler
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().check(trainer, pl_module)
         check_split(trainer, self.split, 1)
-        num_steps = pl_module.reverse.num_steps
-        (self.sampler or pl_module.sampler).check_model(pl_module.reverse)
+        num_steps = diffusion_of(pl_module).reverse.num_steps
         if self.steps and max(self.steps) > num_steps:
-            raise ConfigError(f"steps: {max(self.steps)} is beyond T = {num_steps}; write at most {num_steps}")
+            raise ConfigError(f"steps: expected at most T = {num_steps}, got {max(self.steps)}")
 
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        reverse, seed, device = pl_module.reverse, pl_module.seed, pl_module.device
+        module = diffusion_of(pl_module)
+        reverse, seed, device = module.reverse, module.seed, module.device
         steps = sorted(set(self.steps or quarters(reverse.num_steps)))
-        chains = [starting_at(self.sampler or pl_module.sampler, t, reverse.num_steps) for t in steps]
+        samplers = [starting_at(self.sampler_for(pl_module), t, reverse.num_steps) for t in steps]
         x_0 = first_images(trainer, self.split, self.num_images)
-        draw = torch.Generator(device).manual_seed(derive_seed(seed, "reconstruct"))
-        eps = torch.randn(x_0.shape, generator=draw, device=device)
+        generator = torch.Generator(device).manual_seed(derive_seed(seed, "reconstruct"))
+        eps = torch.randn(x_0.shape, generator=generator, device=device)
         noisy, denoised = [], []
-        with task(trainer, "denoising", sum(len(one.subset(reverse.num_steps)) for one in chains)) as advance:
-            for t, one in zip(steps, chains):
-                x = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).reparameterize(eps)
-                noisy.append(x)
-                for step in one.chain(reverse, x, draw.manual_seed(derive_seed(seed, "reconstruct", t))):
-                    x = step.x_s
-                    advance()
-                denoised.append(x)
-                refuse_divergence(int(not_finite(x)), len(x))
+        with task(trainer, "denoising", sum(len(sampler.subset(reverse.num_steps)) for sampler in samplers)) as advance:
+            for t, sampler in zip(steps, samplers):
+                x_t = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).reparameterize(eps)
+                noisy.append(x_t)
+                generator.manual_seed(derive_seed(seed, "reconstruct", t))
+                denoised.append(require_finite(walk(sampler.chain(reverse, x_t, generator), advance).x_s))
         back = torch.stack(denoised).clamp(-1, 1)  # (S, B, C, H, W)
-        rmse = [127.5 * (one - x_0).square().mean().sqrt().item() for one in back]
+        rmse = [127.5 * (reconstruction - x_0).square().mean().sqrt().item() for reconstruction in back]
         folder = self.folder(trainer)
         arrays = {"steps": torch.tensor(steps), "originals": x_0, "noisy": torch.stack(noisy), "reconstructions": back}
         write_arrays(folder / "reconstruct.npz", arrays)
@@ -93,7 +90,7 @@ def quarters(num_steps: int) -> list[int]:
 
 
 def starting_at(sampler: Sampler, t: int, num_steps: int) -> Sampler:
-    """The sampler with a chain from t: over t and those of its steps that lie below."""
+    """A copy of the sampler whose chain starts at t: it visits t and those of the sampler's steps below t."""
     shortened = copy.copy(sampler)
     shortened.steps = [*(step for step in sampler.subset(num_steps) if step < t), t]
     return shortened
