@@ -1,7 +1,6 @@
 """The folder of a run: chosen once, never one that exists, and gone again if the run does not get to its first step."""
 
 import errno
-import fcntl
 import os
 import shutil
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.atomic_files import UNFINISHED
+from lit_diffusion.runs.file_lock import lock_file
 
 # Lightning starts the other processes of a run from the first: they inherit its choice.
 VARIABLE = "LIT_DIFFUSION_RUN_FOLDER"
@@ -53,18 +53,13 @@ def continued(folder: Path, anew: bool) -> None:
 
 def hold(folder: Path) -> None:
     """Until this process ends, whatever ends it, no other may write to the folder. Raises ConfigError if one does."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _held[folder] = lock_file(folder / ".lock")
     except BlockingIOError:
-        os.close(lock)
         raise ConfigError(
             f"{folder} is being written by another process; wait for its end, or write another run.name",
             key="run.name",
         ) from None
-    except OSError:
-        pass  # a disk without locks
-    _held[folder] = lock
 
 
 def inherited() -> Path | None:

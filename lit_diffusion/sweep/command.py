@@ -1,7 +1,6 @@
 """`lit-diffusion sweep FILE -c BASE`: every cell of a W&B sweep file on this machine, without a server."""
 
 import argparse
-import fcntl
 import json
 import os
 import shlex
@@ -16,24 +15,23 @@ from lit_diffusion.config.keys import drop_init_args, option_key
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.runs import summary
 from lit_diffusion.runs.atomic_files import written_whole
+from lit_diffusion.runs.file_lock import lock_file
 from lit_diffusion.sweep.bayes import suggest
-from lit_diffusion.sweep.cell import Cell
+from lit_diffusion.sweep.cell import SEED, Cell
 from lit_diffusion.sweep.job import ENDS, Job
 from lit_diffusion.sweep.live_display import SweepDisplay
 from lit_diffusion.sweep.runner import Sweep
-from lit_diffusion.sweep.sweep_file import SweepFile
+from lit_diffusion.sweep.sweep_file import FOLDER, SweepFile
 from lit_diffusion.table import command as table
-from lit_diffusion.training import command as training_cli
-
-SEED = "seed_everything"
+from lit_diffusion.training import command as training
 
 
 def main(arguments: list[str]) -> None:
-    """Runs the sweep. Exit status 1 where a cell has failed, 130 where Ctrl-C has ended it."""
-    options, base = parser().parse_known_args(arguments)
+    """Runs the sweep. Exit status 1 if a cell failed, 130 after Ctrl-C."""
+    options, base = make_parser().parse_known_args(arguments)
     file = SweepFile.read(options.file)
     plan = Plan(file, options, base)
-    jobs = plan.jobs()
+    jobs = plan.make_jobs()
     for note in file.notes:
         print(note, file=sys.stderr)
     if options.dry_run:
@@ -44,7 +42,7 @@ def main(arguments: list[str]) -> None:
         sweep = Sweep(jobs, options.jobs, plan.propose, display)
         sweep.run()
     if sweep.interrupted:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted; repeat the command to continue", file=sys.stderr)
         sys.exit(130)
     failed = [job for job in sweep.jobs if job.state == "failed"]
     for job in failed:
@@ -55,39 +53,40 @@ def main(arguments: list[str]) -> None:
     sys.exit(1 if failed else 0)
 
 
-def parser() -> Parser:
-    """The options of the command; those of a training command are handed on."""
+def make_parser() -> Parser:
+    """The options of the command; those of a training command are passed on."""
     result = Parser(
         prog="lit-diffusion sweep",
         description=__doc__,
-        epilog="Any other option, as --trainer.max_steps=500, is one of every cell's command.",
+        epilog="Any other option, such as --trainer.max_steps=500, is passed to every cell.",
         allow_abbrev=False,
     )
-    result.add_argument("file", metavar="FILE", help="a W&B sweep file, as sweeps/table2.yaml")
+    result.add_argument("file", metavar="FILE", help="a W&B sweep file, such as sweeps/table2.yaml")
     result.add_argument(
-        "-c", "--config", action="append", required=True, metavar="BASE", help="what the cells start from; repeatable"
+        "-c", "--config", action="append", required=True, metavar="BASE", help="the cells' base; repeatable"
     )
-    result.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="whose classes cells may name")
+    result.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="trust its classes; repeatable")
     result.add_argument("--out", type=Path, metavar="FOLDER", help="of the cells' folders (default: runs/NAME)")
-    result.add_argument("--seeds", type=int, metavar="N", help="every cell with N seeds (default: 1)")
+    result.add_argument("--seeds", type=int, metavar="N", help="run every cell with N seeds (default: 1)")
     result.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time (default: %(default)s)")
-    result.add_argument("--cells", type=int, metavar="N", help="how many, of random and bayes (default: run_cap)")
+    result.add_argument("--cells", type=int, metavar="N", help="number of cells, random and bayes (default: run_cap)")
     result.add_argument("--dry-run", action="store_true", help="check every cell, print the commands, run nothing")
     return result
 
 
 class Plan:
-    """Which cells a sweep has, each checked as its own command would check it before it starts."""
+    """The cells of a sweep, each checked as its own command would check it, before any starts."""
 
     def __init__(self, file: SweepFile, options: argparse.Namespace, base: list[str]):
-        for name, value in (("seeds", options.seeds), ("jobs", options.jobs), ("cells", options.cells)):
+        for name in ("seeds", "jobs", "cells"):
+            value = getattr(options, name)
             if value is not None and value < 1:
-                raise ConfigError(f"--{name}: {value} is too few; write 1 or more")
+                raise ConfigError(f"--{name}: expected 1 or more, got {value}")
         if file.method == "bayes" and (options.seeds or 1) > 1:
-            raise ConfigError("--seeds: bayes proposes one cell after another, each of one seed; write no --seeds")
+            raise ConfigError("--seeds: bayes proposes cells of one seed each; omit --seeds")
         if SEED in file.parameters and options.seeds:
-            raise ConfigError(f"--seeds: {file.path} gives {SEED} too; write it once")
-        check_base(file, base)
+            raise ConfigError(f"--seeds: {file.path} also sets {SEED}; set it once")
+        check_options(file, base)
         self.file, self.options = file, options
         self.out: Path = options.out or Path("runs") / (file.name or file.path.stem)
         configs = [part for config in options.config for part in ("-c", config)]
@@ -97,98 +96,98 @@ class Plan:
         self._checked: dict[str, dict[str, Any]] = {}
         self._first_seed: int | None = None
 
-    def jobs(self) -> list[Job]:
+    def make_jobs(self) -> list[Job]:
         """The cells that are known before any has run."""
-        cells = self._chosen() if self.file.method == "bayes" else self.file.cells(self.options.cells)
-        jobs = [self._job(cell) for cell in self._with_seeds(cells)]
-        if self.file.method == "bayes" and not jobs:
-            self._proposed([])  # so that a mistake is found before anything is written
+        bayes = self.file.method == "bayes"
+        cells = self._load_proposed() if bayes else self.file.cells(self.options.cells)
+        jobs = [self._make_job(cell) for cell in self._with_seeds(cells)]
+        if bayes and not jobs:
+            self._suggest([])  # so that a mistake is found before anything is written
         same: dict[str, Job] = {}
         for job in jobs:
             key = json.dumps({key: value for key, value in job.settings.items() if key != "run.name"}, default=str)
             if same.setdefault(key, job) is not job:
-                raise ConfigError(
-                    f"{self.file.path}: {same[key].name} and {job.name} are the same run; write one of them"
-                )
+                raise ConfigError(f"{self.file.path}: {same[key].name} and {job.name} are the same run; remove one")
         return jobs
 
-    def _proposed(self, history: list[tuple[dict[str, Any], float | None]], number: int = 0) -> tuple[Cell, Job]:
-        cell = Cell.of(suggest(self.file, history, number, seed=0))
-        return cell, self._job(*self._with_seeds([cell]))
-
     def propose(self) -> Job | None:
-        """The next cell of a search that learns from the cells before it."""
+        """The next cell of bayes, from the scores of the cells before it; None if there is none."""
         if self.file.method != "bayes":
             return None
         with self._locked():
-            cells = self._chosen()
+            cells = self._load_proposed()
             if self.cap is not None and len(cells) >= self.cap:
                 return None
-            tried = [(cell, self._job(*self._with_seeds([cell]))) for cell in cells]
-            history = [(dict(cell.parameters), self._value(job)) for cell, job in tried if job.state in ENDS]
-            cell, job = self._proposed(history, len(cells))
-            cells.append(cell)
-            with written_whole(self.out / "sweep.json") as temporary:
-                content = {"schema": 1, "cells": [dict(cell.parameters) for cell in cells]}
+            tried = [(cell, self._make_job(*self._with_seeds([cell]))) for cell in cells]
+            history = [(dict(cell.parameters), self._get_score(job)) for cell, job in tried if job.state in ENDS]
+            cell, job = self._suggest(history, len(cells))
+            with written_whole(self._proposed) as temporary:
+                content = {"schema": 1, "cells": [dict(one.parameters) for one in (*cells, cell)]}
                 temporary.write_text(json.dumps(content, indent=2) + "\n")
         return job
 
+    def _suggest(self, history: list[tuple[dict[str, Any], float | None]], number: int = 0) -> tuple[Cell, Job]:
+        cell = Cell.make(suggest(self.file, history, number, seed=0))
+        return cell, self._make_job(*self._with_seeds([cell]))
+
     def _with_seeds(self, cells: list[Cell]) -> list[Cell]:
-        """All cells of the first seed, then all of the next: a table is soon complete."""
+        """All cells of the first seed, then all of the next: so the table is complete early."""
         if SEED in self.file.parameters or not cells:
             return cells
         if self._first_seed is None:
-            self._first_seed = int(self._job(cells[0]).settings[SEED])
+            self._first_seed = int(self._make_job(cells[0]).settings[SEED])
         return [cell.with_seed(self._first_seed + index) for index in range(self.options.seeds or 1) for cell in cells]
 
-    def _job(self, cell: Cell) -> Job:
+    def _make_job(self, cell: Cell) -> Job:
         command = [*self.command, *cell.arguments]
         if cell.name not in self._checked:
             try:
-                self._checked[cell.name] = training_cli.check(command)
+                self._checked[cell.name] = training.check(command)
             except ConfigError as error:
                 raise ConfigError(f"{self.file.path}: {cell.name}: {error}") from error
         job = Job(cell.name, command, self.out, self._checked[cell.name])
         job.check()
         return job
 
-    def _value(self, job: Job) -> float | None:
+    def _get_score(self, job: Job) -> float | None:
         scores, name = (job.summary() or {}).get("scores") or {}, self.file.metric["name"]
         if job.state == "finished" and name not in scores:
-            raise ConfigError(f"{self.file.path}: metric: runs have no score {name}; write one of {', '.join(scores)}")
+            raise ConfigError(f"{self.file.path}: metric: no run has {name}; choose one of {', '.join(scores)}")
         return scores[name].get("value") if name in scores else None
 
-    def _chosen(self) -> list[Cell]:
-        path = self.out / "sweep.json"
+    @property
+    def _proposed(self) -> Path:
+        return self.out / "sweep.json"
+
+    def _load_proposed(self) -> list[Cell]:
         try:
-            cells = json.loads(path.read_text())["cells"] if path.exists() else []
-            return [Cell.of(parameters) for parameters in cells]
+            cells = json.loads(self._proposed.read_text())["cells"] if self._proposed.exists() else []
+            return [Cell.make(parameters) for parameters in cells]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path} is damaged ({error}); remove it, or write another --out") from error
+            raise ConfigError(f"{self._proposed} is damaged ({error}); remove it, or choose another --out") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Two sweeps in one folder propose one after the other."""
+        """Waits until no other sweep in the folder is proposing a cell."""
         (self.out / "logs").mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.out / "logs" / "sweep.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = lock_file(self.out / "logs" / "sweep.lock", wait=True)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
 
 
-def check_base(file: SweepFile, options: list[str]) -> None:
-    """Raises ConfigError for options that a cell cannot have, or has already."""
+def check_options(file: SweepFile, options: list[str]) -> None:
+    """Raises ConfigError for options that a cell cannot have, or that the sweep file sets."""
     for option in options:
         key = option_key(option)
         if "=" not in option or not option.startswith("--"):
-            raise ConfigError(f"{option}: is no option of a cell; write --KEY=VALUE")
+            raise ConfigError(f"{option}: expected --KEY=VALUE for an option of the cells")
         if key in ("print_config", "help"):
-            raise ConfigError(f"--{key}: no option of a cell; leave it out, or write --dry-run")
-        if key in ("run.dir", "run.name"):
-            raise ConfigError(f"--{key}: each cell has a folder of its own; write --out")
+            raise ConfigError(f"--{key}: not an option of cells; omit it, or use --dry-run")
+        if key in FOLDER:
+            raise ConfigError(f"--{key}: each cell has its own folder; use --out")
         if key in map(drop_init_args, file.parameters):
-            raise ConfigError(f"--{key}: {file.path} gives it too; write it once")
+            raise ConfigError(f"--{key}: {file.path} also sets it; set it once")
         if file.subcommand == "fit" and option in ("--ckpt_path=last", "--ckpt_path=best"):
-            raise ConfigError(f"{option}: cells go on by themselves; write a file, or nothing")
+            raise ConfigError(f"{option}: cells resume by themselves; name a file, or omit it")

@@ -1,7 +1,6 @@
-"""One cell of a sweep: a process of its own in a folder of its own."""
+"""A job: one cell of a sweep as a process with a folder."""
 
 import csv
-import fcntl
 import os
 import shutil
 import signal
@@ -15,20 +14,21 @@ from typing import Any
 from lit_diffusion.config.relevance import CHECKPOINT, affects_scores, check_same_experiment
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs import checkpoint_files, summary
+from lit_diffusion.runs.file_lock import lock_file
 from lit_diffusion.runs.watchdog import STARTED_BY
 
-ENDS = ("finished", "diverged")  # what is never run again
-# As this process was started: `python -m` finds a user's classes in the working folder, the installed command does not.
+ENDS = ("finished", "diverged")  # never run again
+# Cells start as this process did: unlike the installed command, `python -m` finds classes in the working folder.
 INSTALLED = Path(sys.argv[0]).name in ("lightning", "lit-diffusion")
 PROGRAM = (sys.executable, sys.argv[0]) if INSTALLED else (sys.executable, "-m", "lit_diffusion")
-KILL_AFTER = 60.0  # seconds that a process has to end by itself
+KILL_AFTER = 60.0  # seconds after a request to end
 
 
 class Job:
-    """A cell's command and what has become of it.
+    """A cell's command and its state.
 
-    state: waiting; running; elsewhere, while another sweep runs it; then finished, diverged or failed. A lock that the
-    process itself holds keeps two sweeps from running one cell, also where the first was killed and its process lives.
+    state: waiting; running; elsewhere, while another sweep runs it; then finished, diverged or failed. The process
+    holds a lock, so that no two sweeps run one cell, even if the first was killed and its process lives on.
     """
 
     def __init__(self, name: str, command: list[str], out: Path, settings: Mapping[str, Any]):
@@ -37,7 +37,7 @@ class Job:
         self.log = out / "logs" / f"{name}.log"
         self.state, self.reason = "waiting", ""
         self.slot = 0
-        self.first_step = 0  # of this sweep, where an earlier one has come so far
+        self.first_step = 0  # of this sweep, if it continues an earlier one
         self._process: subprocess.Popen[bytes] | None = None
         self._begin = self._end = 0.0
         self._log_begin = 0
@@ -52,21 +52,21 @@ class Job:
 
     @property
     def total_steps(self) -> int:
-        """Steps of training, 0 where there is none."""
+        """Steps of training; 0 without training."""
         return int(self.settings.get("trainer.max_steps") or 0) if self.command[0] == "fit" else 0
 
     @property
     def seconds(self) -> float:
-        """How long it has run in this sweep."""
+        """How long it has been running in this sweep."""
         return (self._end or time.monotonic()) - self._begin if self._begin else 0.0
 
     def summary(self) -> dict[str, Any] | None:
-        """What the run's folder says of it. Raises ConfigError where its summary is unreadable."""
+        """The run's summary, if there is one. Raises ConfigError if it is unreadable."""
         path = self.folder / summary.FILE
         return summary.read(path) if path.exists() else None
 
     def check(self) -> None:
-        """Takes note of a cell that has ended. Raises ConfigError where the folder holds another experiment's run."""
+        """Updates the state if the run has ended. Raises ConfigError if the folder holds another experiment."""
         found = self.summary()
         if found is None:
             return
@@ -82,32 +82,32 @@ class Job:
             self.state, self.reason = found["status"], found.get("reason", "")
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Runs the cell, from its newest checkpoint if it has one, unless it has ended or runs elsewhere."""
+        """Starts the cell, from its newest checkpoint if there is one, unless it has ended or runs elsewhere."""
         lock = -1
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.log.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = lock_file(self.log.with_suffix(".lock"))
             self.state = "waiting"
             self.check()
             if self.state == "waiting":
-                self._run([*self.arguments, *self._resumed()], environment, lock)
+                self._run([*self.arguments, *self._prepare_folder()], environment, lock)
         except BlockingIOError:
             self.state = "elsewhere"
         except (ConfigError, OSError) as error:
             self.state, self.reason = "failed", str(error)
         finally:
             if lock >= 0:
-                os.close(lock)  # the process has its own
+                os.close(lock)  # the process has a copy
 
-    def _resumed(self) -> list[str]:
+    def _prepare_folder(self) -> list[str]:
+        """The option that resumes the run; without a checkpoint its folder is removed, if it is that of a run."""
         if self.command[0] == "fit" and checkpoint_files.newest(self.folder / "checkpoints"):
             return ["--ckpt_path=last"]
         if self.folder.exists():
             ours = self.folder.is_dir() and not self.folder.is_symlink()
             if not ours or (any(self.folder.iterdir()) and not (self.folder / "config.yaml").exists()):
-                raise ConfigError(f"{self.folder} is in the way, and no run; move it, or write another --out")
-            shutil.rmtree(self.folder)  # a run that had not come to a checkpoint
+                raise ConfigError(f"{self.folder} exists and is not a run; move it, or choose another --out")
+            shutil.rmtree(self.folder)  # a run without a checkpoint yet
         return []
 
     def _run(self, arguments: list[str], environment: Mapping[str, str], lock: int) -> None:
@@ -119,14 +119,14 @@ class Job:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**environment, STARTED_BY: str(os.getpid())},
-                start_new_session=True,  # Ctrl-C is for the sweep, which ends its processes itself
+                start_new_session=True,  # Ctrl-C reaches the sweep only, which ends its processes
                 pass_fds=(lock,),
             )
         self.state, self._begin, self._end = "running", time.monotonic(), 0.0
         self.first_step = self.progress()[0]
 
     def poll(self) -> None:
-        """Notes the end of the process."""
+        """Updates the state if the process has ended."""
         if self._process is None or self._process.poll() is None:
             return
         status, self._process, self._end = self._process.returncode, None, time.monotonic()
@@ -139,7 +139,7 @@ class Job:
             self.state, self.reason = "failed", killed if status < 0 else self.last_line() or killed
 
     def stop(self) -> None:
-        """Asks the process to end, and waits until it has."""
+        """Asks the process to end, and waits for it."""
         if self._process is None:
             return
         self._process.terminate()
@@ -151,13 +151,13 @@ class Job:
         self._process, self.state = None, "waiting"
 
     def last_line(self) -> str:
-        """Of what the process has printed."""
+        """The last line that the process printed."""
         printed = self.log.read_bytes()[self._log_begin :] if self.log.exists() else b""
         lines = printed.decode(errors="replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def progress(self) -> tuple[int, float | None]:
-        """Steps done, and the last loss, as metrics.csv has them."""
+        """Steps done and the last loss, from metrics.csv."""
         path = self.folder / "metrics.csv"
         try:
             written = path.stat().st_mtime
@@ -167,5 +167,5 @@ class Job:
                 step, loss = (int(losses[-1][0]) + 1, float(losses[-1][1])) if losses else (0, None)
                 self._seen = written, (step, loss)
         except (OSError, ValueError, KeyError):
-            pass  # not there yet, or half written: seen next time
+            pass  # not there yet, or half written: read next time
         return self._seen[1]

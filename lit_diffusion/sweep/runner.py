@@ -1,4 +1,4 @@
-"""A sweep on this machine: every cell once, so many at a time, whatever interrupts it."""
+"""A sweep on this machine: every cell once, a given number at a time, even after interruptions."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from lit_diffusion.sweep.job import ENDS, Job
 
 PERIOD = 0.5  # seconds
 ELSEWHERE_PERIOD = 5.0
-OWN_VARIABLES = (  # of this process alone
+OWN_VARIABLES = (  # not passed on to cells
     STARTED_BY,
     FIRST,
     "LIT_DIFFUSION_RUN_FOLDER",
@@ -24,8 +24,8 @@ OWN_VARIABLES = (  # of this process alone
 class Sweep:
     """Runs jobs, `slots` at a time, each on its share of the processors and GPUs.
 
-    propose: called while a slot is free and no job waits; a further job, or None if there is none.
-    watch: called about twice a second with the jobs, to show them.
+    propose: called while a slot is free and no job waits; returns a further job, or None if there is none.
+    watch: called about twice a second with the jobs, to display them.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Sweep:
         self.jobs, self.slots, self.propose, self.watch = jobs, slots, propose, watch
         self.interrupted = False
         self._free = list(range(slots))
-        self._asked = 0.0  # when it was last asked whether cells still run elsewhere
+        self._asked = 0.0  # when cells that run elsewhere were last checked
 
     def run(self) -> None:
-        """Until every job has ended, or a signal interrupts it: then running ones are ended too and stay resumable."""
-        with self._signals():
+        """Runs until every job has ended or a signal interrupts it; then stops the running jobs, resumably."""
+        with self._handling_signals():
             try:
                 while not self.interrupted and self._advance():
                     self.watch(self.jobs)
@@ -49,7 +49,7 @@ class Sweep:
                 self.watch(self.jobs)
 
     def _advance(self) -> bool:
-        """Whether there is anything left to wait for."""
+        """Starts and updates jobs; returns whether any is left to wait for."""
         for job in self._in("running"):
             job.poll()
             if job.state != "running":
@@ -60,13 +60,13 @@ class Sweep:
                 self._start(job)
         while self._free and not self.interrupted:
             waiting = self._in("waiting")
-            job = waiting[0] if waiting else self.propose()
-            if job is None:
+            following = waiting[0] if waiting else self.propose()
+            if following is None:
                 break
             if not waiting:
-                self.jobs.append(job)
-            if job.state not in ENDS:
-                self._start(job)
+                self.jobs.append(following)
+            if following.state not in ENDS:
+                self._start(following)
         return bool(self._in("running", "elsewhere", "waiting"))
 
     def _start(self, job: Job) -> None:
@@ -84,15 +84,15 @@ class Sweep:
         environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
         if self.slots > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.slots)))
-            gpus = visible_gpus()
+            gpus = list_gpus()
             if gpus:
                 own = gpus[slot % len(gpus) :: self.slots] if self.slots < len(gpus) else [gpus[slot % len(gpus)]]
                 environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
         return environment
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM are noted, and obeyed between two looks at the jobs."""
+    def _handling_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM set `interrupted`, which is checked before each update of the jobs."""
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             self.interrupted = True
@@ -105,8 +105,8 @@ class Sweep:
                 signal.signal(one, handler)
 
 
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+def list_gpus() -> list[str]:
+    """The GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES."""
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -163,7 +163,7 @@ def test_a_file_cannot_allow(refused, tmp_path):
         {"command": [*CELL["command"][:-1], "--allow=hostile_module", "${args}"]},
     ):
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**CELL, **own}))
-        with pytest.raises(ConfigError, match="does not say whom to trust"):
+        with pytest.raises(ConfigError, match="cannot extend the trusted packages"):
             SweepFile.read(tmp_path / "sweep.yaml")
 
 

@@ -13,8 +13,7 @@ import yaml
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.sweep.bayes import suggest
 from lit_diffusion.sweep.cell import Cell
-from lit_diffusion.sweep.parameter_spec import DISTRIBUTIONS, read_parameter
-from lit_diffusion.sweep.parameters import Choice, Number, fraction
+from lit_diffusion.sweep.parameters import DISTRIBUTIONS, Choice, NumericParameter, hash_to_fraction, read_parameter
 from lit_diffusion.sweep.sweep_file import SweepFile
 
 COMMAND = ["${env}", "${program}", "fit", "-c", "${envvar:LIT_DIFFUSION_CONFIG}", "--run.dir=runs/x", "${args}"]
@@ -102,7 +101,7 @@ def test_draws_follow_the_distribution(name):
     """Kolmogorov-Smirnov: the distribution's own quantiles of 2,000 draws are uniform; `quantile` inverts `at`."""
     spec, cdf = DRAWN[name]
     parameter = read_parameter({"distribution": name, **spec})
-    values = [parameter.at(fraction(0, index, "key")) for index in range(2000)]
+    values = [parameter.at(hash_to_fraction(0, index, "key")) for index in range(2000)]
     quantiles = sorted(cdf(value) for value in values)
     assert max(abs(q - (index + 0.5) / 2000) for index, q in enumerate(quantiles)) < 1.63 / 2000**0.5  # 1%
     assert all(parameter.quantile(value) == pytest.approx(cdf(value), abs=1e-9) for value in values)
@@ -128,13 +127,15 @@ def test_discrete_draws_reach_every_value_and_no_other(spec, expected):
     drawn = {repr(parameter.at(quantile)): parameter.at(quantile) for quantile in [i / 1000 for i in range(1000)]}
     assert sorted(drawn) == sorted(map(repr, expected))
     assert repr(parameter.at(math.nextafter(1, 0))) == repr(expected[-1])
-    if isinstance(parameter, Number):
+    if isinstance(parameter, NumericParameter):
         assert all(-1e-9 <= parameter.quantile(value) <= 1 + 1e-9 for value in expected)
 
 
 def test_probabilities_are_those_of_the_draws():
     parameter = read_parameter({"values": ["a", "b"], "probabilities": [0.25, 0.75]})
-    assert mean(parameter.at(fraction(0, i, "key")) == "b" for i in range(4000)) == pytest.approx(0.75, abs=0.03)
+    assert mean(parameter.at(hash_to_fraction(0, i, "key")) == "b" for i in range(4000)) == pytest.approx(
+        0.75, abs=0.03
+    )
     assert Choice(("a", "b"), (0.3, 0.3)).at(0.99) == "b", "rounding leaves no gap at the end"
 
 
@@ -148,141 +149,141 @@ NAMES = [
 
 @pytest.mark.parametrize(("parameters", "name"), NAMES)
 def test_a_name_spells_the_settings_out(parameters, name):
-    assert Cell.of(parameters).name == name
+    assert Cell.make(parameters).name == name
 
 
 def test_two_cells_never_share_a_name():
     """Values that are shortened, hold other characters, or make a name too long carry a hash of the exact settings."""
     values = [0.1234567, 0.1234569, "0.1235", "a/b", "a_b", "a-b", [1, 2], "[1, 2]x", [1, 2, 3], "ü", "ö", "a,b=1", "a"]
     values += ["x" * 200, "x" * 199 + "y", "x" * 113, " a", "null", 1, 1.0, True, "", "."]
-    cells = [Cell.of({"k": value}) for value in values]
+    cells = [Cell.make({"k": value}) for value in values]
     cells += [
-        Cell.of({"config": f}) for f in ("configs/a/b.yaml", "a/b.yaml", "configs/a-b.yaml", "configs/a/b", "a-b")
+        Cell.make({"config": f}) for f in ("configs/a/b.yaml", "a/b.yaml", "configs/a-b.yaml", "configs/a/b", "a-b")
     ]
-    cells += [Cell.of({"a": "1,b=2", "b": "3"}), Cell.of({"a": "1", "b": "2,b=3"})]
+    cells += [Cell.make({"a": "1,b=2", "b": "3"}), Cell.make({"a": "1", "b": "2,b=3"})]
     names = [cell.name for cell in cells]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9=,._+-]{1,120}", name) for name in names)
 
 
 def test_a_seed_is_one_more_setting():
-    cell = Cell.of({"ema.decay": 0.9}).with_seed(3)
+    cell = Cell.make({"ema.decay": 0.9}).with_seed(3)
     assert (cell.name, cell.arguments) == ("decay=0.9,seed_everything=3", ["--ema.decay=0.9", "--seed_everything=3"])
-    with pytest.raises(ConfigError, match=r"parameters\.seed_everything: .*; ask for no others"):
+    with pytest.raises(ConfigError, match=r"parameters\.seed_everything: .*; request no others"):
         cell.with_seed(4)
 
 
 X = "parameters.x: "
 MISTAKES = {
-    "unknown key": ({"methods": "grid"}, "methods: there is no such key; write one of name, "),
-    "unknown method": ({"method": "gird"}, "method: there is no method gird; write one of grid, random, bayes"),
-    "no program": ({"program": None}, "program: W&B needs one; write program: lightning"),
-    "name": ({"name": 3}, "name: 3 is no name of a folder; write"),
-    "run_cap": ({"run_cap": 0}, "run_cap: 0 is no number of runs; write 1 or more"),
-    "no parameters": ({"parameters": {}}, "parameters: there are none; write keys"),
-    "no bayes metric": ({"method": "bayes"}, "metric: names no score; write metric: {name: fid"),
-    "metric key": ({"metric": {"name": "fid", "gaol": 1}}, "metric.gaol: there is no such key; write"),
-    "goal": ({"metric": {"name": "fid", "goal": "lower"}}, "metric.goal: lower is no goal; write minimize or"),
+    "unknown key": ({"methods": "grid"}, "methods: unknown key; choose one of name, "),
+    "unknown method": ({"method": "gird"}, "method: expected grid, random, bayes; got gird"),
+    "no program": ({"program": None}, "program: W&B needs it; set program: lightning"),
+    "name": ({"name": 3}, "name: expected the name of a folder, such as table2; got 3"),
+    "run_cap": ({"run_cap": 0}, "run_cap: expected a whole number from 1 to 10000, got 0"),
+    "no parameters": ({"parameters": {}}, "parameters: expected keys and values"),
+    "no bayes metric": ({"method": "bayes"}, "metric: no name of a score; set metric: {name: fid"),
+    "metric key": ({"metric": {"name": "fid", "gaol": 1}}, "metric.gaol: unknown key; set"),
+    "goal": ({"metric": {"name": "fid", "goal": "lower"}}, "metric.goal: expected minimize or maximize, got lower"),
     "two spellings": (
         {"parameters": {"model.init_args.objective": {"value": 1}, "model.objective": {"value": 2}}},
-        "parameters.model.objective: stands as model.init_args.objective too; write it once",
+        "parameters.model.objective: also set as model.init_args.objective; set it once",
     ),
     "in command": (
         {"command": [*COMMAND[:-1], "--ema.decay=0.5", "${args}"]},
-        "parameters.ema.decay: stands in command too; write it once",
+        "parameters.ema.decay: also set in command; set it once",
     ),
-    "hyphens": ({"parameters": {"--x": {"value": 1}}}, "parameters.--x: is no setting; write a dotted key"),
+    "hyphens": ({"parameters": {"--x": {"value": 1}}}, "parameters.--x: expected a dotted key"),
     "folder": (
         {"parameters": {"run.name": {"value": "a"}}},
-        "parameters.run.name: each cell has its own folder; leave",
+        "parameters.run.name: each cell has its own folder; omit",
     ),
-    "no mapping": ({"parameters": {"x": [1, 2]}}, X + "says no values; write {values: [...]}"),
-    "no values": ({"parameters": {"x": {"max": 1}}}, X + "says no values; write values, or value, or min and max"),
-    "empty values": ({"parameters": {"x": {"values": []}}}, X + "values: there are none; write a list"),
-    "one twice": ({"parameters": {"x": {"values": [1, 2, "1"]}}}, X + "values: 1 stands twice; write it once"),
+    "no mapping": ({"parameters": {"x": [1, 2]}}, X + "expected {values: [...]}"),
+    "no values": ({"parameters": {"x": {"max": 1}}}, X + "no values; set values, or value, or min and max"),
+    "empty values": ({"parameters": {"x": {"values": []}}}, X + "values: expected a list of at least one value"),
+    "one twice": ({"parameters": {"x": {"values": [1, 2, "1"]}}}, X + "values: 1 is listed twice; list it once"),
     "nested": ({"parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, X + "nested parameters do not reach"),
     "null": (
         {"parameters": {"x": {"value": None}}},
-        X + 'null would reach the command line as None; write the text "n',
+        X + 'null would reach the command line as None; use the text "n',
     ),
     "null among": ({"parameters": {"x": {"values": [1, None]}}}, X + "null would reach"),
     "continuous grid": (
         {"parameters": {"x": {"min": 0.0, "max": 1.0}}},
-        X + "a grid cannot list a distribution; write values, or method: random",
+        X + "a grid cannot list a distribution; use values, or method: random",
     ),
-    "ends": ({"parameters": {"x": {"min": 2, "max": 2}}}, X + "min: 2 is not below max, 2; write the smaller"),
+    "ends": ({"parameters": {"x": {"min": 2, "max": 2}}}, X + "min: expected a number below max, 2; got 2"),
     "no number": (
         {"parameters": {"x": {"min": "1e-4", "max": 1}}},
-        X + "min: 1e-4 is no number; write one, with a point",
+        X + "min: expected a number, with a point before an exponent, such as 1.0e-4; got 1e-4",
     ),
     "no logarithm": (
         {"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}},
-        X + "min: 0 has no logarithm; write a positive number",
+        X + "min: expected a positive number, got 0",
     ),
     "unknown distribution": (
         {"parameters": {"x": {"distribution": "beta"}}},
-        X + "there is no distribution beta here; write one of constant, ",
+        X + "unknown distribution beta; choose one of constant, ",
     ),
     "strange distribution": (
         {"parameters": {"x": {"distribution": ["beta"]}}},
-        X + "there is no distribution ['beta']",
+        X + "unknown distribution ['beta']",
     ),
     "of another": (
         {"parameters": {"x": {"values": [1], "min": 2}}},
-        X + "categorical takes no min; write values, probabilities",
+        X + "categorical does not take min; choose from values, probabilities",
     ),
     "incomplete": (
         {"parameters": {"x": {"distribution": "uniform", "min": 2}}},
-        X + "uniform needs max; write min, max",
+        X + "uniform needs max; set min, max",
     ),
     "whole ends": (
         {"parameters": {"x": {"distribution": "int_uniform", "min": 1, "max": 2.5}}},
-        X + "int_uniform has whole ends; write min and max without a point",
+        X + "int_uniform: expected min and max without a point",
     ),
     "no multiple": (
         {"parameters": {"x": {"distribution": "q_uniform", "min": 1, "max": 9, "q": 10}}},
-        X + "q: no multiple of 10 lies from 1 to 9; write a smaller positive number",
+        X + "q: no multiple of 10 from 1 to 9; use a smaller positive number",
     ),
     "sigma": (
         {"parameters": {"x": {"distribution": "normal", "sigma": 0}}},
-        X + "sigma: 0 is no standard deviation; w",
+        X + "sigma: expected a positive number, got 0",
     ),
     "probabilities": (
         {"parameters": {"x": {"values": [1, 2], "probabilities": [1]}}},
-        X + "probabilities: write a list of as many numbers",
+        X + "probabilities: expected a list with a number for each value",
     ),
     "negative": (
         {"parameters": {"x": {"values": [1, 2], "probabilities": [2, -1]}}},
-        X + "probabilities: write numbers of 0 or more",
+        X + "probabilities: expected numbers of 0 or more",
     ),
-    "no command": ({"command": None}, 'command: says nothing; write ["${env}", '),
+    "no command": ({"command": None}, 'command: missing; set it to ["${env}", '),
     "no hyphens": (
         {"command": [*COMMAND[:-1], "${args_no_hyphens}"]},
-        "command: ${args_no_hyphens} writes no --key=value; write ${args}",
+        "command: ${args_no_hyphens} does not write --key=value; use ${args}",
     ),
     "no args": (
         {"command": COMMAND[:-1]},
-        "command: the swept values have the last word; write ${args} once, at the end",
+        "command: swept values must override all others; put ${args} once, at the end",
     ),
     "args first": (
         {"command": ["lightning", "fit", "${args}", "--a=1"]},
-        "command: the swept values have the last word",
+        "command: swept values must override all others",
     ),
     "no sub-command": (
         {"command": ["${env}", "python", "${program}", "${args}"]},
-        "command: has no sub-command; write one of fit, test, as [",
+        "command: no sub-command; add one of fit, test, as in [",
     ),
     "fixed base": (
         {"command": ["lightning", "fit", "-c", "configs/digits.yaml", "${args}"]},
-        "command: -c: configs/digits.yaml is fixed; write ${envvar:LIT_DIFFUSION_CONFIG} for the base",
+        "command: -c: expected ${envvar:LIT_DIFFUSION_CONFIG} for the base, got configs/digits.yaml",
     ),
     "two items": (
         {"command": ["lightning", "fit", "--trainer.max_steps", "7", "${args}"]},
-        "command: --trainer.max_steps is no --key=value; write it as one item",
+        "command: expected --key=value as one item, got --trainer.max_steps",
     ),
     "agent's variable": (
         {"command": ["lightning", "fit", "--data.root=${envvar:DATA}", "${args}"]},
-        "command: --data.root=${envvar:DATA} is known to an agent only; write the value",
+        "command: only an agent knows --data.root=${envvar:DATA}; set the value itself",
     ),
 }
 
@@ -298,8 +299,8 @@ def test_a_mistake_is_one_line_with_file_key_and_remedy(mistake, sweep, tmp_path
 
 TEXTS = {
     "no YAML": ("method: [grid", r"line \d+, column \d+: no valid YAML, .*; mend the line"),
-    "no mapping": ("- grid\n", "holds no sweep; write method, parameters and command"),
-    "empty": ("", "holds no sweep"),
+    "no mapping": ("- grid\n", "no sweep; set method, parameters and command"),
+    "empty": ("", "no sweep"),
     "no text": ("\x00", "not readable as YAML, "),
     "a key twice": (
         "method: grid\nparameters:\n  a.b: {values: [1]}\n  a.b: {values: [2]}\n",
@@ -327,13 +328,13 @@ def test_a_missing_file_is_answered_with_the_shipped_ones(tmp_path, monkeypatch)
 @pytest.mark.parametrize("method", ["random", "bayes"])
 def test_a_search_needs_an_end(method, sweep):
     file = sweep(method=method, parameters=SEARCH, metric={"name": "fid"})
-    with pytest.raises(ConfigError, match=f"run_cap: {method} has no end of its own; write run_cap: 20"):
+    with pytest.raises(ConfigError, match=f"run_cap: {method} needs a number of cells; set run_cap: 20"):
         file.limit()
     assert file.limit(3) == 3
 
 
 def test_bayes_lists_no_cells(sweep):
-    with pytest.raises(ConfigError, match="method: bayes chooses each cell by the scores before it"):
+    with pytest.raises(ConfigError, match="method: bayes chooses each cell by the scores of earlier ones"):
         sweep(method="bayes", metric={"name": "fid"}, run_cap=3).cells()
 
 
@@ -376,7 +377,7 @@ def test_bayes_finds_better_cells_than_chance(goal, bayes):
     losses = [loss(cell) for cell, _ in history]
     assert mean(losses[20:]) < 0.6 * mean(losses[:20])
     assert sum(cell["net"] == "a" for cell, _ in history[20:]) <= 3
-    assert len({tuple(Cell.of(cell).arguments) for cell, _ in history}) == 40
+    assert len({tuple(Cell.make(cell).arguments) for cell, _ in history}) == 40
 
 
 def test_bayes_is_a_function_of_history_index_and_seed(bayes):

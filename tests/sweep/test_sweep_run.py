@@ -16,7 +16,7 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.sweep import command as sweep_command
 from lit_diffusion.sweep import job as jobs
 from lit_diffusion.sweep.job import Job
-from lit_diffusion.sweep.live_display import short_labels
+from lit_diffusion.sweep.live_display import shorten_names
 from lit_diffusion.sweep.runner import Sweep
 from tests.conftest import ROOT, TINY
 
@@ -141,7 +141,7 @@ def test_a_folder_that_is_no_run_is_left_alone(out):
     (out / "c").touch()
     cells = [job(out, name) for name in "abc"]
     assert sweep(cells) == {"a": "failed", "b": "failed", "c": "failed"}
-    assert all("is in the way, and no run" in cell.reason for cell in cells)
+    assert all("exists and is not a run" in cell.reason for cell in cells)
     assert (out / "a/thesis.tex").exists()
 
 
@@ -165,10 +165,10 @@ def test_gpus_are_shared(monkeypatch):
 def test_cells_are_shown_by_what_tells_them_apart():
     """Keys, what all have, and a folder that all overlays lie in are left out; names of several kinds stay whole."""
     names = [f"parameterization={p},config=objective-{o},seed_everything=0" for p in ("A", "B") for o in ("x-y", "x-z")]
-    assert list(short_labels(names).values()) == ["A y", "A z", "B y", "B z"]
-    assert short_labels(["lr=0.1", "lr=0.2"]) == {"lr=0.1": "0.1", "lr=0.2": "0.2"}
-    assert short_labels(["lr=0.1"]) == {"lr=0.1": "lr=0.1"}
-    assert short_labels(["lr=0.1", "cut-ab12"]) == {"lr=0.1": "lr=0.1", "cut-ab12": "cut-ab12"}
+    assert list(shorten_names(names).values()) == ["A y", "A z", "B y", "B z"]
+    assert shorten_names(["lr=0.1", "lr=0.2"]) == {"lr=0.1": "0.1", "lr=0.2": "0.2"}
+    assert shorten_names(["lr=0.1"]) == {"lr=0.1": "lr=0.1"}
+    assert shorten_names(["lr=0.1", "cut-ab12"]) == {"lr=0.1": "lr=0.1", "cut-ab12": "cut-ab12"}
 
 
 SWEEP = {
@@ -217,26 +217,26 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
             [],
             "AncestralSampler takes 8 steps, but the model has T = 7",
         ),
-        ({}, ["--seeds=0"], "--seeds: 0 is too few; write 1 or more"),
-        ({}, ["--jobs=0"], "--jobs: 0 is too few"),
+        ({}, ["--seeds=0"], "--seeds: expected 1 or more, got 0"),
+        ({}, ["--jobs=0"], "--jobs: expected 1 or more"),
         (
             {"parameters": {"seed_everything": {"values": [1, 2]}}},
             ["--seeds=2"],
-            "--seeds: .* gives seed_everything too",
+            "--seeds: .* also sets seed_everything",
         ),
         ({}, ["--model.nothing=1"], "model.nothing: there is no such setting"),
         ({}, ["-c", "nowhere.yaml"], "nowhere.yaml: no such file"),
-        ({}, ["--run.dir=elsewhere"], "--run.dir: each cell has a folder of its own; write --out"),
+        ({}, ["--run.dir=elsewhere"], "--run.dir: each cell has its own folder; use --out"),
         (
             {},
             ["--model.reverse.parameterization=Velocity"],
-            "parameterization: .*tiny.yaml gives it too; write it once",
+            "parameterization: .*tiny.yaml also sets it; set it once",
         ),
-        ({}, ["--trainer.max_steps", "5"], "--trainer.max_steps: is no option of a cell; write --KEY=VALUE"),
-        ({}, ["--ckpt_path=last"], "--ckpt_path=last: cells go on by themselves"),
-        ({}, ["--print_config=x"], "--print_config: no option of a cell"),
-        ({"parameters": {"model.optimizer.lr": {"values": [0.001, "1e-3"]}}}, [], "are the same run; write one of"),
-        ({"name": "../evil"}, [], "name: ../evil is no name of a folder"),
+        ({}, ["--trainer.max_steps", "5"], "--trainer.max_steps: expected --KEY=VALUE"),
+        ({}, ["--ckpt_path=last"], "--ckpt_path=last: cells resume by themselves"),
+        ({}, ["--print_config=x"], "--print_config: not an option of cells"),
+        ({"parameters": {"model.optimizer.lr": {"values": [0.001, "1e-3"]}}}, [], "are the same run; remove one"),
+        ({"name": "../evil"}, [], "name: expected the name of a folder, such as table2; got ../evil"),
         (
             {"method": "bayes", "run_cap": 2, "metric": {"name": "fid"}, "parameters": {"model.lr": {"values": [1]}}},
             [],
@@ -282,7 +282,7 @@ def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_f
     wait_for("broken/*Epsilon*/checkpoints/step=10.ckpt")
     first.send_signal(signal.SIGINT)
     assert first.wait(60) == 130
-    assert "goes on where it stopped" in first.stderr.read()
+    assert "repeat the command to continue" in first.stderr.read()
     assert json.loads(next(tmp_path.glob("broken/*Epsilon*/summary.json")).read_text())["status"] != "finished"
     second = start()
     wait_for("broken/*CleanImage*/checkpoints/step=20.ckpt")
