@@ -15,7 +15,7 @@ from lit_diffusion.table.layout_file import list_layouts, read_layout
 from lit_diffusion.table.rows import matches_any
 from lit_diffusion.table.runs import fetch_runs, find_runs
 from lit_diffusion.table.table import Table, make_table
-from lit_diffusion.table.terminal import always_printable, format_plain, print_table
+from lit_diffusion.table.terminal import format_plain, make_printable, print_table
 
 FORMATS = {"terminal": format_plain, "markdown": format_markdown, "latex": format_latex, "csv": format_csv}
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
@@ -43,9 +43,9 @@ def main(arguments: list[str]) -> None:
             temporary.write_text(FORMATS[name](table), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out: {options.out} cannot be written ({error.strerror}); choose another file") from error
-    with always_printable():
-        print(f"{options.out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
-        print_warnings(table.warnings)
+    make_printable()
+    print(f"{options.out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
+    print_warnings(table.warnings)
 
 
 def show(folders: list[str], layout_name: str | None) -> None:
@@ -64,13 +64,13 @@ def show(folders: list[str], layout_name: str | None) -> None:
 
 def display(table: Table, name: str) -> None:
     """Prints the table, and its warnings on stderr unless they are visible below it."""
-    with always_printable():
-        if name == "terminal" and sys.stdout.isatty():
-            print_table(table, Console(highlight=False))
-        else:
-            print(FORMATS[name](table), end="")
-        if name == "csv" or not (sys.stdout.isatty() and sys.stderr.isatty()):
-            print_warnings(table.warnings)
+    make_printable()
+    if name == "terminal" and sys.stdout.isatty():
+        print_table(table, Console(highlight=False))
+    else:
+        print(FORMATS[name](table), end="")
+    if name == "csv" or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        print_warnings(table.warnings)
 
 
 def print_warnings(warnings: list[str]) -> None:

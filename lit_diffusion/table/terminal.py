@@ -4,10 +4,8 @@ import codecs
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
@@ -131,23 +129,8 @@ def replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(TO_ASCII, replace_by_ascii)
 
 
-@contextmanager
-def always_printable() -> Iterator[None]:
-    """Within this context stdout and stderr print something for every character."""
-    with ExitStack() as stack:
-        for stream in (sys.stdout, sys.stderr):
-            stack.enter_context(_replacing(stream))
-        yield
-
-
-@contextmanager
-def _replacing(stream: TextIO) -> Iterator[None]:
-    reconfigure, before = getattr(stream, "reconfigure", None), stream.errors
-    if reconfigure is None or before not in ("strict", None):
-        yield
-        return
-    reconfigure(errors=TO_ASCII)
-    try:
-        yield
-    finally:
-        reconfigure(errors=before)
+def make_printable() -> None:
+    """From now on stdout and stderr print something for every character, also those that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors=TO_ASCII)
