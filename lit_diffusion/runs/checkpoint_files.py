@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.atomic_files import check_archive
 from lit_diffusion.runs.notice import is_first_process, notice
+from lit_diffusion.runs.run_folder import foreign_folder
 
 KEY = "ckpt_path"
 PARTS = {  # of every checkpoint of ours
@@ -65,7 +66,7 @@ def none_yet(run: Path) -> bool:
         return False
     # the first process of a run makes the folder, and then the file
     if is_first_process() and run.exists() and not (run / "config.yaml").is_file():
-        raise ConfigError(f"{run} is in the way, and no run; write another run.name", key="run.name")
+        raise foreign_folder(run, "choose another run.name", key="run.name")
     notice(f"{run} has no checkpoint yet: training begins at its first step")
     return True
 

@@ -95,3 +95,8 @@ def folder_error(error: OSError, folder: Path) -> ConfigError:
     else:
         message = f"cannot write {folder} ({error.strerror}); write a run.dir that you may write to"
     return ConfigError(message, key="run.dir")
+
+
+def foreign_folder(folder: Path, remedy: str, key: str | None = None) -> ConfigError:
+    """The error for a folder that is in the place of a run but is not a run; its message ends with `remedy`."""
+    return ConfigError(f"{folder} exists and is not a run; {remedy}", key=key)

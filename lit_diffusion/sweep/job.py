@@ -15,6 +15,7 @@ from lit_diffusion.config.relevance import CHECKPOINT, affects_scores, check_sam
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs import checkpoint_files, summary
 from lit_diffusion.runs.file_lock import lock_file
+from lit_diffusion.runs.run_folder import foreign_folder
 from lit_diffusion.runs.watchdog import STARTED_BY
 
 ENDS = ("finished", "diverged")  # never run again
@@ -106,7 +107,7 @@ class Job:
         if self.folder.exists():
             ours = self.folder.is_dir() and not self.folder.is_symlink()
             if not ours or (any(self.folder.iterdir()) and not (self.folder / "config.yaml").exists()):
-                raise ConfigError(f"{self.folder} exists and is not a run; move it, or choose another --out")
+                raise foreign_folder(self.folder, "move it, or choose another --out")
             shutil.rmtree(self.folder)  # a run without a checkpoint yet
         return []
 
