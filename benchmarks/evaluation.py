@@ -1,19 +1,18 @@
-"""What an evaluation costs: scores against torch-fidelity, and samples against a bare loop, in turn in one process.
+"""The cost of an evaluation: scores against torch-fidelity, and samples against a bare loop, in turn in one process.
 
     python -m benchmarks.evaluation [scores] [digits] [cifar10]
 
-scores: FID, IS and KID of two folders of PNG files, from reading the weights to the numbers, by our pass with its
-defaults and by torch_fidelity.calculate_metrics with its own. Both use one file of random weights, and their scores
-must agree to 1e-4. digits, cifar10: one block of samples of the configuration's network by `sample_blocks` and by a
-loop as one would write it in a script; both draw the same noise, and their images must agree. The two take turns; each
-pair is one ratio, and the median of the ratios is printed with its quartiles. CIFAR10's network draws 4 images in 4
-steps: fewer images make overhead look larger.
+scores: FID, IS and KID of two folders of PNG files, from reading the weights to the numbers, by our code and by
+torch_fidelity.calculate_metrics, each with its defaults, on the CPU. Both use the same file of random weights, and
+their scores must agree to 1e-4. digits, cifar10: one block of samples of the configuration's network, drawn by
+`sample_blocks` and by a minimal loop, on the trainer's device; both draw the same noise, and their images must agree.
+The two alternate; each pair gives one ratio, and the median of the ratios is printed with its quartiles. CIFAR10's
+network draws 4 images in 4 steps: fewer images make overhead look larger.
 """
 
 import argparse
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,8 @@ import torch
 import torch_fidelity
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from benchmarks.clock import now
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.callbacks.sample_blocks import sample_blocks
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.diffusion import AncestralSampler
@@ -31,7 +32,7 @@ from lit_diffusion.metrics.reference_statistics import statistics_of
 from lit_diffusion.training import command as training_cli
 from tests.metrics.made import inception_file, write_pictures
 
-IMAGES, SUBSET = 96, 90  # in each folder; of KID
+IMAGES, SUBSET = 96, 90  # images in each folder; KID's subset size
 SETTINGS = {  # images, steps, pairs, options
     "digits": (100, 50, 11, ["-c", "configs/digits.yaml"]),
     "cifar10": (4, 4, 7, ["-c", "configs/cifar10.yaml", "--data=benchmarks.training_overhead.RandomImages"]),
@@ -44,9 +45,9 @@ def in_turn(name: str, work: str, ours: Callable[[], Any], theirs: Callable[[], 
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(pairs):
         for timed, spent in zip((ours, theirs), times):
-            begin = time.perf_counter()
+            begin = now()
             timed()
-            spent.append(time.perf_counter() - begin)
+            spent.append(now() - begin)
     low, middle, high = statistics.quantiles([a / b for a, b in zip(*times)], n=4, method="inclusive")
     seconds = [statistics.median(spent) for spent in times]
     print(
@@ -65,7 +66,7 @@ def our_scores(samples: str, reference: str, weights: str) -> list[float]:
 
 def their_scores(samples: str, reference: str, weights: str) -> list[float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of their number of workers
+        warnings.simplefilter("ignore")  # about their number of workers
         found = torch_fidelity.calculate_metrics(
             input1=samples,
             input2=reference,
@@ -88,7 +89,7 @@ def measure_scores(pairs: int = 4) -> None:
             for seed, (name, noise) in enumerate({"samples": 40, "reference": 0}.items())
         ]
         arguments = (*sources, str(inception_file(Path(folder))))
-        both = list(zip(our_scores(*arguments), their_scores(*arguments)))  # the first pass of each warms up
+        both = list(zip(our_scores(*arguments), their_scores(*arguments)))  # also warms both up
         difference = max(abs(a / b - 1) for a, b in both)
         assert difference < 1e-4, both
         in_turn(
@@ -107,15 +108,16 @@ def bare_loop(
 ) -> torch.Tensor:
     """Algorithm 2 of Ho et al. 2020 over some of 1000 steps: eps prediction, variance beta."""
     alpha_bar = torch.cat([torch.ones(1), torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)])
-    x = torch.randn(shape, generator=generator)
+    device = generator.device
+    x = torch.randn(shape, generator=generator, device=device)
     for t, s in zip(reversed(steps), [*reversed(steps[:-1]), 0]):
         a_t, a_s = float(alpha_bar[t]), float(alpha_bar[s])
         beta = 1 - a_t / a_s
-        eps = network(x, torch.full((len(x),), t - 1))
+        eps = network(x, torch.full((len(x),), t - 1, device=device))
         x_0 = ((x - (1 - a_t) ** 0.5 * eps) / a_t**0.5).clamp(-1, 1)
         x = (a_s**0.5 * beta * x_0 + (a_t / a_s) ** 0.5 * (1 - a_s) * x) / (1 - a_t)
         if s:
-            x = x + beta**0.5 * torch.randn(shape, generator=generator)
+            x = x + beta**0.5 * torch.randn(shape, generator=generator, device=device)
     return x
 
 
@@ -127,7 +129,8 @@ class Sampling(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         images, count, pairs, _ = SETTINGS[self.name]
-        sampler, shape = AncestralSampler(count), (images, *trainer.datamodule.image_shape)
+        module, sampler = diffusion_of(pl_module), AncestralSampler(count)
+        shape = (images, *data_of(trainer).image_shape)
         steps = list(sampler.subset(1000))
         pl_module.eval()
 
@@ -137,7 +140,7 @@ class Sampling(Callback):
             return x
 
         def theirs() -> torch.Tensor:
-            return bare_loop(pl_module.reverse.network, shape, steps, pl_module.sample_generator(0))
+            return bare_loop(module.reverse.network, shape, steps, module.sample_generator(0))
 
         assert torch.allclose(ours(), theirs(), atol=1e-3)  # warms both up
         in_turn(self.name, f"{images} images in {count} steps", ours, theirs, pairs)
@@ -168,6 +171,6 @@ MEASURES = {"scores": measure_scores, **{name: lambda name=name: measure_samplin
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measure", nargs="*", help=f"of {', '.join(MEASURES)}; by default each")
+    parser.add_argument("measure", nargs="*", help=f"any of {', '.join(MEASURES)}; by default all")
     for name in parser.parse_args().measure or MEASURES:
         MEASURES[name]()

@@ -1,10 +1,10 @@
-"""What an import costs: CIFAR10's network of 35.7M parameters, whole processes, in turn with scripts for the same file.
+"""The cost of an import: CIFAR10's network of 35.7M parameters, in processes, in turn with scripts for the same file.
 
     python -m benchmarks.interop
 
-ours: `lit-diffusion import` of a folder of diffusers with random weights, from start to the run's folder. load: a
-script that reads the file of weights and writes a file of torch.save. diffusers: one that loads the folder into a
-DDPMPipeline. The three take turns; printed are medians of seconds and of peak memory, and the median ratios of ours.
+ours: `lit-diffusion import` of a diffusers folder with random weights, from start to the run folder. load: a script
+that reads the file of weights and writes it with torch.save. diffusers: a script that loads the folder into a
+DDPMPipeline. The three alternate; printed are medians of seconds and of peak memory, and the median ratios of ours.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# A process of its own makes the model: the peak memory that the system reports of a child begins with its parent's.
+# A separate process makes the model, since the peak memory that the system reports of a child includes its parent's.
 MODEL = """
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -39,7 +39,7 @@ COMMANDS = {
 
 
 def spent(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds, and peak MiB, of a process."""
+    """Seconds and peak MiB of a process."""
     out = folder / "out"
     shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
     begin = time.perf_counter()
@@ -52,7 +52,7 @@ def spent(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints one line a command."""
+    """Prints one line per command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds

@@ -1,12 +1,12 @@
-"""What the framework costs: our training loop against a bare PyTorch loop, in the same process, in turn.
+"""The cost of the framework: our training loop against a bare PyTorch loop, in turn in one process.
 
     python -m benchmarks.training_overhead [digits] [cifar10]
 
 Both loops train a network of the same configuration, with the same optimizer, clipping, warm-up and EMA, on the same
-data. Ours is `lightning fit` with its logging, progress, timing and checkpoints, but without pictures and validation.
-After every block of our steps the bare loop takes as many; the ratio of each such pair is one observation, and the
-median of the ratios is printed with its quartiles. CIFAR10's network gets batches of 8, as on two CPU cores a batch of
-128 takes half a minute; smaller batches make overhead look larger.
+data and device. Ours is `lightning fit` with logging, progress, timing and checkpoints, but without pictures and
+validation. After every block of our steps the bare loop takes as many; each pair of blocks gives one ratio, and the
+median of the ratios is printed with its quartiles. CIFAR10's network gets batches of 8, because a batch of 128 takes
+half a minute on two CPU cores; smaller batches make overhead look larger.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import copy
 import math
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +21,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.utils import clip_grad_norm_
 
+from benchmarks.clock import now
 from lit_diffusion.callbacks import EMA
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of, find_callback
 from lit_diffusion.data import ImageData
 from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.modules.diffusion import DiffusionModule
 from lit_diffusion.training import command as training_cli
 
 RANDOM = ["--data=benchmarks.training_overhead.RandomImages", "--data.batch_size=8"]
@@ -35,7 +37,7 @@ SETTINGS = {  # steps in a block, pairs of blocks, options
 
 
 class RandomImages(ImageData):
-    """Noise of CIFAR10's shape: what the pixels are does not change the time."""
+    """Random images of CIFAR10's shape: the values of the pixels do not change the time."""
 
     image_shape = (3, 32, 32)
     num_levels = 256
@@ -47,27 +49,28 @@ class RandomImages(ImageData):
 
 
 class BareLoop:
-    """Algorithm 1 of Ho et al. 2020 as one would write it in a script: eps prediction, linear schedule, L_simple."""
+    """Algorithm 1 of Ho et al. 2020 as a minimal script: eps prediction, linear schedule, L_simple."""
 
-    def __init__(self, module: LightningModule, images: torch.Tensor, levels: int, batch: int, decay: float):
+    def __init__(self, module: DiffusionModule, images: torch.Tensor, levels: int, batch: int, decay: float):
         self.network = copy.deepcopy(module.reverse.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.images, self.levels, self.batch, self.decay = images, levels, batch, decay
+        self.device = module.device
+        self.images, self.levels, self.batch, self.decay = images.to(self.device), levels, batch, decay
         self.optimizer = module.optimizer(self.network.parameters())
         self.schedule = module.lr_schedule(self.optimizer)
-        self.alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)
-        self.order = torch.randperm(len(images))
+        self.alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0).to(self.device)
+        self.order = torch.randperm(len(images), device=self.device)
         self.position = 0
 
     def run(self, steps: int) -> None:
         self.network.train()
         for _ in range(steps):
             if self.position + self.batch > len(self.images):
-                self.order, self.position = torch.randperm(len(self.images)), 0
+                self.order, self.position = torch.randperm(len(self.images), device=self.device), 0
             index = self.order[self.position : self.position + self.batch]
             self.position += self.batch
             x_0 = self.images[index].float() / ((self.levels - 1) / 2) - 1
-            t = torch.randint(0, 1000, (self.batch,))
+            t = torch.randint(0, 1000, (self.batch,), device=self.device)
             eps = torch.randn_like(x_0)
             signal = self.alpha_bar[t][:, None, None, None]
             loss = ((self.network(signal.sqrt() * x_0 + (1 - signal).sqrt() * eps, t) - eps) ** 2).mean()
@@ -89,8 +92,9 @@ class InTurn(Callback):
         self.bare: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data, decay = trainer.datamodule, next(c.decay for c in trainer.callbacks if isinstance(c, EMA))
-        self.loop = BareLoop(pl_module, data.images("train"), data.num_levels, data.batch_size, decay)
+        module, data, ema = diffusion_of(pl_module), data_of(trainer), find_callback(trainer, EMA)
+        assert data.num_levels is not None and ema is not None
+        self.loop = BareLoop(module, data.images("train"), data.num_levels, data.batch_size, ema.decay)
         self.loop.run(self.block)
         self.begin = math.nan  # the first block warms up
 
@@ -99,11 +103,11 @@ class InTurn(Callback):
     ) -> None:
         if trainer.global_step % self.block:
             return
-        self.ours.append(time.perf_counter() - self.begin)
-        begin = time.perf_counter()
+        begin = now()
+        self.ours.append(begin - self.begin)
         self.loop.run(self.block)
-        self.bare.append(time.perf_counter() - begin)
-        self.begin = time.perf_counter()
+        self.begin = now()
+        self.bare.append(self.begin - begin)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         ours, bare = self.ours[1:], self.bare[1:]
@@ -136,6 +140,6 @@ def measure(name: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", nargs="*", help=f"of {', '.join(SETTINGS)}; by default each")
+    parser.add_argument("network", nargs="*", help=f"any of {', '.join(SETTINGS)}; by default all")
     for name in parser.parse_args().network or SETTINGS:
         measure(name)

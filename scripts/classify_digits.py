@@ -1,4 +1,4 @@
-"""How sure the digits classifier is of samples: python scripts/classify_digits.py runs/NAME/predict/samples.npz"""
+"""Confidence of the digits classifier on samples: python scripts/classify_digits.py runs/NAME/predict/samples.npz"""
 
 import argparse
 

@@ -2,8 +2,9 @@
 
     python scripts/train_digits_classifier.py lit_diffusion/metrics/weights/digits_classifier.safetensors
 
-Prints the accuracy on the 297 held-out images and the file's SHA-256, which lit_diffusion/metrics/digits.py compares.
-The seed is fixed; another version of torch may still round differently and give another file, and other scores.
+Prints the accuracy on the 297 held-out images and the SHA-256 of the file, which
+lit_diffusion/metrics/digits_features.py checks. The seed is fixed, but another version of torch may round differently
+and give another file and other scores.
 """
 
 import argparse
@@ -52,12 +53,12 @@ def main() -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), output)
     content = output.read_bytes()
-    print(f"held-out accuracy {right.float().mean():.2%}; surer than 0.9 of {(p > 0.9).float().mean():.1%}")
+    print(f"held-out accuracy {right.float().mean():.2%}; confidence above 0.9 for {(p > 0.9).float().mean():.1%}")
     print(f"{output}: {len(content):,} bytes, SHA-256 {sha256_of(content)}")
 
 
 def shifted(images: torch.Tensor) -> torch.Tensor:
-    """Images (B, 1, 8, 8), each moved by up to half a pixel in both directions and with a little noise."""
+    """Images (B, 1, 8, 8), each shifted by up to half a pixel in both directions, plus a little noise."""
     dx, dy = torch.rand(2, len(images), 1, 1, 1) - 0.5
     padded = pad(images, (1, 1, 1, 1), value=-1.0)
     for d, axis in ((dx, -1), (dy, -2)):
