@@ -76,7 +76,7 @@ OPTIONS = {
     "data without its folder's name": (["--data=ImageFolder", "--data.size=8"], "root"),
     "batches that devices cannot share": (
         ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.eval_batch_size=33"],
-        LINE + "data.eval_batch_size: 33 is the batch of all 2 devices",
+        LINE + "data.eval_batch_size: expected a multiple of 2",
     ),
     "L_simple with a learned variance": (
         ["--model.reverse.variance=LearnedDiagonal"],
@@ -105,13 +105,13 @@ OPTIONS = {
     "steps out of order": (["--model.sampler.steps=[3, 2]"], "model.sampler"),
     "batch larger than the data": (
         ["--data.batch_size=1501"],
-        LINE + "data.batch_size: 1501 images do not fit a training set",
+        LINE + "data.batch_size: expected 1 to 1500",
     ),
     "decay outside [0, 1)": (["--ema.decay=1"], LINE + "ema: EMA's decay is 1; write"),
     "no pictures at all": (["--grids.num_images=0"], LINE + "grids.num_images: expected 1 or more, got 0"),
     "missing folder": (
         ["--data=ImageFolder", "--data.root=nowhere", "--data.size=8", "--data.batch_size=2"],
-        LINE + "data.root: 'nowhere' is not a folder; write",
+        LINE + "data.root: expected a folder of images, but 'nowhere' is not a folder",
     ),
     "empty folder": (
         ["--data=ImageFolder", "--data.root=.", "--data.size=8", "--data.batch_size=2"],

@@ -1,4 +1,4 @@
-"""Images and toys: one LightningDataModule a data set, float batches, reproducible to the example."""
+"""Images and toy data: one LightningDataModule per data set, float batches, reproducible to the example."""
 
 from lit_diffusion.data.binarized_digits import BinarizedDigits
 from lit_diffusion.data.dead_leaves import DeadLeaves

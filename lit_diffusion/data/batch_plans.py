@@ -1,4 +1,4 @@
-"""Which images form which batch: pure functions of (seed, epoch, position), so that nothing has to be remembered."""
+"""Which images form which batch: pure functions of (seed, epoch, position), without state."""
 
 from functools import lru_cache
 
@@ -14,47 +14,44 @@ class TrainPlan:
 
     Each epoch is a new permutation of all images. Batches are numbered 0, 1, 2 ... from the start of training. Batch n
     is number b = n mod `len(plan)` of its epoch and holds positions [b G, (b+1) G) of the permutation, where G is
-    `batch_size`, the batch of all ranks together; rank r of W takes the r-th of W equal parts of it. So any number of
-    ranks draws the same images. The incomplete last batch of an epoch is left out, never padded: the next permutation
-    leaves out other images.
+    `batch_size`, the batch of all ranks together; rank r of W takes the r-th of W equal parts of it. Any number of
+    ranks thus sees the same images. The incomplete last batch of an epoch is dropped, never padded; the next
+    permutation drops other images.
 
-    Raises ConfigError where `batch_size` is not in 1..num_images or does not divide among the ranks.
+    Raises ConfigError if `batch_size` is not in 1..num_images or not divisible by the number of ranks.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1):
         if not 1 <= batch_size <= num_images:
             raise ConfigError(
-                f"batch_size: {batch_size} images do not fit a training set of {num_images}; "
-                f"write a number from 1 to {num_images}"
+                f"batch_size: expected 1 to {num_images}, the number of training images; got {batch_size}"
             )
         if batch_size % world_size:
-            near = max(1, round(batch_size / world_size)) * world_size
-            raise ConfigError(
-                f"batch_size: {batch_size} is the batch of all {world_size} devices together and does not divide "
-                f"among them; write a multiple of {world_size}, as {near}"
-            )
+            raise ConfigError(indivisible("batch_size", batch_size, world_size))
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
         share = batch_size // world_size
         self._share = slice(rank * share, (rank + 1) * share)
-        self._epoch = lru_cache(maxsize=2)(self._draw)  # two: workers that prefetch may be an epoch ahead of the flips
+        self._epoch = lru_cache(maxsize=2)(
+            self._draw
+        )  # 2, since prefetching workers may be an epoch ahead of the flips
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return self.num_images // self.batch_size
 
     def indices(self, batch: int) -> Tensor:
-        """Images of this rank's part of batch number `batch`: (batch_size / world_size,) int64 on the CPU."""
+        """Images of this rank's share of batch number `batch`: (batch_size / world_size,) int64 on the CPU."""
         return self._part(batch)[0]
 
     def flips(self, batch: int) -> Tensor:
-        """Which of those images a horizontal flip mirrors, each with probability 1/2: same shape, bool."""
+        """Which of these images are flipped horizontally, each with probability 1/2: same shape, bool."""
         return self._part(batch)[1]
 
     def _part(self, batch: int) -> tuple[Tensor, Tensor]:
         epoch, b = divmod(batch, len(self))
         order, flips = self._epoch(epoch)
-        whole = slice(b * self.batch_size, (b + 1) * self.batch_size)
-        return order[whole][self._share], flips[whole][self._share]
+        batch_of_all = slice(b * self.batch_size, (b + 1) * self.batch_size)
+        return order[batch_of_all][self._share], flips[batch_of_all][self._share]
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
         order, flip = torch.Generator(), torch.Generator()
@@ -63,11 +60,20 @@ class TrainPlan:
         return torch.randperm(self.num_images, generator=order), torch.rand(self.num_images, generator=flip) < 0.5
 
 
+def indivisible(name: str, batch_size: int, world_size: int) -> str:
+    """The error message for a batch size of all devices that is not divisible among them."""
+    near = max(1, round(batch_size / world_size)) * world_size
+    return (
+        f"{name}: expected a multiple of {world_size}, since it is the batch of all {world_size} devices; got "
+        f"{batch_size}; use {near}"
+    )
+
+
 class EvalPlan:
     """Every image once, in file order, without padding: rank r of W takes images r, r+W, r+2W, ...
 
-    `batch_size` is again the batch of all ranks together. Ranks may differ by one image, and so by one batch: reduce
-    sums over ranks at the end of an evaluation, not in its steps.
+    `batch_size` is the batch of all ranks together. Ranks may differ by one image, and so by one batch: reduce sums
+    over ranks at the end of an evaluation, not in its steps.
     """
 
     def __init__(self, num_images: int, batch_size: int, rank: int = 0, world_size: int = 1):

@@ -6,9 +6,9 @@ from lit_diffusion.errors import ConfigError
 
 
 class BinarizedDigits(Digits):
-    """`Digits`, split alike, with levels above the threshold as 1 and the others as 0: served as 1 and -1.
+    """`Digits` with the same split; levels above `threshold` become 1, the others 0: served as 1 and -1.
 
-    threshold: from 0 to 15, a level of the scans' 0..16.
+    threshold: from 0 to 15, on the scans' scale 0..16.
     """
 
     num_levels = 2
@@ -23,7 +23,7 @@ class BinarizedDigits(Digits):
     ):
         super().__init__(batch_size, eval_batch_size, flip, seed)
         if not 0 <= threshold < Digits.num_levels - 1:
-            raise ConfigError(f"threshold: {threshold} leaves one colour of levels 0..16; write 0 to 15, as 7")
+            raise ConfigError(f"threshold: expected 0 to 15 for levels 0..16, got {threshold}")
         self.threshold = threshold
 
     def read(self) -> dict[str, MemoryStore]:

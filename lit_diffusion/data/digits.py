@@ -1,4 +1,4 @@
-"""The embedded default: real handwritten digits that ship with scikit-learn, so that nothing is downloaded."""
+"""Real handwritten digits that ship with scikit-learn: the default data set, which needs no download."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ NUM_TEST = 297
 class Digits(ImageData):
     """scikit-learn's 1,797 scans of digits, 8x8 with levels 0..16 (UCI, Alpaydin & Kaynak 1998): 1,500 train, 297 test.
 
-    The split is stratified by digit and the same for every run. Not the file's order: half-way its writers change, so
-    its end would test other hands. Not the run's seed: scores of two runs compare only on the same test images.
+    The split is stratified by digit and the same for every run. It does not follow the order of the file, whose writers
+    change half-way, nor the run's seed, since scores of two runs compare only on the same test images.
     """
 
     image_shape = (1, 8, 8)
@@ -26,7 +26,7 @@ class Digits(ImageData):
         super().__init__(batch_size, eval_batch_size, flip, seed)
 
     def read(self) -> dict[str, MemoryStore]:
-        from sklearn.datasets import load_digits  # a second to import
+        from sklearn.datasets import load_digits  # takes a second to import
 
         file = load_digits()
         images = torch.from_numpy(file.images).to(torch.uint8)[:, None]  # (1797, 1, 8, 8)
@@ -39,10 +39,10 @@ class Digits(ImageData):
 
 
 def stratified(labels: Tensor, count: int) -> Tensor:
-    """A fixed choice of `count` examples in which each class has its share, to within one: (N,) labels to (N,) bool.
+    """A fixed choice of `count` examples, stratified by class to within one example: (N,) labels to (N,) bool.
 
-    The members of each class are shuffled and spread evenly over [0, 1); the `count` lowest places of all classes
-    together are chosen. The shuffle sorts by a hash, which no version of a library changes.
+    The members of each class are shuffled and placed evenly over [0, 1); the `count` lowest places of all classes are
+    chosen. The shuffle sorts by a hash, so that it does not depend on library versions.
     """
     place = torch.empty(len(labels), dtype=torch.float64)
     for label in labels.unique():

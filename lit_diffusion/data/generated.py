@@ -1,18 +1,19 @@
-"""What data that are drawn by the program have in common."""
+"""Base class of synthetic data."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 
 import numpy as np
 
 from lit_diffusion.data.image_data import ImageData
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.errors import check_at_least
 from lit_diffusion.seeding import derive_seed
 
 
 class GeneratedData(ImageData, ABC):
-    """Real values that are a function of the arguments alone, `data_seed` among them, and not of the run's seed.
+    """Real values that are a function of the arguments, including `data_seed`, and not of the run's seed.
 
-    num_train, num_test: examples drawn for each split, of streams of their own.
+    num_train, num_test: examples drawn for each split, from independent streams.
     """
 
     num_levels = None
@@ -27,10 +28,17 @@ class GeneratedData(ImageData, ABC):
         data_seed: int,
     ):
         super().__init__(batch_size, eval_batch_size, seed=seed)
-        if num_train < 1 or num_test < 0:
-            raise ConfigError(f"num_train: {num_train}, num_test: {num_test}; write 1 or more, and 0 or more")
+        check_at_least(1, num_train=num_train)
+        check_at_least(0, num_test=num_test)
         self.num_train, self.num_test, self.data_seed = num_train, num_test, data_seed
 
+    def read(self) -> dict[str, MemoryStore]:
+        return {"train": self.draw("train", self.num_train), "test": self.draw("test", self.num_test)}
+
+    @abstractmethod
+    def draw(self, split: str, count: int) -> MemoryStore:
+        """`count` examples of a split."""
+
     def random(self, split: str) -> np.random.RandomState:
-        """The random numbers of a split: of NumPy's generators the one whose numbers no later version changes."""
+        """The random generator of a split: the NumPy generator whose numbers stay the same in later versions."""
         return np.random.RandomState(np.random.PCG64(derive_seed(type(self).__name__, self.data_seed, split)))

@@ -14,8 +14,8 @@ class Heartbeat(ImageData):
     """Sequences of `length` bins, 1 in every `period`-th bin and 0 elsewhere: (length,), served as 1 and -1.
 
     There are `period` distinct sequences, one for each phase, of equal probability: each has log2(1 / period) bits.
-    Each split holds every phase equally often, so that its mean is an expectation over the distribution itself.
-    num_train, num_test: sequences, multiples of the period.
+    Each split holds every phase equally often, so that means over a split are expectations over the distribution.
+    num_train, num_test: number of sequences, multiples of the period.
     """
 
     num_levels = 2
@@ -32,11 +32,11 @@ class Heartbeat(ImageData):
     ):
         super().__init__(batch_size, eval_batch_size, seed=seed)
         if not 2 <= period <= length:
-            raise ConfigError(f"period: {period} does not lie between 2 and the length, {length}; write 5 for 20 bins")
+            raise ConfigError(f"period: expected 2 to {length}, the length; got {period}")
         for name, count, least in (("num_train", num_train, period), ("num_test", num_test, 0)):
             if count < least or count % period:
                 near = max(least, round(count / period) * period)
-                raise ConfigError(f"{name}: {count} does not hold each of {period} phases equally often; write {near}")
+                raise ConfigError(f"{name}: expected a multiple of the period, {period}; got {count}; use {near}")
         self.image_shape = (length,)
         self.period, self.num_train, self.num_test = period, num_train, num_test
 
@@ -48,11 +48,11 @@ class Heartbeat(ImageData):
         }
 
     def log_density(self, x: Tensor) -> Tensor:
-        """-log(period) nats for each of the sequences, -inf for any other: (N, length) to (N,) float64 on the CPU."""
+        """-log(period) nats for heartbeats, -inf for other sequences: (N, length) to (N,) float64 on the CPU."""
         known = (x.cpu()[:, None] == 2.0 * self._beats() - 1).all(dim=2).any(dim=1)
         return torch.where(known, torch.tensor(-math.log(self.period), dtype=torch.float64), -math.inf)
 
     def _beats(self) -> Tensor:
-        """(period, length) bool."""
+        """One sequence per phase: (period, length) bool."""
         phases = torch.arange(self.period)[:, None]
         return (torch.arange(*self.image_shape) - phases) % self.period == 0

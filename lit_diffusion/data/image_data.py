@@ -1,4 +1,4 @@
-"""What every data set does alike; a data set itself only says how its images are read."""
+"""The base class of all data sets; a data set only implements how its images are read."""
 
 import os
 from abc import ABC, abstractmethod
@@ -8,27 +8,27 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 
-from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan
+from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan, indivisible
 from lit_diffusion.data.loader import EvalBatches, NoImages, TrainBatches
 from lit_diffusion.data.store import ImageStore, MemoryStore
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.pixels import to_float
 
 
 class ImageData(LightningDataModule, ABC):
     """Examples of one shape, split into "train" and "test", served as float32 batches (B, *).
 
-    Mostly images (B, C, H, W) in [-1, 1], which is what the names say. Binary data are images of two levels, -1 and 1.
-    Real-valued data (`num_levels` None), as points in the plane, are stored as float32 and served as they are.
+    Most examples are images (B, C, H, W) in [-1, 1], hence the names. Binary data are images of two levels, -1 and 1.
+    Real-valued data (`num_levels` None), such as points in the plane, are stored as float32 and served unchanged.
 
     batch_size: training images in a batch of all devices together; eval_batch_size: the same for validation and test,
     by default `batch_size`. flip: mirror each training image with probability 1/2. seed: of the order and the flips, by
-    default the run's (`seed_everything`). What a run sees is a function of the seed alone, whatever the number of
-    devices, and goes on at the right image after a resume.
+    default the seed of the run (`seed_everything`). The images of a run are a function of the seed, on any number of
+    devices, and continue at the right image after a resume.
 
-    Validation and test both serve the test split, whole and in file order: the papers have no validation set. A
-    subclass knows `image_shape`, (C, H, W) or any other, and `num_levels` from its construction and reads its images in
-    `read`, and `log_density` where its true distribution is known. extent: pictures show values from -extent to extent.
+    Validation and test both serve the test split, complete and in file order: the papers have no validation set. A
+    subclass sets `image_shape`, (C, H, W) or any other, and `num_levels` when constructed, implements `read`, and
+    `log_density` if its true distribution is known. extent: pictures show values from -extent to extent.
     """
 
     image_shape: tuple[int, ...]
@@ -39,19 +39,17 @@ class ImageData(LightningDataModule, ABC):
         self, batch_size: int, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None
     ):
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}: {value} is no batch; write 1 or more")
+        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.flip, self.seed = flip, seed
         self._stores: Mapping[str, ImageStore] = {}
 
     @abstractmethod
     def read(self) -> Mapping[str, ImageStore]:
-        """The images of "train" and "test". Raises ConfigError that names what is missing or broken."""
+        """The images of "train" and "test". Raises ConfigError that names missing or broken files."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the images, once. Before a fit it also checks the batch size against images and devices."""
+        """Reads the images once. Before a fit, also checks the batch size against images and devices."""
         if not self._stores:
             self._stores = self.read()
         if stage == "fit":
@@ -69,8 +67,8 @@ class ImageData(LightningDataModule, ABC):
         store = self.store(split)
         if not isinstance(store, MemoryStore):
             raise ConfigError(
-                f"cache_bytes: the {len(store)} images of {split!r} are more than may stay in memory; "
-                "write a larger cache_bytes, or take them batch by batch with eval_batches"
+                f"cache_bytes: the {len(store)} images of {split!r} do not fit; increase it, or read in batches with "
+                "eval_batches"
             )
         return store.images
 
@@ -81,22 +79,22 @@ class ImageData(LightningDataModule, ABC):
         return to_float(next(iter(store.batches([first], torch.device("cpu")))), self.num_levels)
 
     def log_density(self, x: Tensor) -> Tensor | None:
-        """log p(x) in nats of examples x (N, *) as served, under the distribution that they were drawn from: (N,)
-        float64 on the CPU, or None where that is not known. Its mean is what no model's bound can exceed.
+        """log p(x) in nats of examples x (N, *) as served, under the distribution of the data: (N,) float64 on the
+        CPU, or None if the distribution is unknown. No model's bound can exceed its mean.
         """
         return None
 
     def labels(self, split: str) -> Tensor:
-        """Classes of the images of a split: (N,) int64. Raises ConfigError where the data set has none."""
+        """Classes of the images of a split: (N,) int64. Raises ConfigError if the data set has none."""
         labels = getattr(self.store(split), "labels", None)
         if labels is None:
-            raise ConfigError(f"{type(self).__name__} has no labels; write a data set with classes, as Digits")
+            raise ConfigError(f"{type(self).__name__} has no labels; use a data set with classes, such as Digits")
         return labels
 
     def train_dataloader(self) -> TrainBatches:
-        """Training batches; under a trainer they go on after the batches that its fit loop has already counted.
+        """Training batches; with a trainer, they continue after the batches that its fit loop has counted.
 
-        Lightning restores a loader's own state only within an epoch: at an epoch's end it would start anew.
+        Lightning restores a loader's state only within an epoch: after the end of an epoch it would start again.
         """
         plan, trainer = self._train_plan(), self.trainer
         loader = TrainBatches(
@@ -113,40 +111,36 @@ class ImageData(LightningDataModule, ABC):
         return loader
 
     def eval_batches(self, split: str) -> EvalBatches:
-        """Each image of a split once, in file order: this rank's part of them."""
+        """Each image of a split once, in file order: this rank's share of them."""
         rank, world_size = self._rank()
         store = self.store(split)
         plan = EvalPlan(len(store), self.eval_batch_size, rank, world_size)
         return EvalBatches(store, plan, self.num_levels, self._device())
 
     def batches(self, split: str, indices: Iterable[Tensor]) -> Iterator[Tensor]:
-        """For each (B,) int64 tensor of `indices` those images of a split: (B, C, H, W) in [-1, 1] on the device."""
+        """The images of a split in each (B,) int64 tensor of `indices`: (B, C, H, W) in [-1, 1] on the device."""
         for levels in self.store(split).batches(indices, self._device()):
             yield to_float(levels, self.num_levels)
 
     def val_dataloader(self) -> EvalBatches | NoImages | list[EvalBatches]:
-        """The test split. Where it is empty, a fit gets no loader, which Lightning takes for no validation."""
+        """The test split. If it is empty, a fit gets no loader, and Lightning skips validation."""
         if self.sizes["test"]:
             return self.eval_batches("test")
         fitting = self.trainer is None or self.trainer.state.fn == "fit"
         return [] if fitting else NoImages(self.image_shape)
 
     def test_dataloader(self) -> EvalBatches | NoImages | list[EvalBatches]:
-        """As for validation."""
+        """See `val_dataloader`."""
         return self.val_dataloader()
 
     def predict_dataloader(self) -> NoImages:
-        """Nothing: what is predicted needs no images, or fetches them itself."""
+        """No images: predictions need none, or fetch them themselves."""
         return NoImages(self.image_shape)
 
     def _check_held_out(self) -> None:
         images, (_, ranks) = self.sizes["test"], self._rank()
         if self.eval_batch_size % ranks:
-            near = max(1, round(self.eval_batch_size / ranks)) * ranks
-            raise ConfigError(
-                f"eval_batch_size: {self.eval_batch_size} is the batch of all {ranks} devices, not divisible among "
-                f"them; write a multiple of {ranks}, as {near}"
-            )
+            raise ConfigError(indivisible("eval_batch_size", self.eval_batch_size, ranks))
         if 0 < images < ranks:
             raise ConfigError(f"{images} held-out images are too few for {ranks} devices; set more aside, or none")
 
@@ -155,13 +149,13 @@ class ImageData(LightningDataModule, ABC):
         return TrainPlan(len(self.store("train")), self.batch_size, seed, *self._rank())
 
     def store(self, split: str) -> ImageStore:
-        """Where the images of a split lie, after `setup`."""
+        """The store of the images of a split, after `setup`."""
         if not self._stores:
             raise RuntimeError(f"{type(self).__name__}: call setup() before asking for its images")
         return self._stores[split]
 
     def _rank(self) -> tuple[int, int]:
-        """The number of this process and how many there are."""
+        """The rank of this process and the number of ranks."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _device(self) -> torch.device:
@@ -169,6 +163,12 @@ class ImageData(LightningDataModule, ABC):
 
 
 def _epoch_batches(trainer: Trainer | None, length: int) -> int:
-    """How many of `length` batches the trainer takes for an epoch, as Lightning counts it."""
+    """How many of `length` batches make an epoch of the trainer, by Lightning's rules."""
     limit = 1.0 if trainer is None else trainer.limit_train_batches
     return max(1, min(length, limit) if isinstance(limit, int) else int(length * limit))
+
+
+def check_channels(channels: int) -> None:
+    """Raises ConfigError unless images have 1 channel (grey) or 3 (RGB)."""
+    if channels not in (1, 3):
+        raise ConfigError(f"channels: expected 1 for grey or 3 for RGB, got {channels}")

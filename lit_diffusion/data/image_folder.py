@@ -1,14 +1,14 @@
-"""Any folder tree of images, of any size and shape: LSUN, CelebA-HQ, one's own."""
+"""Any folder tree of images, of any size and shape: LSUN, CelebA-HQ, or other images."""
 
 import os
 from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from pathlib import Path
 
-from lit_diffusion.data.image_data import ImageData
+from lit_diffusion.data.image_data import ImageData, check_channels
 from lit_diffusion.data.image_files import FileStore
 from lit_diffusion.data.store import ImageStore, MemoryStore
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.seeding import derive_seed
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -17,14 +17,14 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 class ImageFolder(ImageData):
     """All images below a folder, centre-cropped to squares and resized to size x size, 256 levels, without labels.
 
-    test_root: another folder, which is the test split; or num_test: how many images of root are set aside for it,
-    those whose relative paths have the lowest hashes, so that the seed has no say and images that are added later
-    change little. Without either there is no test split (CelebA-HQ and LSUN in Ho et al. 2020, code). channels: 3 for
-    RGB, 1 for grey.
+    test_root: another folder, used as test split; or num_test: how many images of root are set aside for it, those
+    whose relative paths have the lowest hashes, so that the choice does not depend on the seed and changes little when
+    images are added. Without either there is no test split (CelebA-HQ and LSUN in Ho et al. 2020, code). channels: 3
+    for RGB, 1 for grey.
 
-    If all images, once resized, take at most cache_bytes, they are decoded into memory before training begins, in every
-    process, and a broken one is found then; else num_workers processes for each device decode them as they are needed,
-    by default its share of the processor's cores and at most 8. Hidden files are passed over.
+    If all resized images take at most cache_bytes, every process decodes them into memory before training begins, and
+    broken files are found then. Otherwise num_workers processes per device decode them on demand, by default the
+    device's share of the processor's cores, at most 8. Hidden files are skipped.
     """
 
     num_levels = 256
@@ -44,15 +44,11 @@ class ImageFolder(ImageData):
         cache_bytes: int = 2**30,
     ):
         super().__init__(batch_size, eval_batch_size, flip, seed)
-        if size < 1:
-            raise ConfigError(f"size: {size} pixels make no image; write 1 or more")
-        if channels not in (1, 3):
-            raise ConfigError(f"channels: images have no {channels} channels; write 3 for RGB or 1 for grey")
-        for name, count in (("num_test", num_test), ("num_workers", num_workers or 0), ("cache_bytes", cache_bytes)):
-            if count < 0:
-                raise ConfigError(f"{name}: {count} is negative; write 0 or more")
+        check_at_least(1, size=size)
+        check_channels(channels)
+        check_at_least(0, num_test=num_test, num_workers=num_workers, cache_bytes=cache_bytes)
         if test_root is not None and num_test:
-            raise ConfigError("test_root: num_test already makes a test split out of root; write one of the two")
+            raise ConfigError("test_root: num_test already sets images of root aside; use only one of the two")
         self.image_shape = (channels, size, size)
         self.root, self.num_test = os.path.expanduser(root), num_test
         self.test_root = None if test_root is None else os.path.expanduser(test_root)
@@ -81,27 +77,25 @@ class ImageFolder(ImageData):
 
 
 def set_aside(paths: list[str], num_test: int) -> tuple[list[str], list[str]]:
-    """Paths of training and test images, both sorted; ConfigError where none would be left to train on."""
+    """Paths of training and test images, both sorted. Raises ConfigError if none would be left to train on."""
     if num_test >= len(paths):
-        raise ConfigError(
-            f"num_test: {num_test} of {len(paths)} images leave none to train on; write less than {len(paths)}"
-        )
+        raise ConfigError(f"num_test: expected less than {len(paths)}, the number of images; got {num_test}")
     test = set(nsmallest(num_test, paths, key=lambda path: derive_seed("test", path)))
     return [path for path in paths if path not in test], sorted(test)
 
 
 def list_images(root: str, argument: str) -> list[str]:
-    """Sorted paths, relative to root, of all images below it. Links within root are passed over: their targets count.
+    """Sorted paths, relative to root, of all images below it. Links within root are skipped: their targets count.
 
-    Raises ConfigError that begins with the name of the `argument` if root is no folder, holds no image, or holds a
-    symbolic link that leads out of it or nowhere.
+    argument: the name of the setting, with which errors begin. Raises ConfigError if root is not a folder, contains no
+    image, or contains a symbolic link that is broken or leads out of it.
     """
     if not os.path.isdir(root):
-        raise ConfigError(f"{argument}: {root!r} is not a folder; write the folder that holds the images")
+        raise ConfigError(f"{argument}: expected a folder of images, but {root!r} is not a folder")
     paths = sorted(_walk(root, "", Path(root).resolve(), argument))
     if not paths:
         raise ConfigError(
-            f"{argument}: no image in {root!r}; write a folder that holds files ending in {', '.join(SUFFIXES)}"
+            f"{argument}: no image in {root!r}; use a folder that contains files ending in {', '.join(SUFFIXES)}"
         )
     return paths
 
@@ -115,16 +109,16 @@ def _walk(folder: str, prefix: str, top: Path, argument: str) -> Iterator[str]:
                 target = Path(entry.path).resolve()
                 if not target.exists() or not target.is_relative_to(top):
                     raise ConfigError(
-                        f"{argument}: {entry.path} links to {target}, not within the folder; put a copy in its place"
+                        f"{argument}: {entry.path} links to {target}, outside the folder; replace it by a copy"
                     )
             elif entry.is_dir():
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", top, argument)
             elif entry.name.lower().endswith(SUFFIXES):
                 if not entry.is_file():
-                    raise ConfigError(f"{argument}: {entry.path} is no regular file; remove it")
+                    raise ConfigError(f"{argument}: {entry.path} is not a regular file; remove it")
                 yield prefix + entry.name
 
 
 def _num_cores() -> int:
-    """Cores that this process may use, where the system tells."""
+    """Cores that this process may use, or, if the system does not say, all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,12 +19,12 @@ from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.pixels import to_float
 
 SETS = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10}
-ARRAY = "arr_0"  # of NPZ files, where the field's evaluators look for images
+ARRAY = "arr_0"  # the array of NPZ files in which the field's evaluators expect images
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one shape (C, H, W) and number of levels; name: what scores call them."""
+    """Images of one shape (C, H, W) and number of levels; name: how scores refer to them."""
 
     name: str
     store: ImageStore
@@ -40,22 +40,22 @@ class ImageSet:
         return f"{self.shape} {self.num_levels} {self.store.fingerprint()}"
 
     def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-        """For each (B,) int64 tensor of `indices` those images: (B, C, H, W) float32 in [-1, 1] on `device`."""
+        """The images in each (B,) int64 tensor of `indices`: (B, C, H, W) float32 in [-1, 1] on `device`."""
         for levels in self.store.batches(indices, device):
             yield to_float(levels, self.num_levels)
 
 
 def split_of(data: ImageData, split: str) -> ImageSet:
-    """A split of a data set that is set up."""
+    """A split of a data set after `setup`."""
     return ImageSet(f"{type(data).__name__}:{split}", data.store(split), data.image_shape, data.num_levels)
 
 
 def open_images(source: str, channels: int | None = None, root: str | None = None) -> ImageSet:
     """The images of a folder, of an NPZ file, or of a split such as "digits:train".
 
-    channels: into how many, 1 or 3, the files of a folder are decoded, by default 3; an NPZ file of grey images in
-    three channels, as evaluators want them, is taken as grey for 1. root: the folder of a data set's files. Images are
-    taken as they are, none is cropped or resized. Raises ConfigError that names what is wrong.
+    channels: 1 or 3, to which the files of a folder are decoded, by default 3; for 1, an NPZ file of grey images in
+    three channels, as evaluators require, is converted to grey. root: the folder of a data set's files. Images are
+    neither cropped nor resized. Raises ConfigError if the images cannot be read.
     """
     path = Path(source).expanduser()
     name, colon, split = source.partition(":")
@@ -69,7 +69,7 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
         data.setup()
         return split_of(data, split)
     splits = ", ".join(f"{name}:train" for name in SETS)
-    raise ConfigError(f"there are no images {source}; write a folder, an .npz file, or a split, as {splits}")
+    raise ConfigError(f"there are no images {source}; use a folder, an .npz file, or a split, such as {splits}")
 
 
 def _folder(path: Path, channels: int) -> ImageSet:
@@ -80,14 +80,14 @@ def _folder(path: Path, channels: int) -> ImageSet:
 def _npz(path: Path, channels: int | None) -> ImageSet:
     try:
         array = read_array(path, ARRAY)
-    except Exception as error:  # of zip, zlib and numpy, each its own
+    except Exception as error:  # zip, zlib and numpy raise different kinds
         raise ConfigError(
-            f"{path} is not readable as images ({one_line(error)}); write an NPZ file whose {ARRAY} is "
-            "uint8 of (N, H, W, C)"
+            f"{path}: cannot be read as images ({one_line(error)}); use an NPZ file whose {ARRAY} is uint8 of shape "
+            "(N, H, W, C)"
         ) from error
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
         raise ConfigError(
-            f"{path} holds {array.dtype} of {array.shape}; write uint8 of (N, H, W, C) with 1 or 3 channels"
+            f"{path}: expected uint8 of shape (N, H, W, C) with 1 or 3 channels, got {array.dtype} of {array.shape}"
         )
     if channels == 1 and (array == array[..., :1]).all():
         array = array[..., :1]

@@ -1,4 +1,4 @@
-"""Iterables of float image batches on the device: scaled and flipped there, a batch at a time."""
+"""Iterables of float image batches, scaled and flipped on the device, one batch at a time."""
 
 from collections.abc import Iterator
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan
-from lit_diffusion.data.store import ImageStore
+from lit_diffusion.data.store import ImageStore, to_device
 from lit_diffusion.pixels import to_float
 
 
 class TrainBatches:
-    """Training batches, (B, C, H, W) float32 in [-1, 1], as an endless numbered stream that is cut into epochs.
+    """Training batches, (B, C, H, W) float32 in [-1, 1]: an endless numbered stream, divided into epochs.
 
-    Iterating goes on where the last iteration stopped, up to the end of that epoch: after `load_state_dict` of a state
-    that was saved within an epoch, the first iteration finishes this epoch. The state is the number of batches handed
-    out since the start of training, which is all that there is to remember, as the plan is a pure function of it.
+    Each iteration continues where the last one stopped, up to the end of that epoch: after `load_state_dict` of a state
+    saved within an epoch, the first iteration finishes this epoch. The state is the number of batches served since the
+    start of training; nothing else is needed, because the plan is a pure function of it.
 
-    epoch_batches: batches in an epoch as the caller counts epochs (Lightning's `limit_train_batches` shortens them), by
-    default the plan's; the stream does not depend on it. repeat: every epoch serves the batches of the first
+    epoch_batches: batches per epoch as counted by the caller (Lightning's `limit_train_batches` shortens epochs), by
+    default those of the plan; the stream does not depend on it. repeat: every epoch serves the batches of the first
     (Lightning's `overfit_batches`).
     """
 
@@ -37,7 +37,7 @@ class TrainBatches:
         self._served = 0
 
     def __len__(self) -> int:
-        """Batches in a whole epoch of the data: what Lightning applies its own limits to."""
+        """Batches in a whole epoch of the data, to which Lightning applies its own limits."""
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -47,17 +47,17 @@ class TrainBatches:
         for number, batch in zip(planned, levels):
             x = to_float(batch, self.num_levels)
             if self.flip:
-                mirrored = self.plan.flips(number).to(self.device)[:, None, None, None]  # (B, 1, 1, 1)
+                mirrored = to_device(self.plan.flips(number), self.device)[:, None, None, None]  # (B, 1, 1, 1)
                 x = torch.where(mirrored, x.flip(-1), x)
             self._served += 1  # before the yield: a checkpoint of the step on this batch must count it
             yield x
 
     def state_dict(self) -> dict[str, int]:
-        """Number of batches handed out since the start of training."""
+        """Number of batches served since the start of training."""
         return {"batches": self._served}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches of a `state_dict`."""
+        """Continues after the batches counted in a `state_dict`."""
         self._served = state["batches"]
 
 
@@ -76,7 +76,7 @@ class EvalBatches:
 
 
 class NoImages:
-    """One batch of no images, for which Lightning calls every hook of an evaluation; without batches it calls none."""
+    """One empty batch: Lightning calls the hooks of an evaluation only if there are batches."""
 
     def __init__(self, image_shape: tuple[int, ...]):
         self.image_shape = image_shape

@@ -1,4 +1,4 @@
-"""Arrays from NPZ and NPY files of others, none of them read before it is known how large it will be."""
+"""Arrays from untrusted NPZ and NPY files, whose sizes are checked before anything is read."""
 
 from pathlib import Path
 from typing import IO
@@ -9,26 +9,26 @@ from numpy.lib import format as npy
 
 from lit_diffusion.memory import usable_memory
 
-SMALL = 2**30  # bytes that are read whatever the file's size
-MOST_EXPANDED = 100  # bytes of images by byte of a file beyond that; real images have less than 10
+SMALL = 2**30  # bytes that are read whatever the size of the file
+MOST_EXPANDED = 100  # beyond SMALL, bytes of images per byte of the file; real images have less than 10
 SHARE_OF_MEMORY = 1 / 2
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """The array `name` of an NPZ file, or that of an NPY file.
+    """The array `name` of an NPZ file, or the array of an NPY file.
 
-    Raises ValueError where it is not there, holds Python objects, is not as long as its header says, would take more
-    than half of the memory there is, or expands as no images do; OSError and BadZipFile where the file is damaged.
+    Raises ValueError if it is missing, contains Python objects, does not have the length given by its header, would
+    take more than half of the usable memory, or is a decompression bomb; OSError or BadZipFile if the file is damaged.
     """
     if not path.is_file():
-        raise ValueError("no regular file")
+        raise ValueError("not a regular file")
     if not is_zipfile(path):
         with path.open("rb") as file:
             return _checked(file, path.stat().st_size, path.stat().st_size)
     with ZipFile(path) as archive:
         names = [info for info in archive.infolist() if info.filename == f"{name}.npy"]
         if len(names) != 1:
-            raise ValueError(f"{len(names)} arrays {name} in it")
+            raise ValueError(f"expected one array {name}, found {len(names)}")
         with archive.open(names[0]) as file:
             try:
                 return _checked(file, names[0].file_size, path.stat().st_size)
@@ -37,33 +37,33 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 
 def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
-    """The array in a stream of `length` bytes, of a file of `stored` bytes."""
+    """The array in a stream of `length` bytes, from a file of `stored` bytes."""
     version = npy.read_magic(file)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"NPY version {version}")
     shape, fortran, dtype = readers[version](file)
     if dtype.hasobject:
-        raise ValueError("Python objects, which are code")
+        raise ValueError("Python objects, which may run code")
     count = 1
     for side in shape:
         if side < 0:
-            raise ValueError(f"a shape of {shape}")
+            raise ValueError(f"shape {shape}")
         count *= side
     size = count * dtype.itemsize
     if size != length - file.tell():
-        raise ValueError(f"the header says {size:,} bytes of {shape}, there are {length - file.tell():,}")
+        raise ValueError(f"expected {size:,} bytes of shape {shape}, found {length - file.tell():,}")
     if size > max(SMALL, MOST_EXPANDED * stored):
         raise ValueError(f"{stored:,} bytes that expand to {size:,}, a decompression bomb")
     if size > SHARE_OF_MEMORY * usable_memory():
         raise ValueError(f"{size:,} bytes, more than half of the memory that this process may use")
-    array = np.empty(count, dtype)
-    view = memoryview(array).cast("B") if count else memoryview(b"")
-    read = 0
+    content, read = bytearray(size), 0
+    view = memoryview(content)
     while read < size:
         part = file.read(min(2**20, size - read))
         if not part:
             raise ValueError("truncated")
         view[read : read + len(part)] = part
         read += len(part)
+    array = np.frombuffer(content, dtype) if size else np.empty(count, dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)

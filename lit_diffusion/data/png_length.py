@@ -1,4 +1,4 @@
-"""Whether a PNG file holds all rows that its header says: Pillow paints black what is missing, without a word."""
+"""Whether a PNG file contains all rows that its header announces: Pillow silently paints missing rows black."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ PART = 2**16  # bytes
 
 
 def is_whole(path: str) -> bool:
-    """Whether the data of a PNG file are as long as its size asks for, expanded a part at a time."""
+    """Whether the data of a PNG file are as long as its size requires, expanded in parts."""
     chunks = _chunks(path)
     name, header = next(chunks)
     if name != b"IHDR" or len(header) != 13:
@@ -26,7 +26,7 @@ def is_whole(path: str) -> bool:
 
 
 def _length(width: int, height: int, bits: int, interlaced: bool) -> int:
-    """Bytes of all rows, each with the number of its filter before it."""
+    """Bytes of all rows, each preceded by its filter type."""
     total = 0
     for left, top, across, down in PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = max(0, -((left - width) // across)), max(0, -((top - height) // down))

@@ -1,4 +1,4 @@
-"""Where images lie and how batches of them reach the device."""
+"""Where images are stored and how batches reach the device."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# The model, its gradients and its activations need the rest.
+# of the device's free memory; the model, its gradients and its activations need the rest
 SHARE_OF_FREE_MEMORY = 1 / 4
 
 
@@ -18,16 +18,16 @@ class ImageStore(Protocol):
         """Number of images."""
 
     def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-        """For each (B,) int64 tensor of `indices` the levels of those images: (B, C, H, W) uint8 on `device`."""
+        """The levels of the images in each (B,) int64 tensor of `indices`: (B, C, H, W) uint8 on `device`."""
 
     def fingerprint(self) -> str:
-        """A hash of the images, by which what was computed from them is found again."""
+        """A hash of the images, under which results computed from them are cached."""
 
 
 class MemoryStore:
-    """All examples as one tensor, kept on the device too where a quarter of its free memory holds them.
+    """All examples as one tensor, also kept on the device if they fit into a quarter of its free memory.
 
-    images: (N, *) on the CPU, uint8 levels or, of real-valued data, float32; labels: (N,) int64 or None.
+    images: (N, *) on the CPU, uint8 levels or, for real-valued data, float32; labels: (N,) int64 or None.
     """
 
     def __init__(self, images: Tensor, labels: Tensor | None = None):
@@ -38,11 +38,11 @@ class MemoryStore:
         return len(self.images)
 
     def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-        """One gather a batch, on the device itself where the images lie there."""
+        """One gather per batch, on the device if the images are kept there."""
         if self._placed.device != device and fits(self.images.nbytes, device):
             self._placed = self.images.to(device)
         for batch in indices:
-            yield self._placed[batch.to(self._placed.device)].to(device)
+            yield to_device(self._placed[to_device(batch, self._placed.device)], device)
 
     def fingerprint(self) -> str:
         """SHA-256 of shape and pixels."""
@@ -51,8 +51,15 @@ class MemoryStore:
         return content.hexdigest()
 
 
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """x on `device`. Copies from the CPU to CUDA go through pinned memory and do not wait for the GPU."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def fits(num_bytes: int, device: torch.device) -> bool:
-    """Whether that many bytes of images should be kept on the device."""
+    """Whether `num_bytes` of images should be kept on the device."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)

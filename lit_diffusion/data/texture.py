@@ -1,4 +1,4 @@
-"""Patches of one picture of a texture, as of the bark in Sohl-Dickstein et al. 2015."""
+"""Patches of one picture of a texture, such as the bark in Sohl-Dickstein et al. 2015."""
 
 import math
 import os
@@ -7,22 +7,24 @@ import numpy as np
 import torch
 
 from lit_diffusion.data.generated import GeneratedData
+from lit_diffusion.data.image_data import check_channels
 from lit_diffusion.data.image_files import decode
 from lit_diffusion.data.store import MemoryStore
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, check_at_least
 
 
 class Texture(GeneratedData):
-    """Random square patches of a picture: (channels, size, size) real values, those of the training part standardized.
+    """Random square patches of a picture: (channels, size, size) real values, standardized on the training part.
 
     Training patches are cut from the left three quarters of the picture, test patches from the right quarter, so that
     no pixel is in both. One mean and one scale, for all channels of both parts, give the pixels of the training part,
-    noise included, mean 0 and variance 1.
+    including noise, mean 0 and variance 1.
 
-    file: any picture of 8 bits a channel that Pillow opens; channels: 1 makes it grey, 3 keeps colours. noise: width of
-    the uniform noise that is added to the levels 0..255, anew for each patch: at 1 (dequantisation) a density of the
-    noisy values bounds the likelihood of the levels, at 0 the values are discrete and have no density. num_train,
-    num_test: patches; data_seed: of their places and noise, which are not those of the run's seed.
+    file: a picture of 8 bits per channel in a format that `decode` reads; channels: 1 converts to grey, 3 keeps
+    colours. noise: width of the uniform noise added to the levels 0..255, drawn anew for each patch: at 1
+    (dequantisation), a density of the noisy values bounds the likelihood of the levels; at 0, the values are discrete
+    and have no density. num_train, num_test: patches; data_seed: of their positions and noise, which do not depend on
+    the run's seed.
     """
 
     extent = 3.0  # standard deviations
@@ -41,29 +43,28 @@ class Texture(GeneratedData):
         data_seed: int = 0,
     ):
         super().__init__(batch_size, eval_batch_size, seed, num_train, num_test, data_seed)
-        if size < 1:
-            raise ConfigError(f"size: {size} is no patch; write 1 pixel or more, as 32")
-        if channels not in (1, 3):
-            raise ConfigError(f"channels: {channels}; write 1 for grey or 3 for colour")
+        check_at_least(1, size=size)
+        check_channels(channels)
         if not 0 <= noise <= 1:
-            raise ConfigError(f"noise: {noise:g} is not a part of a level; write 0 to 1")
+            raise ConfigError(f"noise: expected 0 to 1 levels, got {noise:g}")
         self.image_shape = (channels, size, size)
         self.file, self.noise = os.path.expanduser(file), noise
 
     def read(self) -> dict[str, MemoryStore]:
-        left, right = self._parts()
-        mean, scale = left.mean(), math.sqrt(left.var() + self.noise**2 / 12)
-        return {
-            split: MemoryStore(torch.from_numpy((self._cut(split, part, count) - mean) / scale).float())
-            for split, part, count in (("train", left, self.num_train), ("test", right, self.num_test))
-        }
+        self._left, self._right = self._parts()
+        return super().read()
+
+    def draw(self, split: str, count: int) -> MemoryStore:
+        mean, scale = self._left.mean(), math.sqrt(self._left.var() + self.noise**2 / 12)
+        patches = self._cut(split, self._left if split == "train" else self._right, count)
+        return MemoryStore(torch.from_numpy((patches - mean) / scale).float())
 
     def _parts(self) -> tuple[np.ndarray, np.ndarray]:
         """The left three quarters of the picture and the rest: (channels, height, width) float64 levels 0..255 each."""
         channels, size, _ = self.image_shape
         if not os.path.isfile(self.file):
             raise ConfigError(
-                f"file: there is no file {self.file!r}; write the path of a picture, as --data.file=photos/bark.png"
+                f"file: there is no file {self.file!r}; use the path of a picture, such as photos/bark.png"
             )
         try:
             picture = decode(self.file, None, channels).numpy().astype(np.float64)
@@ -72,17 +73,17 @@ class Texture(GeneratedData):
         height, width = picture.shape[1:]
         if height < size or width < 4 * size:
             raise ConfigError(
-                f"file: {self.file} is {width}x{height}, too small for patches of {size} from its left three quarters "
-                f"and its right one; write a picture of {4 * size}x{size} or more, or a smaller size"
+                f"file: expected {4 * size}x{size} or more, for patches of {size} from the left three quarters and the "
+                f"right quarter, but {self.file} is {width}x{height}; use a larger picture or a smaller size"
             )
         border = width - width // 4
         left, right = picture[:, :, :border], picture[:, :, border:]
         if left.min() == left.max():
-            raise ConfigError(f"file: the left of {self.file} is of one colour; write a picture of a texture")
+            raise ConfigError(f"file: the left part of {self.file} has only one colour; use a picture of a texture")
         return left, right
 
     def _cut(self, split: str, part: np.ndarray, count: int) -> np.ndarray:
-        """Patches at random places, with their noise: (count, channels, size, size) levels."""
+        """Patches at random positions, with noise: (count, channels, size, size) levels."""
         random = self.random(split)
         windows = np.lib.stride_tricks.sliding_window_view(part, self.image_shape[1:], axis=(1, 2))
         top, left = (random.randint(places, size=count) for places in windows.shape[1:3])

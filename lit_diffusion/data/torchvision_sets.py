@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR10 in torchvision's own files, by torchvision's own readers and checksums."""
+"""MNIST, Fashion-MNIST and CIFAR10 from torchvision's files, with torchvision's readers and checksums."""
 
 import os
 import socket
@@ -19,8 +19,8 @@ from lit_diffusion.errors import ConfigError
 class TorchvisionData(ImageData):
     """A data set of `torchvision.datasets`, which is imported only when its files are needed.
 
-    root: the folder that holds torchvision's folders; download: fetch, verify and unpack what is missing there.
-    Archives that were put in their place by hand are verified and unpacked without a network.
+    root: the folder that holds torchvision's folders; download: fetch, verify and unpack missing files. Archives that
+    were placed there by hand are verified and unpacked without a network.
     """
 
     num_levels = 256
@@ -38,7 +38,7 @@ class TorchvisionData(ImageData):
         self.root, self.download = os.path.expanduser(root), download
 
     def prepare_data(self) -> None:
-        """Downloads and unpacks what is missing; Lightning calls this in one process of a machine."""
+        """Downloads and unpacks missing files; Lightning calls this in one process per machine."""
         if self.download:
             with _connection_timeout(seconds=30):
                 self._open(train=False, download=True)
@@ -54,15 +54,21 @@ class TorchvisionData(ImageData):
         source = self._source()
         try:
             return source(self.root, train=train, download=download)
-        except (OSError, RuntimeError, ValueError, TypeError, AssertionError) as error:  # what its readers raise
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            AssertionError,
+        ) as error:  # from its readers
             bad, (names, folder) = self._bad_files(), self._archives()
             missing = ", ".join(path.name for path in bad if not path.exists())
             damaged = ", ".join(path.name for path in bad if path.exists())
             faults = [f"{what}: {files}" for what, files in (("missing", missing), ("damaged", damaged)) if files]
             raise ConfigError(
                 f"root: no {source.__name__} in {self.root!r}: {', '.join(faults)} ({' '.join(str(error).split())}); "
-                f"delete what is damaged, write download: true, and connect to the network or put "
-                f"{', '.join(names)} into {folder}, to be unpacked there"
+                f"delete damaged files, set download: true, and connect to the network or put {', '.join(names)} into "
+                f"{folder}, to be unpacked there"
             ) from error
 
     @abstractmethod
@@ -79,7 +85,7 @@ class TorchvisionData(ImageData):
 
     @abstractmethod
     def _archives(self) -> tuple[list[str], Path]:
-        """Names of the files to fetch by hand, and the folder that they belong in."""
+        """Names of the files to fetch by hand, and the folder where they belong."""
 
 
 class MNIST(TorchvisionData):
@@ -162,7 +168,7 @@ class CIFAR10(TorchvisionData):
 
 @contextmanager
 def _connection_timeout(seconds: float) -> Iterator[None]:
-    """torchvision opens its connections without a time limit: behind a silent firewall it would wait for minutes."""
+    """A time limit on connections; torchvision sets none and would wait for minutes behind a silent firewall."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

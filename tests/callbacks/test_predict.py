@@ -153,7 +153,7 @@ def test_what_is_no_image_of_levels_is_written_as_it_is(name, command, tmp_path)
 def test_what_shows_images_refuses_points_in_one_line(kind, command):
     options, _, _ = DRAWN["swiss_roll"]
     command("fit", "-c", f"{CONFIGS}/swiss_roll.yaml", *QUICK, *options, "--trainer.max_steps=1", "--run.name=here")
-    with pytest.raises(ConfigError, match=rf"{kind}: expected images, but the data's examples have shape \(2,\)"):
+    with pytest.raises(ConfigError, match=rf"{kind} needs images, but the data's examples have shape \(2,\)"):
         command("predict", "-c", "runs/here/config.yaml", "--ckpt_path=last", f"--prediction={kind}")
 
 
@@ -372,7 +372,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(make, message, tmp_path):
 
 def test_images_that_are_no_pictures_are_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"^Samples: expected images of 1 \(grey\) or 3 \(RGB\) channels, but the data have 2$"
+        ConfigError, match=r"^Samples needs images of 1 \(grey\) or 3 \(RGB\) channels, but the data have 2$"
     ):
         predict(tmp_path, Samples(), channels=2)
 

@@ -195,9 +195,9 @@ MISTAKES = {
     "no number": (["digits:test", "digits:test", "--splits", "x"], "argument --splits: invalid int value: 'x'"),
     "unknown split": (
         ["digits:tset", "digits:train", *DIGITS],
-        "there are no images digits:tset; write a folder, an .npz file, or a split, as digits:train",
+        "there are no images digits:tset; use a folder, an .npz file, or a split, such as digits:train",
     ),
-    "unknown reference": (["digits:test", "nowhere", *DIGITS], "there are no images nowhere; write"),
+    "unknown reference": (["digits:test", "nowhere", *DIGITS], "there are no images nowhere; use"),
     "unknown features": (
         ["digits:test", "digits:train", "--features", "vgg"],
         "--features: vgg are no features; write inception, digits, or a .pt2 or .pt file",
@@ -255,12 +255,13 @@ def test_images_that_do_not_compare_are_refused(tmp_path, weights):
     assert "DigitsFeatures takes images of (1, 8, 8), not (1, 16, 16); write" in message
     (b / "003.png").rename(a / "odd.png")
     message = mistake(a, write_pictures(tmp_path / "others", 4, 8, noise=0, seed=1), *inception)
-    assert f"{a}/odd.png is 16x16 and {a}/000.png 8x8: images of different sizes do not compare" in message
+    assert f"images of one size, but {a}/000.png is 8x8 and {a}/odd.png 16x16; resize them" in message
     (tmp_path / "empty").mkdir()
     assert "no image in" in mistake(tmp_path / "empty", "digits:train", *DIGITS)
     np.savez(tmp_path / "floats.npz", np.zeros((5, 8, 8, 1)))
-    assert f"{tmp_path}/floats.npz holds float64 of (5, 8, 8, 1); write" in mistake(
-        tmp_path / "floats.npz", "digits:train", *DIGITS
+    assert (
+        f"{tmp_path}/floats.npz: expected uint8 of shape (N, H, W, C) with 1 or 3 channels, got float64 of (5, 8, 8, 1)"
+        in mistake(tmp_path / "floats.npz", "digits:train", *DIGITS)
     )
 
 
@@ -323,4 +324,4 @@ def test_a_mistake_ends_the_process_with_status_2_and_one_line():
     process = start("digits:test", "nowhere", "--features", "digits")
     out, errors = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
-    assert errors.startswith("there are no images nowhere; write") and errors.count("\n") == 1
+    assert errors.startswith("there are no images nowhere; use") and errors.count("\n") == 1

@@ -29,5 +29,5 @@ def test_levels_above_the_threshold_are_one_in_the_same_split(digits, split, thr
 
 @pytest.mark.parametrize("threshold", [-1, 16])
 def test_a_threshold_that_leaves_one_colour_is_refused(threshold):
-    with pytest.raises(ConfigError, match=f"^threshold: {threshold} .*; write 0 to 15, as 7$"):
+    with pytest.raises(ConfigError, match=f"^threshold: expected 0 to 15 for levels 0..16, got {threshold}$"):
         BinarizedDigits(threshold=threshold)

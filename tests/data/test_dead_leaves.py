@@ -109,15 +109,15 @@ def test_any_size_is_painted_whole_and_served_as_it_is(size, channels):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"size": 1}, "size: 1 is no picture; write 2 or more pixels, as 32"),
-        ({"channels": 2}, "channels: 2; write 1 for grey or 3 for colour"),
-        ({"r_min": 0.1}, "r_min: 0.1, r_max: 32; write 0.5 pixels or more, and more than that"),
-        ({"r_min": 5, "r_max": 5}, "r_min: 5, r_max: 5; write 0.5 pixels or more, and more than that"),
-        ({"r_max": math.inf}, "r_min: 1, r_max: inf; write 0.5 pixels or more, and more than that"),
-        ({"noise": -0.1}, "noise: -0.1 is not a part of a variance of 1; write 0 or more and less than 1"),
-        ({"noise": 1}, "noise: 1 is not a part of a variance of 1; write 0 or more and less than 1"),
-        ({"num_train": 0}, "num_train: 0, num_test: 500; write 1 or more, and 0 or more"),
-        ({"num_test": -1}, "num_train: 5000, num_test: -1; write 1 or more, and 0 or more"),
+        ({"size": 1}, "size: expected 2 or more, got 1"),
+        ({"channels": 2}, "channels: expected 1 for grey or 3 for RGB, got 2"),
+        ({"r_min": 0.1}, "r_min: expected 0.5 <= r_min < r_max pixels, got 0.1 and 32"),
+        ({"r_min": 5, "r_max": 5}, "r_min: expected 0.5 <= r_min < r_max pixels, got 5 and 5"),
+        ({"r_max": math.inf}, "r_min: expected 0.5 <= r_min < r_max pixels, got 1 and inf"),
+        ({"noise": -0.1}, "noise: expected 0 or more and less than 1, got -0.1"),
+        ({"noise": 1}, "noise: expected 0 or more and less than 1, got 1"),
+        ({"num_train": 0}, "num_train: expected 1 or more, got 0"),
+        ({"num_test": -1}, "num_test: expected 0 or more, got -1"),
     ],
 )
 def test_what_cannot_be_painted_is_refused(arguments, message):

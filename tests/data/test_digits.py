@@ -72,11 +72,11 @@ def test_the_run_s_seed_orders_the_batches_unless_the_data_have_their_own(digits
 
 @pytest.mark.parametrize("argument", ["batch_size", "eval_batch_size"])
 def test_an_empty_batch_is_refused(argument):
-    with pytest.raises(ConfigError, match=f"^{argument}: 0 .*; write 1 or more$"):
+    with pytest.raises(ConfigError, match=f"^{argument}: expected 1 or more, got 0$"):
         Digits(**{"batch_size": 10, argument: 0})
 
 
 def test_a_batch_larger_than_the_training_set_is_refused_before_a_fit():
-    with pytest.raises(ConfigError, match="^batch_size: 1501 .* from 1 to 1500$"):
+    with pytest.raises(ConfigError, match="^batch_size: expected 1 to 1500, .*; got 1501$"):
         Digits(batch_size=1501).setup("fit")
     Digits(batch_size=1501).setup("test")

@@ -42,7 +42,7 @@ def test_any_number_of_processes_evaluates_all_297_images_once(world_size):
 
 def test_a_batch_that_does_not_divide_among_the_processes_is_refused_before_training():
     data = on_rank(0, 2, batch_size=25)
-    with pytest.raises(ConfigError, match="^batch_size: 25 .* multiple of 2, as 24$"):
+    with pytest.raises(ConfigError, match="^batch_size: expected a multiple of 2, .*; got 25; use 24$"):
         data.setup("fit")
 
 

@@ -110,19 +110,19 @@ def test_the_fingerprint_is_of_what_is_made_of_the_images(tmp_path):
 def test_a_folder_of_images_of_different_sizes_is_refused_by_the_name_of_the_odd_one(tmp_path, batch):
     """Also where every batch for itself is of one size."""
     folder = write_folder(tmp_path / "folder", [*pixels(4), *pixels(1, 9, 4)])
-    with pytest.raises(ConfigError, match=r"folder/4.png is 9x4 and \S*/folder/0.png 6x4: .*; bring them to one size$"):
+    with pytest.raises(ConfigError, match=r"of one size, but \S*/folder/0.png is 6x4 and \S*/folder/4.png 9x4; resize"):
         served(open_images(folder), batch)
 
 
 def test_a_folder_without_images_or_with_a_broken_one_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="^images: no image in '.*/empty'; write a folder that holds files ending in"):
+    with pytest.raises(ConfigError, match="^images: no image in '.*/empty'; use a folder that contains files"):
         open_images(str(tmp_path / "empty"))
     folder = write_folder(tmp_path / "folder", pixels())
     for broken in ("0.png", "3.png"):
         content = (tmp_path / "folder" / broken).read_bytes()
         (tmp_path / "folder" / broken).write_bytes(content[:30])
-        with pytest.raises(ConfigError, match=rf"\S*/folder/{broken} is not an image that can be used .*; repair or"):
+        with pytest.raises(ConfigError, match=rf"\S*/folder/{broken}: cannot be read as an image .*; repair or"):
             served(open_images(folder))
         (tmp_path / "folder" / broken).write_bytes(content)
 
@@ -191,11 +191,10 @@ def test_an_npz_file_of_anything_else_is_refused_in_a_line_and_runs_no_code(tmp_
     message = str(error.value)
     assert "\n" not in message
     if name in UNREADABLE:
-        assert message.startswith(f"{path} is not readable as images (")
-        assert message.endswith("; write an NPZ file whose arr_0 is uint8 of (N, H, W, C)")
+        assert message.startswith(f"{path}: cannot be read as images (")
+        assert message.endswith("; use an NPZ file whose arr_0 is uint8 of shape (N, H, W, C)")
     else:
-        assert message.startswith(f"{path} holds ")
-        assert message.endswith("; write uint8 of (N, H, W, C) with 1 or 3 channels")
+        assert message.startswith(f"{path}: expected uint8 of shape (N, H, W, C) with 1 or 3 channels, got ")
     assert not (tmp_path / "executed").exists()
 
 
@@ -205,6 +204,6 @@ def test_what_is_neither_file_nor_split_is_refused_with_what_there_is(tmp_path, 
     with pytest.raises(ConfigError) as error:
         open_images(source)
     assert str(error.value) == (
-        f"there are no images {source}; write a folder, an .npz file, or a split, as digits:train, mnist:train, "
+        f"there are no images {source}; use a folder, an .npz file, or a split, such as digits:train, mnist:train, "
         "fashion_mnist:train, cifar10:train"
     )

@@ -97,38 +97,39 @@ def refusal(file, **arguments):
 
 
 def test_a_missing_or_broken_picture_is_refused(tmp_path):
-    assert refusal(tmp_path / "none.png").startswith(f"file: there is no file '{tmp_path}/none.png'; write the path")
+    assert refusal(tmp_path / "none.png").startswith(f"file: there is no file '{tmp_path}/none.png'; use the path")
     assert refusal(tmp_path).startswith("file: there is no file")
     (tmp_path / "text.png").write_text("no picture")
-    assert refusal(tmp_path / "text.png").startswith(f"file: {tmp_path}/text.png is not an image that can be used")
+    assert refusal(tmp_path / "text.png").startswith(f"file: {tmp_path}/text.png: cannot be read as an image")
 
 
 @pytest.mark.parametrize("size", [21, 22])
 def test_a_picture_too_small_for_its_patches_is_refused(ramp, size):
     ready(ramp[0], size=20)
-    assert f"is 82x20, too small for patches of {size} " in refusal(ramp[0], size=size)
-    assert refusal(ramp[0], size=size).endswith(f"; write a picture of {4 * size}x{size} or more, or a smaller size")
+    message = refusal(ramp[0], size=size)
+    assert message.startswith(f"file: expected {4 * size}x{size} or more, for patches of {size} ")
+    assert "is 82x20; use a larger picture" in message
 
 
 def test_a_picture_too_narrow_is_refused(tmp_path):
     Image.effect_noise((79, 40), 50).save(tmp_path / "narrow.png")
-    assert "is 79x40, too small for patches of 20 " in refusal(tmp_path / "narrow.png", size=20)
+    assert "narrow.png is 79x40; use a larger picture" in refusal(tmp_path / "narrow.png", size=20)
 
 
 def test_a_picture_of_one_colour_is_refused(tmp_path):
     Image.new("L", (40, 40), 137).save(tmp_path / "plain.png")
-    assert refusal(tmp_path / "plain.png").endswith("plain.png is of one colour; write a picture of a texture")
+    assert refusal(tmp_path / "plain.png").endswith("plain.png has only one colour; use a picture of a texture")
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"size": 0}, "size: 0 is no patch; write 1 pixel or more, as 32"),
-        ({"channels": 4}, "channels: 4; write 1 for grey or 3 for colour"),
-        ({"noise": -0.1}, "noise: -0.1 is not a part of a level; write 0 to 1"),
-        ({"noise": 2}, "noise: 2 is not a part of a level; write 0 to 1"),
-        ({"num_train": 0}, "num_train: 0, num_test: 800; write 1 or more, and 0 or more"),
-        ({"num_test": -1}, "num_train: 3000, num_test: -1; write 1 or more, and 0 or more"),
+        ({"size": 0}, "size: expected 1 or more, got 0"),
+        ({"channels": 4}, "channels: expected 1 for grey or 3 for RGB, got 4"),
+        ({"noise": -0.1}, "noise: expected 0 to 1 levels, got -0.1"),
+        ({"noise": 2}, "noise: expected 0 to 1 levels, got 2"),
+        ({"num_train": 0}, "num_train: expected 1 or more, got 0"),
+        ({"num_test": -1}, "num_test: expected 0 or more, got -1"),
     ],
 )
 def test_arguments_that_make_no_patches_are_refused(arguments, message):

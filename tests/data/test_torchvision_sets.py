@@ -88,7 +88,7 @@ def test_missing_cifar10_without_a_network_says_which_file_belongs_where(tmp_pat
 
 
 def test_missing_cifar10_that_may_not_be_downloaded_asks_for_no_network(tmp_path):
-    with pytest.raises(ConfigError, match="missing: .*, test_batch, .* write download: true"):
+    with pytest.raises(ConfigError, match="missing: .*, test_batch, .* set download: true"):
         ready(CIFAR10(root=str(tmp_path), download=False))
     assert not any(tmp_path.iterdir())
 
@@ -135,7 +135,7 @@ def test_a_damaged_mnist_file_is_refused_by_name(tmp_path):
     for name, array in mnist_files().items():
         content = idx(array)
         (folder / name).write_bytes(content[:-100] if name == "train-images-idx3-ubyte" else content)
-    with pytest.raises(ConfigError, match=r"^root: .*: damaged: train-images-idx3-ubyte \(.*delete what is damaged"):
+    with pytest.raises(ConfigError, match=r"^root: .*: damaged: train-images-idx3-ubyte \(.*delete damaged files"):
         ready(MNIST(root=str(tmp_path)))
 
 

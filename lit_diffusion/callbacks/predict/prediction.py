@@ -36,11 +36,11 @@ class Prediction(Callback, ABC):
         shape, name = data_of(trainer).image_shape, type(self).__name__
         if self.images_only and len(shape) != 3:
             raise ConfigError(
-                f"{name}: expected images, but the data's examples have shape {tuple(shape)}; use Samples, Inpaint or "
+                f"{name} needs images, but the data's examples have shape {tuple(shape)}; use Samples, Inpaint or "
                 "Denoise"
             )
         if len(shape) == 3 and shape[0] not in (1, 3):
-            raise ConfigError(f"{name}: expected images of 1 (grey) or 3 (RGB) channels, but the data have {shape[0]}")
+            raise ConfigError(f"{name} needs images of 1 (grey) or 3 (RGB) channels, but the data have {shape[0]}")
         self.sampler_for(pl_module).check_model(diffusion_of(pl_module).reverse)
 
     @abstractmethod
