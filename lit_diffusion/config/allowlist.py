@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from jsonargparse import set_parsing_settings
 from omegaconf import OmegaConf
 
+from lit_diffusion.config.keys import is_within
 from lit_diffusion.errors import ConfigError
 
 FLAG, VARIABLE = "--allow", "LIT_DIFFUSION_ALLOW"
@@ -47,7 +48,7 @@ def allow_only(packages: Iterable[str]) -> None:
         if not all(part.isidentifier() for part in name.split(".")) or name.split(".")[0] == "jsonargparse":
             raise ConfigError(f"{FLAG}: {name} is no package that can be allowed; write its import path, as my_package")
     _added.update(set(own) - set(ALLOWED))
-    trusted = [name for name in _added if any(f"{name}.".startswith(f"{one}.") for one in own)]
+    trusted = [name for name in _added if is_within(name, own)]
     set_parsing_settings(  # which forgets nothing
         import_path_denylist=["*", *REFUSED, *(_added - {*trusted})],
         import_path_allowlist=[*ALLOWED, *trusted],
@@ -58,7 +59,7 @@ def allow_only(packages: Iterable[str]) -> None:
 
 def is_own(module: str) -> bool:
     """Whether a module is of a package that the user has added, in this process."""
-    return any(f"{module}.".startswith(f"{name}.") for name in _added)
+    return is_within(module, _added)
 
 
 def parts_of(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_diffusion.config import allowlist, untrusted_yaml
-from lit_diffusion.config.keys import count_set_parts, count_shared_parts, option_key
+from lit_diffusion.config.keys import count_set_parts, count_shared_parts, is_within, option_key
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
@@ -65,7 +65,7 @@ class ConfigSources:
     def says(self, key: str) -> bool:
         """Whether the command line sets the key or anything below it."""
         options = [setting for name, setting in self._settings if name == COMMAND_LINE]
-        return any(option == key or option.startswith((f"{key}.", f"{key}=")) for option in options)
+        return any(is_within(option, [key]) for option in options)
 
     def of(self, key: str) -> str:
         """The source that has the last word on a dotted key or on anything below it: a file or the command line."""

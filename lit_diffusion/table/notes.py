@@ -82,7 +82,7 @@ def _describe_samples(common: Protocol, family: Family) -> Iterator[str]:
         for score, measured in family.items()
         if "reference" in measured[0].protocol
     }
-    if all(references.values()):
+    if references and all(references.values()):
         if len(set(references.values())) == 1:
             yield f"against {next(iter(references.values()))}"
         else:

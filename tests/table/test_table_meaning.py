@@ -375,3 +375,10 @@ def test_numbers_that_were_measured_as_the_papers_compare_with_it(run, table):
     row = "rows: [{label: simple, where: {model.objective: Simple}, paper: ddpm/epsilon_simple}]"
     found, out, _ = table(columns + row)
     assert found == [["simple", "**3.30**", "3.17"]] and "do not compare" not in out and "Ho, Jain" in out
+
+
+def test_a_note_has_no_part_for_what_no_protocol_states(run, table):
+    """A score without a reference, as IS, ends its note with the last thing that is known."""
+    own = {"value": 9.0, "std": None, "protocol": {"features": "x", "samples": 10}}
+    run("a", scores={"inception_score": own})
+    assert "- IS: 10 samples; features x\n" in table("columns: [inception_score]\nrows: {by: [data]}")[1]
