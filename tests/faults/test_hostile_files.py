@@ -386,7 +386,7 @@ def test_a_layouts_latex_sets_texts_and_reads_no_files(tmp_path, latex):
         f"columns: [fid]\nrows: [{{group: a, latex: '{latex}'}}]\n",
     ):
         message = refused(table, [str(tmp_path / "runs"), "--layout", layout(tmp_path, text), "--format", "latex"])
-        assert "does more than set a text" in message
+        assert "is more than a text; use a text or a formula" in message
 
 
 def test_a_layouts_prefix_is_a_text_in_every_format(tmp_path, capsys):
