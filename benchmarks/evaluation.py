@@ -151,6 +151,7 @@ def measure_sampling(name: str) -> None:
         training_cli.main(
             [
                 "fit",
+                "--allow=benchmarks",
                 *SETTINGS[name][-1],
                 "--data.batch_size=2",
                 "--trainer.max_steps=1",

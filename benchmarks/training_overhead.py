@@ -125,6 +125,7 @@ def measure(name: str) -> None:
         training_cli.main(
             [
                 "fit",
+                "--allow=benchmarks",
                 *options,
                 "--trainer.limit_val_batches=0",
                 "--grids.every_n_steps=0",
