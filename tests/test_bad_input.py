@@ -2,7 +2,6 @@
 
 import collections
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from PIL import Image
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs import run_folder
 from tests.conftest import CONFIGS, TINY
+from tests.processes import run
 
 JSD = "--model.reverse.process.schedule=JSDSchedule"
 LINE = "command line: "
@@ -293,9 +293,7 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
 )
 def test_the_process_says_one_line_and_ends_with_status_2(tmp_path, arguments, said):
     """No traceback, standard output empty."""
-    result = subprocess.run(
-        [sys.executable, "-m", "lit_diffusion", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    result = run(arguments, tmp_path)
     assert result.returncode == 2
     assert result.stdout == ""
     assert said in result.stderr

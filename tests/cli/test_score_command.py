@@ -1,9 +1,8 @@
 """`lit-diffusion score A B`: any images against any others, and a line for every mistake."""
 
 import json
-import subprocess
-import sys
 import warnings
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -19,6 +18,7 @@ from lit_diffusion.metrics.features import sha256_of
 from lit_diffusion.metrics.reference_statistics import statistics_of
 from lit_diffusion.pixels import to_levels
 from tests.metrics.made import SCORES, inception_file, write_pictures
+from tests.processes import Process
 
 DIGITS = ["--features", "digits", "--kid-subsets", "3"]
 FEW = ["--splits", "1", "--neighbours", "1", "--kid-subsets", "2"]  # what two or more images suffice for
@@ -303,8 +303,7 @@ def test_own_features_score_too(tmp_path, score):
 
 
 def start(*arguments):
-    command = [sys.executable, "-m", "lit_diffusion", "score", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Process(["score", *arguments], Path.cwd(), stderr=True)
 
 
 @pytest.mark.slow

@@ -1,15 +1,13 @@
 """One rank that fails ends all, with its own error first."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 
 import pytest
 from lightning.pytorch import Callback
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
+from tests.processes import Process
 
 
 class Failing(Callback):
@@ -39,10 +37,7 @@ def test_the_error_of_one_rank_ends_all_within_seconds(tmp_path, rank, hook):
         "--trainer.val_check_interval=4",
     ]
     begin = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "lit_diffusion", "fit", *TINY, *options, f"--trainer.callbacks+={failing}"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, timeout=120,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode != 0 and time.monotonic() - begin < 90
-    assert re.search(r"\w*Error: (.*)", done.stdout)[1] == "a cosmic ray", done.stdout
+    process = Process(["fit", *TINY, *options, f"--trainer.callbacks+={failing}"], tmp_path)
+    output, _ = process.communicate(120)
+    assert process.returncode != 0 and time.monotonic() - begin < 90
+    assert re.search(r"\w*Error: (.*)", output)[1] == "a cosmic ray", output

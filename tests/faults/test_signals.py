@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
+from tests.processes import Process
 from tests.training.test_training import assert_same_training
 
 LONG = ["--trainer.max_steps=100000", "--checkpoint.every_n_steps=100000", "--trainer.val_check_interval=100000"]
@@ -24,15 +23,7 @@ class Run:
 
     def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None):
         self.folder = folder / "runs/here"
-        command = [sys.executable, "-m", "lit_diffusion", "fit", *TINY, "--run.name=here", *options]
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self.process = Process(["fit", *TINY, "--run.name=here", *options], folder, environment)
 
     def wait_for_step(self, step: int) -> None:
         """Until metrics.csv or a checkpoint shows it."""

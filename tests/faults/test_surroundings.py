@@ -1,10 +1,8 @@
 """What a machine does to a run: full and read-only disks, clocks that go backwards, no network, data that vanish."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from PIL import Image
 
 from lit_diffusion.callbacks.checkpoints import steps_in
 from lit_diffusion.errors import ConfigError
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
+from tests.processes import run
 
 LONG = ["--trainer.max_steps=200", "--trainer.val_check_interval=100000"]
 
@@ -89,15 +88,11 @@ def test_a_clock_that_goes_backwards_changes_nothing(command, tmp_path, monkeypa
 
 def test_without_a_network_an_online_run_is_logged_offline_and_says_so_once(tmp_path):
     """No minutes of waiting; what goes on in the folder goes on as the same run of W&B."""
-    environment = {**os.environ, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "a" * 40}
-    environment |= {"PYTHONPATH": str(ROOT), "WANDB_MODE": "online"}
+    environment = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "a" * 40, "WANDB_MODE": "online"}
     online = [*(option for option in TINY if "logger" not in option), "--trainer.logger.offline=false"]
     for steps, more in ((3, []), (5, ["--ckpt_path=last"])):
         options = [*online, f"--trainer.max_steps={steps}", "--run.name=here", *more]
-        done = subprocess.run(
-            [sys.executable, "-m", "lit_diffusion", "fit", *options],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        done = run(["fit", *options], tmp_path, environment, timeout=240)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("W&B cannot be reached at http://127.0.0.1:9: logging offline") == 1
     ids = {path.name.rpartition("-")[2] for path in (tmp_path / "runs/here/wandb").glob("offline-run-*")}

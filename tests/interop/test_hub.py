@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from tests import processes
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -65,9 +64,7 @@ def run(tmp_path, address, *arguments):
     """The command as a process: the hub's address is read when its package is imported."""
     cache = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": address}
     plain = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-m", "lit_diffusion", *arguments]
-    environment = {**os.environ, **cache, **plain}
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    return processes.run(arguments, tmp_path, {**cache, **plain})
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "bin"])

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,8 @@ from lit_diffusion.sweep import job as jobs
 from lit_diffusion.sweep.job import Job
 from lit_diffusion.sweep.live_display import shorten_names
 from lit_diffusion.sweep.runner import Sweep
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
+from tests.processes import Process
 
 # Stands for a training command: writes what a run would, as the option --does says.
 FAKE = """
@@ -266,11 +266,10 @@ def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_f
     """Ctrl-C, then SIGKILL in the middle of a cell, then to the end: scores and weights are the same."""
     few = ["--scores.num_samples=12", "--scores.protocol.splits=2", "--scores.track_samples=12"]
     base = [*TINY, *few, "--trainer.max_steps=150", "--checkpoint.every_n_steps=10", "--scores.every_n_steps=100"]
-    command = [sys.executable, "-m", "lit_diffusion", "sweep", sweep_file(), *base]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    name = sweep_file()
 
-    def start() -> subprocess.Popen:
-        return subprocess.Popen([*command, "--out=broken"], env=environment, stderr=subprocess.PIPE, text=True)
+    def start(out: str = "broken") -> Process:
+        return Process(["sweep", name, *base, f"--out={out}"], tmp_path, stderr=True)
 
     def wait_for(pattern: str) -> None:
         deadline = time.monotonic() + 120
@@ -289,7 +288,7 @@ def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_f
     second.kill()
     second.wait()
     assert start().wait(300) == 0
-    assert subprocess.run([*command, "--out=whole"], env=environment).returncode == 0
+    assert start("whole").wait(300) == 0
     assert scores(tmp_path / "broken") == scores(tmp_path / "whole") != {}
     for whole in sorted((tmp_path / "whole").glob("param*/checkpoints/last.ckpt")):
         broken = tmp_path / "broken" / whole.relative_to(tmp_path / "whole")

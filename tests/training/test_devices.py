@@ -11,7 +11,8 @@ import pytest
 
 from lit_diffusion.runs.watchdog import FIRST
 from lit_diffusion.training.command import TrainingCLI
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
+from tests.processes import Process, run
 
 pytestmark = pytest.mark.slow
 
@@ -24,10 +25,16 @@ DDP = ["--trainer.strategy=ddp", "--trainer.devices=2"]
 
 
 def start(arguments, folder, launcher=()):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LIT_DIFFUSION_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", *launcher, "lit_diffusion", *arguments]
+    cache = {"LIT_DIFFUSION_CACHE": str(folder / "cache")}
+    if not launcher:
+        return Process(arguments, folder, cache)
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", *launcher, "lit_diffusion", *arguments],
+        cwd=folder,
+        env={**os.environ, **cache, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -127,9 +134,8 @@ def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
 
 def test_process_whose_first_is_gone_when_it_comes_ends_at_once(trained):
     """It has another parent by then, and would wait for a rendezvous that never comes."""
-    command = [sys.executable, "-m", "lit_diffusion", *saved("test", "late", *SCORE)]
-    late = {**os.environ, "LOCAL_RANK": "1", "LIT_DIFFUSION_FIRST_PROCESS": str(2**22 + 1)}
-    ended = subprocess.run(command, cwd=trained, env=late, capture_output=True, text=True, timeout=60)
+    late = {"LOCAL_RANK": "1", "LIT_DIFFUSION_FIRST_PROCESS": str(2**22 + 1)}
+    ended = run(saved("test", "late", *SCORE), trained, late, timeout=60)
     assert ended.returncode == 1
     assert "the process that started this one has died" in ended.stderr
 
@@ -156,7 +162,7 @@ def child_of(pid: int) -> int:
 def test_scoring_ends_on_sigterm_within_seconds(trained):
     """Not at its end, hours later; the status is that of a command that the signal has ended."""
     process = start(saved("test", "ended", *SCORE, "--scores.num_samples=10000000"), trained)
-    time.sleep(10)
+    time.sleep(5)
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode in (143, -15)

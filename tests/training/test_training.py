@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
 import yaml
 
 from tests.conftest import TINY
+from tests.processes import run
 
 # checkpoints and validation at steps that are no epoch's end: an epoch has 46 batches
 STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=6"]
@@ -138,14 +136,7 @@ def test_the_cifar10_experiment_runs_on_files_of_torchvisions_format(command, tm
 def test_two_processes_make_one_run_and_one_process_validates_it_to_the_same_loss(tmp_path):
     """DDP over gloo from the command line; the held-out loss does not depend on the number of processes."""
     options = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=4", "--run.name=two"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-m", "lit_diffusion", "fit", *TINY, *options, "--trainer.val_check_interval=2"],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        timeout=240,
-    )
+    run(["fit", *TINY, *options, "--trainer.val_check_interval=2"], tmp_path, timeout=240).check_returncode()
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["two"]
     summary = json.loads((tmp_path / "runs/two/summary.json").read_text())
     assert (summary["status"], summary["step"]) == ("finished", 4)
@@ -154,14 +145,7 @@ def test_two_processes_make_one_run_and_one_process_validates_it_to_the_same_los
     losses = []
     for devices in ("1", "2"):
         evaluate = ["validate", "-c", "runs/two/config.yaml", "--ckpt_path=last", f"--trainer.devices={devices}"]
-        result = subprocess.run(
-            [sys.executable, "-m", "lit_diffusion", *evaluate],
-            cwd=tmp_path,
-            env=environment,
-            check=True,
-            timeout=240,
-            capture_output=True,
-            text=True,
-        )
+        result = run(evaluate, tmp_path, timeout=240)
+        result.check_returncode()
         losses.append(printed_loss(result.stdout))
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
