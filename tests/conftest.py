@@ -1,8 +1,11 @@
 """What all tests share: one thread, no network, no account, and the command line inside this process."""
 
+import fcntl
 import hashlib
 import os
 import pickle
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(WANDB_MODE="offline", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -71,6 +74,41 @@ def command(tmp_path, monkeypatch):
 
     def run(*arguments: str) -> None:
         training_cli.main([*arguments])
+
+    return run
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that `make(folder)` fills once for all workers of a pytest session. Tests read it, or copy it."""
+    root = factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "shared"
+    root.mkdir(exist_ok=True)
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / name).exists():
+            unfinished = root / f"{name}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(root / name)
+    return root / name
+
+
+@pytest.fixture
+def toy_run(command, tmp_path, tmp_path_factory):
+    """toy_run(*OPTIONS) is a copy, in runs/here, of what `fit TINY OPTIONS --run.name=here` leaves, trained once."""
+
+    def train(folder: Path, options: tuple[str, ...]) -> None:
+        os.chdir(folder)
+        try:
+            command("fit", *TINY, *options, "--run.name=here")
+        finally:
+            os.chdir(tmp_path)
+
+    def run(*options: str, name: str = "here") -> Path:
+        key = hashlib.sha256("\n".join(options).encode()).hexdigest()[:16]
+        kept = once(tmp_path_factory, f"run-{key}", lambda folder: train(folder, options))
+        return shutil.copytree(kept / "runs/here", tmp_path / "runs" / name)
 
     return run
 

@@ -209,9 +209,9 @@ def test_a_broken_image_is_named(command, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "text", "code"])
-def test_a_damaged_checkpoint_is_named_and_runs_no_code(command, tmp_path, damage):
+def test_a_damaged_checkpoint_is_named_and_runs_no_code(command, toy_run, tmp_path, damage):
     """No weights are read from what is no whole file of tensors."""
-    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    toy_run("--trainer.max_steps=1", name="good")
     content = (tmp_path / "runs/good/checkpoints/last.ckpt").read_bytes()
     bad = tmp_path / "bad.ckpt"
     bad.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"hello"}.get(damage, b""))
@@ -221,24 +221,24 @@ def test_a_damaged_checkpoint_is_named_and_runs_no_code(command, tmp_path, damag
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["good"]
 
 
-def test_a_checkpoint_of_another_architecture_names_the_first_difference(command, tmp_path):
+def test_a_checkpoint_of_another_architecture_names_the_first_difference(command, toy_run, tmp_path):
     """Both shapes are said."""
-    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    toy_run("--trainer.max_steps=1", name="good")
     message = mistake(command, "--ckpt_path=runs/good/checkpoints/last.ckpt", "--model.reverse.network.width=16")
     assert "holds another architecture" in message
     assert "(8, 1, 3, 3) in the file and (16, 1, 3, 3) in the model" in message or "first reverse.network." in message
 
 
-def test_a_checkpoint_of_another_optimizer_is_refused(command, tmp_path):
+def test_a_checkpoint_of_another_optimizer_is_refused(command, toy_run, tmp_path):
     """Adam's state is no state of SGD."""
-    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    toy_run("--trainer.max_steps=1", name="good")
     other = ["--model.optimizer=torch.optim.SGD", "--ckpt_path=runs/good/checkpoints/last.ckpt"]
     assert "holds the state of another optimizer than SGD" in mistake(command, *other)
 
 
-def test_scoring_takes_no_checkpoint_but_the_one_that_is_named(command, tmp_path):
+def test_scoring_takes_no_checkpoint_but_the_one_that_is_named(command, toy_run, tmp_path):
     """A resumed run's configuration does not remember where it came from."""
-    command("fit", *TINY, "--trainer.max_steps=1", "--run.name=good")
+    toy_run("--trainer.max_steps=1", name="good")
     command("fit", "-c", "runs/good/config.yaml", "--trainer.max_steps=2", "--ckpt_path=last")
     with pytest.raises(ConfigError, match="ckpt_path: no checkpoint given; write --ckpt_path last"):
         command("validate", "-c", "runs/good/config.yaml")

@@ -382,6 +382,6 @@ def test_two_processes_make_the_files_of_one(tmp_path):
     """Bytes and all, with the last block on either of them."""
     predictions = Samples(20, 8), Reconstruct(), Interpolate(2)
     one = contents(predict(tmp_path / "one", *predictions))
-    two = contents(predict(tmp_path / "two", *predictions, devices=2, strategy="ddp_spawn"))
+    two = contents(predict(tmp_path / "two", *predictions, devices=2, strategy="ddp_fork"))
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []

@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return str(inception_file(tmp_path_factory.getbasetemp()))
+    return str(inception_file(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

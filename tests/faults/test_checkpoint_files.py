@@ -3,7 +3,6 @@
 import os
 import pickle
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,24 +10,14 @@ import torch
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.checkpoint_files import newest, step_of
-from tests.conftest import TINY
 
 STEPS = ["--trainer.max_steps=6", "--checkpoint.every_n_steps=2", "--trainer.val_check_interval=3"]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished run: last.ckpt of step 6, step=4.ckpt and step=6.ckpt."""
-    from lit_diffusion.training import command as training_cli
-
-    folder = tmp_path_factory.mktemp("made")
-    training_cli.main(["fit", *TINY, *STEPS, f"--run.dir={folder}", "--run.name=here"])
-    return folder / "here"
-
-
 @pytest.fixture
-def run(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "runs/here")
+def run(toy_run):
+    """A finished run: last.ckpt of step 6, step=4.ckpt and step=6.ckpt."""
+    return toy_run(*STEPS)
 
 
 class Payload:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -14,6 +15,7 @@ from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.metrics import FeatureExtractor, Fidelity
 from lit_diffusion.metrics.features import sha256_of
 from lit_diffusion.pixels import to_float
+from tests.conftest import once
 
 SHAPE = (1, 1, 2)  # of an image that carries its number, in base 256
 SCORES = {"fid", "inception_score", "kid", "precision", "recall"}
@@ -80,10 +82,11 @@ class Untrained(FeatureExtractorInceptionV3):
         """Takes none."""
 
 
-def inception_file(folder: Path) -> Path:
+def inception_file(factory: pytest.TempPathFactory) -> Path:
     """A file of random weights in torch-fidelity's format, of sizes with which features do not vanish, made once."""
-    path = folder / "inception.pth"
-    if not path.exists():
+
+    def make(folder: Path) -> None:
+        path = folder / "inception.pth"
         torch.save({}, path)
         network = Untrained("untrained", ["2048"], feature_extractor_weights_path=path)
         generator = torch.Generator().manual_seed(0)
@@ -95,4 +98,5 @@ def inception_file(folder: Path) -> Path:
                 module.bias.uniform_(-0.1, 0.1, generator=generator)
         network.fc.weight.normal_(0, 1.0, generator=generator)
         torch.save(network.state_dict(), path)
-    return path
+
+    return once(factory, "inception", make) / "inception.pth"

@@ -92,7 +92,7 @@ def on_a_rank(rank, folder, shares, references):
 def test_two_processes_get_the_scores_of_one_also_where_one_of_them_has_no_image(tmp_path, expected):
     """Every rank gets all scores, from uneven shares."""
     shares = [(300, 203), (503, 0), (0, 503)]
-    torch.multiprocessing.spawn(on_a_rank, (str(tmp_path), shares, reference()), nprocs=2)
+    torch.multiprocessing.start_processes(on_a_rank, (str(tmp_path), shares, reference()), 2, start_method="fork")
     for case in range(len(shares)):
         for rank in range(2):
             for found, (name, one) in zip(torch.load(tmp_path / f"{case}.{rank}"), sorted(expected.items())):
@@ -229,7 +229,7 @@ def test_an_extractor_serves_a_second_metric_where_the_first_has_put_it(monkeypa
 
 def test_nothing_touches_the_global_random_generators(tmp_path_factory):
     """Building extractors, statistics, the cache, and every score: training goes on as if nothing had been."""
-    weights = str(inception_file(tmp_path_factory.getbasetemp()))
+    weights = str(inception_file(tmp_path_factory))
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     InceptionFeatures(weights).load()
     digits, protocol = Digits(), TorchFidelity(kid_subsets=2)

@@ -22,7 +22,7 @@ OFFICIAL = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return inception_file(tmp_path_factory.getbasetemp())
+    return inception_file(tmp_path_factory)
 
 
 @pytest.fixture

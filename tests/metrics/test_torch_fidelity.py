@@ -18,12 +18,17 @@ THEIRS = {
     "precision": ("precision", None),
     "recall": ("recall", None),
 }
-COUNT, SUBSET = 70, 50  # a batch of 64 and a rest
+COUNT, SUBSET, BATCH = 38, 27, 16  # two batches and a rest
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return str(inception_file(tmp_path_factory.getbasetemp()))
+    return str(inception_file(tmp_path_factory))
+
+
+@pytest.fixture(autouse=True)
+def batches(monkeypatch):
+    monkeypatch.setattr(InceptionFeatures, "batch_size", BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def theirs(folders, weights):
         input1=folders[0],
         input2=folders[1],
         cuda=False,
-        batch_size=InceptionFeatures.batch_size,
+        batch_size=BATCH,
         isc=True,
         fid=True,
         kid=True,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from lit_diffusion.sweep import job as jobs
 from lit_diffusion.sweep.job import Job
 from lit_diffusion.sweep.live_display import shorten_names
 from lit_diffusion.sweep.runner import Sweep
+from lit_diffusion.training import command as training_cli
 from tests.conftest import TINY
 from tests.processes import Process
 
@@ -262,14 +264,17 @@ def scores(out: Path) -> dict[str, dict]:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_file, tmp_path):
-    """Ctrl-C, then SIGKILL in the middle of a cell, then to the end: scores and weights are the same."""
+def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_file, tmp_path, capsys):
+    """Ctrl-C, then SIGKILL in the middle of a cell, then to the end: scores and weights are the same.
+
+    The unbroken ones are the commands that --dry-run prints.
+    """
     few = ["--scores.num_samples=12", "--scores.protocol.splits=2", "--scores.track_samples=12"]
     base = [*TINY, *few, "--trainer.max_steps=150", "--checkpoint.every_n_steps=10", "--scores.every_n_steps=100"]
     name = sweep_file()
 
-    def start(out: str = "broken") -> Process:
-        return Process(["sweep", name, *base, f"--out={out}"], tmp_path, stderr=True)
+    def start() -> Process:
+        return Process(["sweep", name, *base, "--out=broken"], tmp_path, stderr=True)
 
     def wait_for(pattern: str) -> None:
         deadline = time.monotonic() + 120
@@ -288,7 +293,9 @@ def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_f
     second.kill()
     second.wait()
     assert start().wait(300) == 0
-    assert start("whole").wait(300) == 0
+    sweep_command.main([name, *base, "--out=whole", "--dry-run"])
+    for line in capsys.readouterr().out.splitlines():
+        training_cli.main(shlex.split(line)[1:])
     assert scores(tmp_path / "broken") == scores(tmp_path / "whole") != {}
     for whole in sorted((tmp_path / "whole").glob("param*/checkpoints/last.ckpt")):
         broken = tmp_path / "broken" / whole.relative_to(tmp_path / "whole")

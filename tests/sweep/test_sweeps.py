@@ -139,7 +139,7 @@ def check(cli: TrainingCLI, cell: Cell) -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(name, base, agent):
-    """On both bases in W&B's own, alphabetical, order; on digits also in the opposite one.
+    """On CIFAR10 in W&B's own, alphabetical, order; on digits in the opposite one.
 
     No two cells of a file are the same experiment.
     """
@@ -147,14 +147,10 @@ def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(nam
     for cell in few_cells(name):
         settings = sorted(cell.parameters)
         assert [item for item in by_agent(name, settings) if item in cell.arguments] == cell.arguments
-        orders = [settings]
-        if base == "digits":
-            orders += [[*reversed(settings)]] if len(settings) > 2 else [*itertools.permutations(settings)][1:]
-        for order in orders:
-            cli = agent(name, *BASES[base], order)
-            check(cli, cell)
-            assert cli.subcommand == ("test" if name == "samplers" else "fit")
-            assert cli.run.folder.parent.name == name
+        cli = agent(name, *BASES[base], settings if base == "cifar10" else settings[::-1])
+        check(cli, cell)
+        assert cli.subcommand == ("test" if name == "samplers" else "fit")
+        assert cli.run.folder.parent.name == name
         experiments.append({**cli.settings.as_dict(), "run": None})
     assert all(one != other for one, other in itertools.combinations(experiments, 2))
 

@@ -69,9 +69,9 @@ def test_a_run_leaves_everything_that_its_folder_promises(command, tmp_path):
     assert not list(run.rglob(".*"))  # no temporary file stays
 
 
-def test_the_saved_configuration_runs_again_to_the_same_weights(command, tmp_path):
+def test_the_saved_configuration_runs_again_to_the_same_weights(command, toy_run, tmp_path):
     """config.yaml alone repeats the run, into a folder of its own."""
-    command("fit", *TINY, *STEPS, "--run.name=first")
+    toy_run(*STEPS, name="first")
     command("fit", "-c", "runs/first/config.yaml")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["first", "first-2"]
     assert_same_training(*(tmp_path / f"runs/{name}/checkpoints/last.ckpt" for name in ("first", "first-2")))
@@ -111,9 +111,9 @@ def test_another_seed_is_another_run(command, tmp_path):
     assert zero != one
 
 
-def test_validation_of_a_checkpoint_gives_the_loss_that_training_logged(command, tmp_path, capsys):
+def test_validation_of_a_checkpoint_gives_the_loss_that_training_logged(command, toy_run, tmp_path, capsys):
     """`lightning validate --ckpt_path last` evaluates the EMA weights, as validation during training did."""
-    command("fit", *TINY, *STEPS, "--run.name=here")
+    toy_run(*STEPS)
     logged = [row["val/loss"] for row in csv.DictReader((tmp_path / "runs/here/metrics.csv").open()) if row["val/loss"]]
     capsys.readouterr()
     command("validate", "-c", "runs/here/config.yaml", "--ckpt_path=last")
@@ -124,7 +124,7 @@ def test_the_cifar10_experiment_runs_on_files_of_torchvisions_format(command, tm
     """cifar10.yaml from files on disk, the network narrowed and the run shortened, nothing else changed."""
     small = ["--model.reverse.network.width=32", "--model.reverse.process.schedule.num_steps=4"]
     short = ["--trainer.max_steps=2", "--grids.num_images=2", "--trainer.enable_progress_bar=false", "--run.name=c"]
-    short += ["--scores.num_samples=0"]  # Inception's weights are not at hand
+    short += ["--scores.num_samples=0", "--bits_per_dim.terms=2"]  # Inception's weights are not at hand
     command("fit", "-c", "configs/cifar10.yaml", f"--data.root={cifar10_files}", "--data.batch_size=8", *small, *short)
     run = tmp_path / "runs/c"
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
