@@ -7,9 +7,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class AfterStep(Callback, ABC):
-    """A callback that looks at the model between two steps. The training loop asks it after every step, and saves the
-    step before anything is evaluated: a run that goes on from there evaluates again, to the same result. In a Trainer
-    with Lightning's own loops it is asked as one of the callbacks of the step.
+    """A callback that looks at the model between two steps.
+
+    The training loop asks it after every step, and saves the step before anything is evaluated: a run resumed there
+    evaluates again, to the same result. In a Trainer with Lightning's own loops it runs like any other callback.
     """
 
     @abstractmethod
@@ -23,6 +24,8 @@ class AfterStep(Callback, ABC):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loop = trainer.fit_loop.epoch_loop
-        if not hasattr(loop, "evaluated") and not loop._should_accumulate() and self.due(trainer):
+        if hasattr(trainer.fit_loop.epoch_loop, "evaluated"):
+            return  # our loop asks by itself
+        updated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+        if updated and self.due(trainer):
             self.after_step(trainer, pl_module)

@@ -17,22 +17,22 @@ from lit_diffusion.runs.signals import StopRequest
 
 class Checkpoints(Callback):
     """Saves the run at the end of a step, as `checkpoints/last.ckpt`: every `every_n_steps` steps, after
-    `every_minutes` minutes, before whatever is evaluated at that step, at the last step, and when a signal ends it.
+    `every_minutes` minutes, before anything is evaluated at that step, at the last step, and when a signal ends it.
 
-    Those of every `every_n_steps` steps are kept as `step=N.ckpt`, the newest `keep` of them, all with null; they are
-    what is left where `last.ckpt` is damaged. `best.ckpt` is that of the lowest value of `monitor`: `val/loss`, or the
-    tracked FID where there is one. Files are of one inode where they are of one step and the disk knows links.
+    The files of every `every_n_steps` steps are kept as `step=N.ckpt`, the newest `keep`, or all with null; they
+    remain if `last.ckpt` is damaged. `best.ckpt` has the lowest value of `monitor`: `val/loss`, or the tracked FID if
+    there is one. Files of one step are links to one file if the disk supports links.
 
-    every_minutes: null for steps alone, 0 for every step; a clock that goes backwards does not matter.
+    every_minutes: null for steps alone, 0 for every step; a clock set back does not matter.
     """
 
     def __init__(self, every_n_steps: int = 1000, every_minutes: float | None = 30.0, keep: int | None = 2):
         if every_n_steps < 1:
-            raise ConfigError(f"every_n_steps: {every_n_steps} is never; write 1 or more")
+            raise ConfigError(f"every_n_steps: expected 1 or more, got {every_n_steps}")
         if every_minutes is not None and not every_minutes >= 0:
-            raise ConfigError(f"every_minutes: {every_minutes:g} is no time; write minutes, or null for steps alone")
+            raise ConfigError(f"every_minutes: expected 0 or more, or null for steps alone; got {every_minutes:g}")
         if keep is not None and keep < 0:
-            raise ConfigError(f"keep: {keep} is no number of files; write 0 or more, or null for all")
+            raise ConfigError(f"keep: expected 0 or more, or null to keep all; got {keep}")
         self.every_n_steps, self.every_minutes, self.keep = every_n_steps, every_minutes, keep
         self.monitor = "val/loss"
         self.signals: StopRequest | None = None
@@ -44,7 +44,7 @@ class Checkpoints(Callback):
         self._saved_at = time.monotonic()
 
     def end_step(self, trainer: Trainer, is_evaluated: bool) -> None:
-        """Saves where that is due, and obeys a signal: called by the training loop at the end of every step."""
+        """Saves if due, and obeys a signal; the training loop calls this at the end of every step."""
         signals = self.signals
         received = signals.received if signals else 0
         late = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
@@ -56,7 +56,7 @@ class Checkpoints(Callback):
             signals.end()
 
     def save(self, trainer: Trainer) -> None:
-        """Writes last.ckpt, and the file of the step where that is kept. Raises OSError where the disk does not do."""
+        """Writes last.ckpt, and the file of the step if that is kept. Raises OSError if the disk fails."""
         folder, step = Path(trainer.default_root_dir) / "checkpoints", trainer.global_step
         last, kept = folder / "last.ckpt", step % self.every_n_steps == 0 and self.keep != 0
         written = folder / f"step={step}.ckpt" if kept else last
@@ -64,14 +64,14 @@ class Checkpoints(Callback):
         self._saved_step, self._saved_at = step, time.monotonic()
         if signals := self.signals:
             run = Path(trainer.default_root_dir)
-            signals.note = f"step {step} is saved: lightning fit -c {run / 'config.yaml'} --ckpt_path last goes on"
+            signals.note = f"step {step} is saved; resume: lightning fit -c {run / 'config.yaml'} --ckpt_path last"
         if trainer.is_global_zero and kept:
-            linked(written, last)  # killed before this, the run goes on from the newer file
+            linked(written, last)  # a run killed before this resumes from the newer file
             for _, file in sorted(steps_in(folder))[: -self.keep] if self.keep else ():
                 file.unlink()
 
     def offer(self, trainer: Trainer, name: str, value: float | None) -> None:
-        """Keeps the step as the best where `value`, equal on all ranks, is the lowest of the monitored `name`."""
+        """Keeps the step as the best if `value`, equal on all ranks, is the lowest so far of the monitored `name`."""
         if name != self.monitor or value is None or not math.isfinite(value):
             return
         if self._saved_step != trainer.global_step:
@@ -80,7 +80,7 @@ class Checkpoints(Callback):
         better = self.best is None or value < self.best
         if better:
             self.best = value
-        if trainer.is_global_zero and (better or not best.exists()):  # a run that has left its folder has none
+        if trainer.is_global_zero and (better or not best.exists()):  # none yet after a resume in a new folder
             linked(best.with_name("last.ckpt"), best)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,18 +95,13 @@ class Checkpoints(Callback):
         self.best = state_dict["best"]
 
 
-def checkpoints_of(trainer: Trainer) -> Checkpoints | None:
-    """The trainer's Checkpoints callback."""
-    return next((callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)), None)
-
-
 def is_over(trainer: Trainer) -> bool:
     """Whether no step comes after this one."""
     return trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
 
 
 def agreed(trainer: Trainer, received: int, late: bool) -> tuple[int, bool]:
-    """What any rank has seen, on all ranks; a warning of SLURM's goes before other signals."""
+    """What any rank has seen, on all ranks; SLURM's warning takes precedence over other signals."""
     if trainer.world_size == 1:
         return received, late
     warned = received == signal.SIGUSR1

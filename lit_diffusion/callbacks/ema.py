@@ -3,63 +3,82 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager as ContextManager
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.errors import ConfigError
 
+PREFIX = "module."  # of the weights in an AveragedModel's state
 
-class EMA(WeightAveraging):
+
+class EMA(Callback):
     """average = decay * average + (1 - decay) * weights after every step; the first step copies.
 
-    decay: in [0, 1), 0.9999 in Ho et al. 2020, appendix B; 0 evaluates the raw weights. While validation and tests
-    run, and inside `applied`, the module holds the average. The two are exchanged back on any exit, and a checkpoint
-    saved in between knows which is which: its `state_dict` is the average, its `current_model_state` the raw weights.
+    decay: in [0, 1), 0.9999 in Ho et al. 2020, appendix B; 0 evaluates the raw weights. During validation and tests and
+    inside `applied` the module holds the average. The two are exchanged back on any exit, and a checkpoint saved in
+    between knows which is which: its `state_dict` is the average, its `current_model_state` the raw weights.
     """
 
     def __init__(self, decay: float = 0.9999):
         if not 0 <= decay < 1:
-            raise ConfigError(f"EMA's decay is {decay:g}; write a number in [0, 1), as 0.9999, or 0 for raw weights")
-        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            raise ConfigError(f"decay: expected a number in [0, 1), got {decay:g}; use 0.9999, or 0 for raw weights")
         self.decay = decay
+        self._average: AveragedModel | None = None
+        self._updates = 0  # also in `_average.n_averaged`, which a GPU would have to be waited for
+        self._latest_step = 0
         self._applied = False
         self._tensors: tuple[list[Tensor], ...] = ()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.precision in ("64-true", "bf16-true", "16-true"):
             raise ConfigError(
-                f"{trainer.precision} keeps no float32 weights to average; write bf16-mixed or 32-true",
+                f"expected a precision that keeps float32 weights to average, got {trainer.precision}; use bf16-mixed "
+                "or 32-true",
                 key="trainer.precision",
             )
-        super().setup(
-            trainer, pl_module, "fit"
-        )  # the parent knows an average in fits only, and here both can be scored
+        if isinstance(trainer.strategy, DeepSpeedStrategy | FSDPStrategy | ModelParallelStrategy):
+            raise ConfigError(
+                f"expected whole weights on every device, got {type(trainer.strategy).__name__}, which shards them; "
+                "use ddp",
+                key="trainer.strategy",
+            )
+        average = get_ema_multi_avg_fn(self.decay)
+        self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=average, use_buffers=False)
+
+    @property
+    def average(self) -> AveragedModel:
+        """The average and how many updates it has seen; exists from `setup` on."""
+        if self._average is None:
+            raise RuntimeError("EMA has no average before setup()")
+        return self._average
 
     @torch.no_grad()
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The parent's update, on lists made once: walking through all modules costs more than averaging."""
-        if trainer.global_step <= self._latest_update_step:
+        """Updates the average, on lists of tensors made once: walking all modules costs more than averaging."""
+        if trainer.global_step <= self._latest_step:
             return  # several batches may go into a step
-        self._latest_update_step = trainer.global_step
-        model = self._average_model
+        self._latest_step = trainer.global_step
+        model = self.average
         self._tensors = self._tensors or tuple(
             [*tensors] for module in (model.module, pl_module) for tensors in (module.parameters(), module.buffers())
         )
         average, average_buffers, raw, raw_buffers = self._tensors
-        if model.n_averaged == 0:
-            torch._foreach_copy_(average, raw)
+        if self._updates == 0:
+            copy(raw, average)
         else:
             model.multi_avg_fn(average, raw, model.n_averaged)
-        for to, origin in zip(average_buffers, raw_buffers):
-            to.copy_(origin)
+        copy(raw_buffers, average_buffers)
         model.n_averaged += 1
+        self._updates += 1
 
     @property
     def holds_average(self) -> bool:
@@ -68,13 +87,13 @@ class EMA(WeightAveraging):
 
     @contextmanager
     def applied(self, pl_module: LightningModule) -> Iterator[None]:
-        """The module holds the average inside the context, and what it held before after it, errors included."""
+        """The module holds the average inside the context, and afterwards what it held before, even after errors."""
         with self._holding(pl_module, True):
             yield
 
     @contextmanager
     def raw(self, pl_module: LightningModule) -> Iterator[None]:
-        """The same for the raw weights, as for a score of theirs beside that of the average."""
+        """The same for the raw weights, such as for a score of theirs next to that of the average."""
         with self._holding(pl_module, False):
             yield
 
@@ -96,44 +115,63 @@ class EMA(WeightAveraging):
     on_test_start, on_test_end = on_validation_start, on_validation_end
     on_predict_start, on_predict_end = on_validation_start, on_validation_end
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: the parent exchanges here, too late for callbacks that look at the weights at the start."""
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: the parent exchanges back here, too early for callbacks that score at the end of validation."""
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._exchange(pl_module, False)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: the parent copies the average over the raw weights, which a last checkpoint still needs."""
+    def state_dict(self) -> dict[str, Any]:
+        """The step of the latest update."""
+        return {"latest_update_step": self._latest_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._latest_step = state_dict["latest_update_step"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(trainer, pl_module, checkpoint)
-        if self._applied:
-            average, raw = checkpoint["current_model_state"], checkpoint["state_dict"]
-            checkpoint["state_dict"], checkpoint["current_model_state"] = average, raw
+        state = self.average.state_dict()
+        held = checkpoint["state_dict"]
+        kept = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+        average, raw = (held, kept) if self._applied else (kept, held)
+        checkpoint["state_dict"], checkpoint["current_model_state"] = average, raw
+        checkpoint["averaging_state"] = {k: value for k, value in state.items() if not k.startswith(PREFIX)}
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Raw weights to the module, the average here; both from `state_dict` if the file has no average."""
+        if "current_model_state" in checkpoint and "averaging_state" in checkpoint:
+            weights = {f"{PREFIX}{name}": value for name, value in checkpoint["state_dict"].items()}
+            self.average.load_state_dict({**weights, **checkpoint["averaging_state"]})
+            pl_module.load_state_dict(checkpoint["current_model_state"])
+        else:
+            self.average.module.load_state_dict(checkpoint["state_dict"], strict=False)
+        self._updates = int(self.average.n_averaged)
+
+    @torch.no_grad()
     def _exchange(self, pl_module: LightningModule, applied: bool) -> None:
-        averages = self.decay > 0 and self._average_model is not None
-        updated = averages and int(self._average_model.n_averaged) > 0
-        if updated and applied != self._applied:
-            self._swap_models(pl_module)
-            self._applied = applied
+        if self.decay == 0 or self._updates == 0 or applied == self._applied:
+            return
+        for average, held in zip(tensors_of(self.average.module), tensors_of(pl_module)):
+            before = average.data.clone()
+            average.data.copy_(held.data)
+            held.data.copy_(before)
+        self._applied = applied
+
+
+def tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, then buffers."""
+    return chain(module.parameters(), module.buffers())
+
+
+def copy(source: list[Tensor], target: list[Tensor]) -> None:
+    """Copies values, tensor by tensor."""
+    for one, other in zip(source, target):
+        other.copy_(one)
 
 
 def averaged(trainer: Trainer, pl_module: LightningModule) -> ContextManager[None]:
     """The EMA callback's `applied`, if the trainer has one; else the module as it is."""
-    ema = ema_of(trainer)
+    ema = find_callback(trainer, EMA)
     return nullcontext() if ema is None else ema.applied(pl_module)
-
-
-def ema_of(trainer: Trainer) -> EMA | None:
-    """The trainer's EMA callback."""
-    return next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
 
 
 def weights_in_use(trainer: Trainer) -> str:
     """ "ema" while the module holds an average, else "raw"."""
-    ema = ema_of(trainer)
+    ema = find_callback(trainer, EMA)
     return "ema" if ema is not None and ema.holds_average else "raw"

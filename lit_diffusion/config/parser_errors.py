@@ -3,11 +3,11 @@
 import difflib
 import inspect
 import re
+import sys
+from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentError
-from jsonargparse._util import import_object as find_class
-from lightning.pytorch import LightningDataModule, LightningModule
 
 from lit_diffusion.config import allowlist
 
@@ -26,7 +26,7 @@ NUMBERS = {"int", "float", "bool"}
 FEW = 12  # names that one line can hold
 
 
-def explain(error: ArgumentError) -> tuple[str | None, str]:
+def explain(error: ArgumentError, bases: Mapping[str, type]) -> tuple[str | None, str]:
     """The dotted key, if the message names one, and what is wrong there and what to write, in one line."""
     text = str(error).removeprefix("argument ").strip()
     unrecognized = re.search(r"unrecognized arguments: (\S+)", text, re.IGNORECASE)
@@ -50,7 +50,7 @@ def explain(error: ArgumentError) -> tuple[str | None, str]:
     for problem in problems if not NUMBERS.intersection(types) else ():
         unknown_class = re.match(r"Expected a dot import path string: (\S+)", problem)
         if unknown_class:
-            names = choices_of(owner, keys[-1] if keys else "")
+            names = choices_of(owner, keys[-1] if keys else "", bases)
             return key, f"there is no class {unknown_class[1]}; {suggestion(unknown_class[1], names)}"
         unknown_setting = re.match(r"(?:Option|Key|Group) '([^']+)' is not accepted", problem)
         if unknown_setting:
@@ -89,10 +89,8 @@ def descend(text: str) -> tuple[list[str], type | None, list[str]]:
 
 def import_object(path: str) -> type | None:
     """The class at an import path, or None where there is none."""
-    try:
-        return find_class(path)
-    except (ImportError, AttributeError, ValueError):
-        return None
+    module, _, name = path.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)  # the parser has imported it
 
 
 def suggestion(name: str, known: list[str]) -> str:
@@ -109,14 +107,14 @@ def parameters_of(owner: type | None) -> list[str]:
     return [] if owner is None else [name for name in inspect.signature(owner).parameters if name != "kwargs"]
 
 
-def choices_of(owner: type | None, setting: str) -> list[str]:
+def choices_of(owner: type | None, setting: str, bases: Mapping[str, type]) -> list[str]:
     """The names of our classes that a setting of a class takes, or that stand for the model or the data."""
     if owner is None:
-        hint: Any = {"model": LightningModule, "data": LightningDataModule}.get(setting)
+        hint: Any = bases.get(setting)
     else:
         hint = get_type_hints(owner.__init__).get(setting)
-    bases = [base for base in (get_args(hint) or (hint,)) if inspect.isclass(base) and base is not type(None)]
-    return sorted({c.__name__ for base in bases for c in descendants(base) if c.__module__.startswith("lit_diffusion")})
+    kinds = [base for base in (get_args(hint) or (hint,)) if inspect.isclass(base) and base is not type(None)]
+    return sorted({c.__name__ for base in kinds for c in descendants(base) if c.__module__.startswith("lit_diffusion")})
 
 
 def descendants(base: type) -> list[type]:

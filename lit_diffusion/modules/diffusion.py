@@ -1,9 +1,5 @@
-"""The LightningModule: how a reverse model is trained on an objective, and sampled."""
+"""How a reverse model is trained on an objective, and sampled."""
 
-import os
-
-import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
@@ -16,19 +12,20 @@ from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.modules.generative import GenerativeModule
 from lit_diffusion.seeding import derive_seed, seed_step
 
 
 class LinearWarmup(LambdaLR):
-    """The learning rate times min(step / steps, 1), as the released code of Ho et al. 2020; constant for steps = 0."""
+    """The learning rate times min(step / steps, 1)  (Ho et al. 2020, code); constant for steps = 0."""
 
     def __init__(self, optimizer: Optimizer, steps: int = 5000):
         if steps < 0:
-            raise ConfigError(f"LinearWarmup has steps {steps}; write 0 for none, or 5000 as in the paper")
+            raise ConfigError(f"steps: expected 0 or more, got {steps}; use 5000 as in the paper, or 0 for no warm-up")
         super().__init__(optimizer, lambda step: min(step / steps, 1.0) if steps else 1.0)
 
 
-class DiffusionModule(LightningModule):
+class DiffusionModule(GenerativeModule):
     """Trains `reverse` on `objective`; `sampler` is how images are drawn from it.
 
     optimizer and lr_schedule are called with the parameters and the optimizer; the schedule advances with every step.
@@ -54,12 +51,10 @@ class DiffusionModule(LightningModule):
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         # Sums over ranks, then divides: Lightning's own mean truncates the mean number of images a rank to an integer.
-        self.held_out = MeanMetric(nan_strategy="disable")  # a loss that is no number is not left out
+        self.held_out = MeanMetric(nan_strategy="disable")  # a loss of NaN must not be skipped
 
-    @property
-    def seed(self) -> int:
-        """The run's seed, which `seed_everything` leaves in the environment for all processes; else 0."""
-        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+    def check(self, image_shape: tuple[int, ...], num_levels: int | None) -> None:
+        self.reverse.check(image_shape, num_levels)
 
     def training_step(self, x_0: Tensor, batch_index: int) -> Tensor:
         """The mean loss of a batch of images x_0 (B, C, H, W) in [-1, 1]."""
@@ -74,16 +69,16 @@ class DiffusionModule(LightningModule):
         self._evaluate("val/loss", x_0, batch_index)
 
     def test_step(self, x_0: Tensor, batch_index: int) -> None:
-        """As validation."""
+        """Like validation."""
         self._evaluate("test/loss", x_0, batch_index)
 
     def predict_step(self, batch: Tensor, batch_index: int) -> None:
-        """Nothing: predictions draw from the model themselves."""
+        """Does nothing: predictions draw from the model themselves."""
 
     def _evaluate(self, name: str, x_0: Tensor, batch_index: int) -> None:
         if not len(x_0):
             return  # a data set without test images
-        # Drawn for the batch of all ranks, of which this one holds every n-th image: the loss does not depend on n.
+        # Drawn for the batch of all n ranks, of which this one holds every n-th image: the loss does not depend on n.
         rank, ranks = self.global_rank, self.trainer.world_size
         seed_step(derive_seed(self.seed, "evaluate", batch_index), self.device)
         whole = x_0.new_empty(self.trainer.datamodule.eval_batch_size, *x_0.shape[1:])
@@ -98,11 +93,7 @@ class DiffusionModule(LightningModule):
         mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         if mixed and self.trainer.gradient_clip_val and optimizer.defaults.get("fused"):
             raise ConfigError(
-                "a fused optimizer cannot clip gradients in mixed precision; write model.optimizer.fused: false",
+                "a fused optimizer cannot clip gradients in mixed precision; set model.optimizer.fused: false",
                 key="model.optimizer.fused",
             )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"}}
-
-    def sample_generator(self, block: int) -> torch.Generator:
-        """The randomness of block number `block` of samples: a function of (seed, block), on the model's device."""
-        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, "sample", block))

@@ -11,14 +11,15 @@ from lightning.pytorch import Trainer
 from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.runs.atomic_files import save, written_whole
 from lit_diffusion.runs.checkpoint_files import KEY
+from lit_diffusion.training.lightning_internals import wrap_restoring
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints that are never seen half written, and that hold tensors and plain values only, never code."""
+    """Checkpoints that are never visible half written, and that hold tensors and plain values only, never code."""
 
     @classmethod
     def install(cls, trainer: Trainer) -> None:
-        """Takes the place of Lightning's, unless the user has chosen another."""
+        """Replaces Lightning's, unless the user has chosen another."""
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = cls()
 
@@ -33,24 +34,22 @@ class WholeFiles(TorchCheckpointIO):
         return checkpoint
 
 
-def one_line_where_damaged(trainer: Trainer) -> None:
-    """Whatever Lightning finds wrong with a whole file while it takes up a run from it is said in one line."""
-    connector = trainer._checkpoint_connector
-    for name in ("_restore_modules_and_callbacks", "restore_training_state"):
-        setattr(connector, name, said_in_one_line(getattr(connector, name)))
+def explain_damage(trainer: Trainer) -> None:
+    """Whatever Lightning finds wrong with a file's content while resuming from it becomes a ConfigError."""
+    wrap_restoring(trainer, with_config_errors)
 
 
-def said_in_one_line(restore: Callable[..., None]) -> Callable[..., None]:
-    """The function, with its errors as ConfigError."""
+def with_config_errors(restore: Callable[..., None]) -> Callable[..., None]:
+    """The function, whose errors become ConfigErrors."""
 
     def restored(*arguments: Any, **options: Any) -> None:
         try:
             restore(*arguments, **options)
         except (ConfigError, OSError):
             raise
-        except Exception as error:  # of a part of the file that is not what it should be
+        except Exception as error:  # whatever a wrong part of the file leads to
             raise ConfigError(
-                f"a part of the checkpoint is not of this run ({first_words(error)}); write another one", key=KEY
+                f"the checkpoint does not fit this run ({first_words(error)}); use another one", key=KEY
             ) from error
 
     return restored

@@ -5,14 +5,12 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-import lit_diffusion.data
 import lit_diffusion.diffusion
-import lit_diffusion.modules
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion.callbacks import (
     Evaluation,
@@ -24,10 +22,13 @@ from lit_diffusion.callbacks import (
     SampleGrids,
     Timing,
 )
+from lit_diffusion.callbacks.lookup import callbacks_of
 from lit_diffusion.config import allowlist
 from lit_diffusion.config.keys import flatten
 from lit_diffusion.config.sources import ConfigSources
+from lit_diffusion.data import ImageData
 from lit_diffusion.errors import ConfigError, blamed_on
+from lit_diffusion.modules import GenerativeModule
 from lit_diffusion.runs import checkpoint_files, run_folder
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.runs.selection import RunChoice
@@ -35,6 +36,7 @@ from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
 from lit_diffusion.training import checkpoint_io
 from lit_diffusion.training.error_location import locate
+from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
 from lit_diffusion.training.loops import FitLoop
 from lit_diffusion.training.old_paths import accept_old_paths
 from lit_diffusion.training.quiet import quiet
@@ -50,7 +52,7 @@ from lit_diffusion.training.within_memory import WithinMemory
 
 
 def main(arguments: list[str]) -> None:
-    """Runs one of COMMANDS. Raises ConfigError, with where, for a user's mistake."""
+    """Runs one of COMMANDS. Raises ConfigError, with file and key, for a user's mistake."""
     quiet()
     accept_old_paths()
     # Only with this setting does an override on the command line reach ${...} in a file.
@@ -60,9 +62,9 @@ def main(arguments: list[str]) -> None:
 
 
 def check(arguments: list[str]) -> dict[str, Any]:
-    """Builds and checks all that `main` would, runs nothing, writes nothing. Returns the settings, by dotted keys.
+    """Builds and checks what `main` would, but runs and writes nothing. Returns the settings by dotted key.
 
-    Raises ConfigError, with where, for a user's mistake.
+    Raises ConfigError, with file and key, for a user's mistake.
     """
     quiet()
     accept_old_paths()
@@ -70,8 +72,8 @@ def check(arguments: list[str]) -> dict[str, Any]:
     return TrainingCLI(ConfigSources(arguments), only_check=True).run_summary.settings
 
 
-class TrainingCLI(LightningCLI):
-    """Lightning's command line with the parts of a run that every experiment has.
+class TrainingCLI(CLIBase):
+    """Lightning's command line with the parts that every run has.
 
     `ema`, `grids`, `scores`, `bits_per_dim`, `prediction` and `checkpoint` are callbacks with keys of their own, so
     that the command line reaches them; CSV logging, progress bars, timing and summary.json are always on.
@@ -86,8 +88,8 @@ class TrainingCLI(LightningCLI):
         allowlist.allow_only(sources.allowed)
         try:
             super().__init__(
-                LightningModule,
-                LightningDataModule,
+                GenerativeModule,
+                ImageData,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 save_config_callback=None,
@@ -108,24 +110,21 @@ class TrainingCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, without those that we do not offer."""
-        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in COMMANDS}
+        """Lightning's sub-commands, without those that we do not offer."""
+        return {name: skipped for name, skipped in CLIBase.subcommands().items() if name in COMMANDS}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         add_arguments(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """As the parent, without its warning: the arguments are those of sys.argv, with files resolved."""
-        self.building = True  # from settings; what goes wrong is theirs
+        """Parses like the parent, but without its warning: these are the arguments of sys.argv, with files resolved."""
+        self.building = True  # errors from here on are due to settings
         self.config = parser.parse_args(args)
 
     def instantiate_classes(self) -> None:
         with WithinMemory():
             super().instantiate_classes()
         self.building = False
-
-    def _parse_ckpt_path(self) -> None:
-        """Nothing: the parent lets a checkpoint's hyper-parameters overwrite the command line."""
 
     @property
     def settings(self) -> Namespace:
@@ -136,24 +135,22 @@ class TrainingCLI(LightningCLI):
         self.fitting = self.subcommand == "fit"
         check_settings(self.settings)
         self.run = RunChoice(self.sources, self.settings, writes=self.fitting and not self.only_check)
-        self.settings.weights_only = True  # no file of a checkpoint has a say in what is run
+        self.settings.weights_only = True  # a checkpoint must not decide what is run
         self.run.take()
-        self.saved = self.settings.clone()  # what a run of its own would be told
+        self.saved = self.settings.clone()  # the settings of a new run
         self.saved.ckpt_path = None
-        for own in ("verbose", "return_predictions"):  # of `test` and of `predict`, which no other command takes
+        for own in ("verbose", "return_predictions"):  # options of `test` and of `predict` alone
             self.saved.pop(own, None)
         self.settings.trainer.default_root_dir = str(self.run.folder)
         if not self.fitting and not (agent() and self.subcommand == "test"):
-            self.settings.trainer.logger = False  # a score is printed, not logged
+            self.settings.trainer.logger = False  # scores are printed, not logged
         prepare(self.settings.trainer.logger, self.run.folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with the callbacks and loggers that every run has."""
-        given = self._get(self.config_init, "trainer")["logger"]
-        loggers = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        loggers = self.configured_loggers()
         for logger in loggers:
-            # wandb warns of this argument, which Lightning always passes on
-            getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+            drop_unknown_wandb_options(logger)
         if self.fitting:
             kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
@@ -163,25 +160,24 @@ class TrainingCLI(LightningCLI):
         except (TypeError, ValueError) as error:
             raise ConfigError(str(error), key="trainer") from error
 
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """As the parent, with loops, signals and checkpoint files of ours."""
-        trainer = super()._instantiate_trainer(config, callbacks)
+    def equip(self, trainer: Trainer) -> Trainer:
+        """Gives the trainer our loops, signal handling and checkpoint files."""
         FitLoop.install(trainer)
         Signals.install(trainer)
-        checkpoint_io.one_line_where_damaged(trainer)
+        checkpoint_io.explain_damage(trainer)
         checkpoint_io.WholeFiles.install(trainer)
         return trainer
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_command(self, name: str) -> None:
         if self.only_check:
             self._describe()
             self._require_checkpoint()
             self.check()
         else:
-            super()._run_subcommand(subcommand)
+            super().run_command(name)
 
     def before_fit(self) -> None:
-        """All that can be found wrong before anything is written, then the complete configuration."""
+        """Checks everything before anything is written, then writes the complete configuration."""
         if rank_zero_only.rank != 0:
             return
         self.check()
@@ -194,8 +190,8 @@ class TrainingCLI(LightningCLI):
                 logger.log_hyperparams(hyperparameters)
 
     def _describe(self) -> None:
-        """The complete configuration, as text and as settings."""
-        self.saved_text = self._parser("fit").dump(self.saved, skip_none=False)
+        """Renders the complete configuration, as text and as settings."""
+        self.saved_text = self.dump("fit", self.saved)
         self.run_summary.settings = flatten(yaml.safe_load(self.saved_text))
         if not self.fitting:
             self.run_summary.settings["ckpt_path"] = str(Path(self.settings.ckpt_path).resolve())
@@ -205,18 +201,18 @@ class TrainingCLI(LightningCLI):
             temporary.write_text(self.saved_text)
 
     def check(self) -> None:
-        """Raises ConfigError unless data, model, checkpoint and all that will be scored or predicted fit each other."""
-        self.datamodule.trainer, self.trainer.datamodule = self.trainer, self.datamodule  # as the trainer will do
+        """Raises ConfigError unless data, model, checkpoint and everything to be scored or predicted fit together."""
+        self.datamodule.trainer, self.trainer.datamodule = self.trainer, self.datamodule  # as the trainer does later
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
-        self.model.reverse.check(self.datamodule.image_shape, self.datamodule.num_levels)
+        self.model.check(self.datamodule.image_shape, self.datamodule.num_levels)
         try:
             optimizer = self.model.optimizer(self.model.parameters())
         except (TypeError, ValueError) as error:
             raise ConfigError(str(error), key="model.optimizer") from error
         if self.settings.ckpt_path:
             checkpoint_files.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
-        for callback in self.trainer.callbacks:
+        for callback in callbacks_of(self.trainer):
             if isinstance(callback, Evaluation | Prediction | SampleGrids) and callback.runs_in(self.subcommand):
                 with blamed_on("prediction" if isinstance(callback, Prediction) else None):
                     callback.check(self.trainer, self.model)
@@ -227,14 +223,12 @@ class TrainingCLI(LightningCLI):
             self.check()
             self._describe()
             if self.subcommand == "test":
-                self.run_summary.check(self.trainer)  # before the work, not after it
+                self.run_summary.check(self.trainer)  # before the work starts
             if self.subcommand != "validate" and not (self.run.folder / "config.yaml").exists():
-                self._write_config()  # scores and samples in a folder of their own say where they come from
+                self._write_config()  # a new folder of scores or samples says where they come from
 
     before_test = before_predict = before_validate
 
     def _require_checkpoint(self) -> None:
         if not self.fitting and not self.settings.ckpt_path:
-            raise ConfigError(
-                "no checkpoint given; write --ckpt_path last, or best, or a file", key=checkpoint_files.KEY
-            )
+            raise ConfigError("no checkpoint given; use --ckpt_path last, best, or a file", key=checkpoint_files.KEY)

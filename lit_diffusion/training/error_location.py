@@ -13,8 +13,12 @@ from lit_diffusion.config import allowlist
 from lit_diffusion.config.keys import find_class
 from lit_diffusion.config.parser_errors import explain
 from lit_diffusion.config.sources import COMMAND_LINE, ConfigSources
+from lit_diffusion.data import ImageData
 from lit_diffusion.errors import ConfigError, first_words
+from lit_diffusion.modules import GenerativeModule
 from lit_diffusion.runs.run_folder import folder_error
+
+BASES = {"model": GenerativeModule, "data": ImageData}  # of the two settings that no class owns
 
 
 def locate(
@@ -32,7 +36,7 @@ def locate(
     class is one of the user's own packages.
     """
     if isinstance(error, ArgumentError):
-        key, problem = explain(error)
+        key, problem = explain(error, BASES)
         return at(sources, key, problem)
     if isinstance(error, OmegaConfBaseException):
         if "oc.env" in str(error):

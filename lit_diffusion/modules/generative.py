@@ -1,0 +1,32 @@
+"""What the command line and the callbacks ask of every model."""
+
+import os
+from abc import ABC, abstractmethod
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+
+from lit_diffusion.seeding import derive_seed
+
+
+class GenerativeModule(LightningModule, ABC):
+    """A model of examples x_0 (B, *) that the command line trains, scores and samples.
+
+    optimizer: called with the parameters.
+    """
+
+    optimizer: OptimizerCallable
+
+    @abstractmethod
+    def check(self, image_shape: tuple[int, ...], num_levels: int | None) -> None:
+        """Raises ConfigError unless the model takes examples of that shape and number of levels (None: real values)."""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, which `seed_everything` leaves in the environment for all processes; else 0."""
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def sample_generator(self, block: int) -> torch.Generator:
+        """The randomness of block number `block` of samples: a function of (seed, block), on the model's device."""
+        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, "sample", block))

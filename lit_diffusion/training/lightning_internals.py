@@ -1,0 +1,120 @@
+"""The one door to Lightning's private names: no other file of the package touches one.
+
+`tests/training/test_lightning_internals.py` checks each name and signature, so that an upgrade of Lightning fails there
+first. Classes and functions here have public names and hooks; what is done with them stands in the files that use them.
+"""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loops.fetchers import _DataFetcher as DataFetcher
+from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoopBase
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+__all__ = [
+    "CLIBase",
+    "DataFetcher",
+    "EpochLoopBase",
+    "FitLoopBase",
+    "SignalConnectorBase",
+    "connect_signals",
+    "drop_unknown_wandb_options",
+    "signal_connector_of",
+    "wrap_restoring",
+]
+
+
+class EpochLoopBase(_TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch. Ranks agree on signals elsewhere, not at its every batch."""
+
+    def is_accumulating(self) -> bool:
+        """Whether the last batch was followed by no update of the weights."""
+        return self._should_accumulate()
+
+    def is_validation_due(self, data_fetcher: DataFetcher) -> bool:
+        """Whether Lightning validates after this batch."""
+        return self._should_check_val_fx(data_fetcher)
+
+    def end_restart(self) -> None:
+        """Lightning would otherwise resume a validation in its middle, without the loss of its first half."""
+        for loop in (self.trainer.fit_loop, self, self.val_loop):
+            loop._restarting = False
+
+    def _broadcast_sigterm_tensor(self) -> None:
+        """Does nothing: ranks agree at the end of each step."""
+
+
+class SignalConnectorBase(_SignalConnector):
+    """What a trainer does on signals; `register_signal_handlers` is called at the start, `teardown` at the end."""
+
+    trainer: Trainer
+
+    def handle(self, signum: int, handler: Callable[..., Any]) -> None:
+        """Installs a handler until `teardown`."""
+        self._original_handlers[signum] = signal.getsignal(signum)
+        self._register_signal(signum, handler)
+
+    @property
+    def slurm(self) -> SLURMEnvironment | None:
+        """The SLURM job that this process belongs to, if it is to be requeued."""
+        environment = self.trainer._accelerator_connector.cluster_environment
+        return environment if isinstance(environment, SLURMEnvironment) and environment.auto_requeue else None
+
+
+def connect_signals(trainer: Trainer, connector: SignalConnectorBase) -> None:
+    """Replaces the trainer's signal connector."""
+    trainer._signal_connector = connector
+
+
+def signal_connector_of(trainer: Trainer) -> _SignalConnector:
+    """The trainer's signal connector, Lightning's or ours."""
+    return trainer._signal_connector
+
+
+def wrap_restoring(trainer: Trainer, wrap: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+    """Wraps the two functions that load a checkpoint's content into model, callbacks, optimizers and loops."""
+    connector = trainer._checkpoint_connector
+    for name in ("_restore_modules_and_callbacks", "restore_training_state"):
+        setattr(connector, name, wrap(getattr(connector, name)))
+
+
+def drop_unknown_wandb_options(logger: Logger) -> None:
+    """wandb warns of the argument `anonymous`, which Lightning's WandbLogger always passes on."""
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+
+
+class CLIBase(LightningCLI):
+    """LightningCLI, whose private hooks have public names here."""
+
+    def equip(self, trainer: Trainer) -> Trainer:
+        """Called once with the new trainer; returns it with the parts that every run has."""
+        return trainer
+
+    def run_command(self, name: str) -> None:
+        """Runs the sub-command: its `before_` hook, the trainer's method, its `after_` hook."""
+        super()._run_subcommand(name)
+
+    def configured_loggers(self) -> list[Logger]:
+        """The loggers that the configuration asks for."""
+        given = self._get(self.config_init, "trainer")["logger"]
+        return given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+
+    def dump(self, command: str, settings: Any) -> str:
+        """Settings of a sub-command as YAML, with every default."""
+        text: str = self._parser(command).dump(settings, skip_none=False)
+        return text
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        return self.equip(super()._instantiate_trainer(config, callbacks))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.run_command(subcommand)
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: the parent lets a checkpoint's hyper-parameters override the command line."""
