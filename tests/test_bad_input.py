@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule, LightningModule
 from PIL import Image
 
 from lit_diffusion.errors import ConfigError
@@ -19,26 +20,26 @@ LINE = "command line: "
 OPTIONS = {
     "unknown key": (
         ["--model.bogus=3"],
-        LINE + "model.bogus: there is no such setting; write one of reverse, objective",
+        LINE + "model.bogus: no such setting; use one of reverse, objective",
     ),
-    "unknown option": (["--bogus=3"], LINE + "bogus: there is no such option"),
+    "unknown option": (["--bogus=3"], LINE + "bogus: no such option"),
     "unknown class": (
         ["--model.reverse.variance=LearnedRang"],
-        LINE + "model.reverse.variance: there is no class LearnedRang; write LearnedRange",
+        LINE + "model.reverse.variance: no class LearnedRang; use LearnedRange",
     ),
-    "class of another kind": (["--model.reverse.variance=Epsilon"], "write one of BetaVariance, LearnedDiagonal"),
+    "class of another kind": (["--model.reverse.variance=Epsilon"], "use one of BetaVariance, LearnedDiagonal"),
     "unknown network setting": (
         ["--model.reverse.network.widht=8"],
-        "model.reverse.network.widht: there is no such setting; write width",
+        "model.reverse.network.widht: no such setting; use width",
     ),
-    "wrong type": (["--trainer.max_steps=abc"], LINE + "trainer.max_steps: abc has another type; write a whole number"),
+    "wrong type": (["--trainer.max_steps=abc"], LINE + "trainer.max_steps: expected a whole number, got abc"),
     "wrong type deep inside": (
         ["--model.optimizer.lr=abc"],
-        "model.optimizer.lr: abc has another type; write a number",
+        "model.optimizer.lr: expected a number, got abc",
     ),
     "no such choice": (
         ["--model.objective=VariationalBound", "--model.objective.scale=foo"],
-        "model.objective.scale: foo is no choice; write one of per_term, times_T",
+        "model.objective.scale: expected one of per_term, times_T; got foo",
     ),
     "dangling interpolation": (["--data.batch_size=${nowhere}"], "nowhere"),
     "channels against data": (
@@ -66,13 +67,24 @@ OPTIONS = {
         ["--model.reverse.network=tests.test_bad_input.Wants64Pixels"],
         "model.reverse.network: the network does not take examples of (1, 8, 8) and steps",
     ),
+    "a model of Lightning's that is none of ours": (
+        ["--model=tests.test_bad_input.ForeignModel"],
+        LINE + "model: expected a subclass of GenerativeModule, got tests.test_bad_input.ForeignModel; use",
+    ),
+    "data of Lightning's that are none of ours": (
+        ["--data=tests.test_bad_input.ForeignData"],
+        LINE + "data: expected a subclass of ImageData, got tests.test_bad_input.ForeignData; use one of",
+    ),
     "optimizer that refuses its settings": (
         ["--model.optimizer.lr=-1"],
         LINE + "model.optimizer: Invalid learning rate",
     ),
     "trainer that refuses its settings": (["--trainer.devices=-3"], LINE + "trainer: "),
-    "a validation every 0 steps": (["--trainer.val_check_interval=0"], LINE + "trainer.val_check_interval: 0 is never"),
-    "a run name that is a path": (["--run.name=a/b"], LINE + "run.name: a/b is a path; write a name here"),
+    "a validation every 0 steps": (
+        ["--trainer.val_check_interval=0"],
+        LINE + "trainer.val_check_interval: expected 1 or more",
+    ),
+    "a run name that is a path": (["--run.name=a/b"], LINE + "run.name: expected a name, got the path a/b"),
     "data without its folder's name": (["--data=ImageFolder", "--data.size=8"], "root"),
     "batches that devices cannot share": (
         ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.eval_batch_size=33"],
@@ -107,7 +119,7 @@ OPTIONS = {
         ["--data.batch_size=1501"],
         LINE + "data.batch_size: expected 1 to 1500",
     ),
-    "decay outside [0, 1)": (["--ema.decay=1"], LINE + "ema: EMA's decay is 1; write"),
+    "decay outside [0, 1)": (["--ema.decay=1"], LINE + "ema.decay: expected a number in [0, 1), got 1"),
     "no pictures at all": (["--grids.num_images=0"], LINE + "grids.num_images: expected 1 or more, got 0"),
     "missing folder": (
         ["--data=ImageFolder", "--data.root=nowhere", "--data.size=8", "--data.batch_size=2"],
@@ -119,28 +131,28 @@ OPTIONS = {
     ),
     "missing checkpoint": (
         ["--ckpt_path=nowhere.ckpt"],
-        LINE + "ckpt_path: there is no checkpoint nowhere.ckpt; write",
+        LINE + "ckpt_path: nowhere.ckpt: no such checkpoint; use",
     ),
     "missing last checkpoint": (
         ["--ckpt_path=last"],
-        "there is no checkpoint runs/digits-",
+        "ckpt_path: runs/digits-",
     ),
-    "missing file": (["-c", "nowhere.yaml"], "nowhere.yaml: no such file; write one that exists, as configs/"),
+    "missing file": (["-c", "nowhere.yaml"], "nowhere.yaml: no such file; shipped ones are configs/"),
     "run folder that cannot be made": (["--run.dir=/proc/nowhere"], LINE + "run.dir: cannot write /proc/nowhere"),
 }
 FILES = {
     "syntax": (
         "model: [1\nb: 2\n",
-        "bad.yaml, line 2, column 2: no valid YAML, expected ',' or ']', but got ':'; mend",
+        "bad.yaml, line 2, column 2: not valid YAML: expected ',' or ']', but got ':'; fix",
     ),
-    "no mapping": ("- 1\n", "bad.yaml: holds no settings; write keys and values"),
-    "config key": ("config: other.yaml\n", "bad.yaml: config: files are not read from inside files"),
-    "unknown key": ("model: {init_args: {bogus: 1}}\n", "bad.yaml: model.bogus: there is no such setting"),
+    "no mapping": ("- 1\n", "bad.yaml: expected settings such as"),
+    "config key": ("config: other.yaml\n", "bad.yaml: config: files cannot include files"),
+    "unknown key": ("model: {init_args: {bogus: 1}}\n", "bad.yaml: model.bogus: no such setting"),
     "unknown class": (
         "model: {init_args: {reverse: {init_args: {parameterization: Epsilom}}}}\n",
-        "bad.yaml: model.reverse.parameterization: there is no class Epsilom; write Epsilon",
+        "bad.yaml: model.reverse.parameterization: no class Epsilom; use Epsilon",
     ),
-    "wrong type": ("trainer: {max_steps: abc}\n", "bad.yaml: trainer.max_steps: abc has another type"),
+    "wrong type": ("trainer: {max_steps: abc}\n", "bad.yaml: trainer.max_steps: expected a whole number, got abc"),
     "contradiction": (
         "model: {init_args: {objective: Hybrid}}\n",
         "bad.yaml: model.objective: Hybrid trains a variance by the bound, but model.reverse.variance is BetaVariance",
@@ -157,6 +169,14 @@ class OneChannel(torch.nn.Module):
 
     def forward(self, x, t):
         return x.expand(-1, 3, -1, -1) * self.weight
+
+
+class ForeignModel(LightningModule):
+    """A LightningModule that is not a GenerativeModule."""
+
+
+class ForeignData(LightningDataModule):
+    """A LightningDataModule that is not an ImageData."""
 
 
 class Wants64Pixels(torch.nn.Linear):
@@ -217,7 +237,7 @@ def test_a_damaged_checkpoint_is_named_and_runs_no_code(command, toy_run, tmp_pa
     bad.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"hello"}.get(damage, b""))
     if damage == "code":
         torch.save({"state_dict": collections.Counter, "x": subprocess.Popen}, bad)
-    assert f"ckpt_path: {bad} is damaged or no checkpoint of ours" in mistake(command, f"--ckpt_path={bad}")
+    assert f"ckpt_path: {bad} is damaged or not a checkpoint of lit_diffusion" in mistake(command, f"--ckpt_path={bad}")
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["good"]
 
 
@@ -240,7 +260,7 @@ def test_scoring_takes_no_checkpoint_but_the_one_that_is_named(command, toy_run,
     """A resumed run's configuration does not remember where it came from."""
     toy_run("--trainer.max_steps=1", name="good")
     command("fit", "-c", "runs/good/config.yaml", "--trainer.max_steps=2", "--ckpt_path=last")
-    with pytest.raises(ConfigError, match="ckpt_path: no checkpoint given; write --ckpt_path last"):
+    with pytest.raises(ConfigError, match="ckpt_path: no checkpoint given; use --ckpt_path last"):
         command("validate", "-c", "runs/good/config.yaml")
 
 
@@ -256,7 +276,7 @@ def test_an_existing_run_folder_is_left_alone(command, tmp_path):
 def test_a_full_disk_is_said_before_training(command, tmp_path, monkeypatch):
     """The run needs room for its checkpoints; without it no folder is left."""
     monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda folder: collections.namedtuple("Usage", "free")(1000))
-    assert "run.dir: runs has 0 MiB free, the run needs" in mistake(command)
+    assert "run.dir: runs has 0 MiB free, but the checkpoints need" in mistake(command)
     assert not list(tmp_path.glob("runs/*"))
 
 
@@ -276,7 +296,7 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr("wandb.login", lambda **kwargs: False)
     monkeypatch.setattr("lit_diffusion.runs.wandb_account.unreachable", lambda: None)  # as with a network
-    with pytest.raises(ConfigError, match=r"cifar10.yaml: trainer.logger: W&B is online here .* `wandb login`"):
+    with pytest.raises(ConfigError, match=r"cifar10.yaml: trainer.logger: W&B is online but .* `wandb login`"):
         command("fit", "-c", f"{CONFIGS}/cifar10.yaml", f"--data.root={tmp_path}")
     assert not list(tmp_path.glob("runs/*"))
 
@@ -287,7 +307,7 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
         ([], "no command given"),
         (["fot"], "there is no command fot; write one of fit"),
         (["-c", "x.yaml", "fit"], "-c comes before the command; write `lightning fit -c x.yaml ...`"),
-        (["fit"], "model and data are missing; write -c with a complete file"),
+        (["fit"], "model and data are missing; pass a complete file, such as -c configs/digits.yaml"),
     ],
     ids=["nothing", "unknown", "order", "bare"],
 )

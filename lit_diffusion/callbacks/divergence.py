@@ -25,9 +25,9 @@ class Divergence(Callback):
 
     def __init__(self, every_n_steps: int = 50, factor: float = 100.0):
         if every_n_steps < 1:
-            raise ConfigError(f"every_n_steps: {every_n_steps} is too small; write a number of steps, 1 or more")
+            raise ConfigError(f"every_n_steps: expected 1 or more, got {every_n_steps}")
         if not 0 <= factor < math.inf:
-            raise ConfigError(f"factor: {factor:g} is no size of an explosion; write a positive number, or 0 for any")
+            raise ConfigError(f"factor: expected a positive number, or 0 to allow any growth; got {factor:g}")
         self.every_n_steps, self.factor = every_n_steps, factor
         self.reason: str | None = None
         self._losses: list[Tensor] = []

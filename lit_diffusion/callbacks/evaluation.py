@@ -33,7 +33,7 @@ class Evaluation(AfterStep):
 
     def __init__(self, every_n_steps: int, at_end: bool):
         if every_n_steps < 0:
-            raise ConfigError(f"every_n_steps: {every_n_steps} is negative; write a number of steps, or 0 for never")
+            raise ConfigError(f"every_n_steps: expected 0 (never) or more, got {every_n_steps}")
         self.every_n_steps, self.at_end = every_n_steps, at_end
         self._loaded_step = 0
 

@@ -1,4 +1,4 @@
-"""What configurations may name: classes of these packages, and of those that the user adds."""
+"""The allow-list: configurations name classes of these packages and of those that the user adds, no others."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from lit_diffusion.config.keys import is_within
 from lit_diffusion.errors import ConfigError
 
 FLAG, VARIABLE = "--allow", "LIT_DIFFUSION_ALLOW"
-# Where classes that a setting takes are defined. Not all of torch and Lightning: both hold functions that run programs.
+# Where classes for settings are defined. Not all of torch and Lightning: both contain functions that run programs.
 ALLOWED = (
     "lit_diffusion",
     "torch.nn",
@@ -24,7 +24,7 @@ ALLOWED = (
     *(f"torchvision.{kind}" for kind in ("models", "ops", "transforms")),
     "torchmetrics",
 )
-# Within these: what runs a file's program, starts processes, or loads models of others by name.
+# Within those: what runs the code in a file, starts processes, or downloads models by name.
 REFUSED = (
     "lit_diffusion.metrics.features.FileFeatures",
     "lightning.pytorch.strategies.launchers",
@@ -36,20 +36,20 @@ _added: set[str] = set()  # by this call and earlier ones in this process
 
 
 def allow_only(packages: Iterable[str]) -> None:
-    """From now on, values of configurations name classes of ALLOWED, of `packages` and of LIT_DIFFUSION_ALLOW alone.
+    """From now on, configurations may name only classes of ALLOWED, `packages` and LIT_DIFFUSION_ALLOW.
 
-    jsonargparse refuses all others before it imports them, and looks again at where what it has imported is defined, so
-    that no path through an allowed module leads out. Environment variables are not read either.
+    jsonargparse refuses others before importing them, and checks where an imported object is defined, so that no path
+    through an allowed module leads outside. Environment variables cannot be read by configurations either.
 
-    Raises ConfigError for what is no import path.
+    Raises ConfigError for anything that is not an import path.
     """
     own = [name for text in (*packages, os.environ.get(VARIABLE, "")) for name in parts_of(text)]
     for name in own:
         if not all(part.isidentifier() for part in name.split(".")) or name.split(".")[0] == "jsonargparse":
-            raise ConfigError(f"{FLAG}: {name} is no package that can be allowed; write its import path, as my_package")
+            raise ConfigError(f"{FLAG}: expected the import path of a package, got {name}; use {FLAG}=my_package")
     _added.update(set(own) - set(ALLOWED))
     trusted = [name for name in _added if is_within(name, own)]
-    set_parsing_settings(  # which forgets nothing
+    set_parsing_settings(  # which only ever adds
         import_path_denylist=["*", *REFUSED, *(_added - {*trusted})],
         import_path_allowlist=[*ALLOWED, *trusted],
         instantiate_subclass_spec_in_any=False,
@@ -58,17 +58,17 @@ def allow_only(packages: Iterable[str]) -> None:
 
 
 def is_own(module: str) -> bool:
-    """Whether a module is of a package that the user has added, in this process."""
+    """Whether a module belongs to a package that the user has added."""
     return is_within(module, _added)
 
 
 def parts_of(text: str) -> list[str]:
-    """Packages, separated by commas."""
+    """Splits package names at commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def take_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line without its `--allow PACKAGE` options, and what they name. Raises ConfigError for one without."""
+    """The arguments without `--allow PACKAGE` options, and the packages. Raises ConfigError if one names none."""
     rest: list[str] = []
     allowed: list[str] = []
     left = iter(arguments)
@@ -79,14 +79,14 @@ def take_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         value = value if equals else next(left, "")
         if not parts_of(value) or value.startswith("-"):
-            raise ConfigError(f"{FLAG} names no package; write {FLAG}=my_package")
+            raise ConfigError(f"{FLAG}: expected a package; use {FLAG}=my_package")
         allowed.append(value)
     return rest, allowed
 
 
 def refusal(path: str) -> str:
-    """What is wrong with naming `path`, and what to write if it is meant."""
+    """The message for a class that may not be named, with the option that would allow it."""
     root = path.split(".")[0]
     known = root in sys.stdlib_module_names or root in {name.split(".")[0] for name in ALLOWED}
     own = path if known else root
-    return f"{path} is not among what configurations may name; if you trust it, write {FLAG}={own}"
+    return f"{path} is not on the allow-list of configurations; if you trust it, add {FLAG}={own}"

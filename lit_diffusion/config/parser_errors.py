@@ -1,4 +1,4 @@
-"""The parser's nested messages, said in one line: which key, what is wrong, what to write instead."""
+"""The parser's nested messages in one line: which key, what is wrong, what to do."""
 
 import difflib
 import inspect
@@ -18,27 +18,30 @@ EXAMPLES = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
-    "str": "a text",
-    "Sequence": "a list, as [1, 2]",
-    "list": "a list, as [1, 2]",
+    "str": "text",
+    "Sequence": "a list such as [1, 2]",
+    "list": "a list such as [1, 2]",
 }
 NUMBERS = {"int", "float", "bool"}
 FEW = 12  # names that one line can hold
 
 
 def explain(error: ArgumentError, bases: Mapping[str, type]) -> tuple[str | None, str]:
-    """The dotted key, if the message names one, and what is wrong there and what to write, in one line."""
+    """The dotted key, if the message names one, and one line on what is wrong and what to do.
+
+    bases: the base classes of the settings that no class owns, `model` and `data`.
+    """
     text = str(error).removeprefix("argument ").strip()
     unrecognized = re.search(r"unrecognized arguments: (\S+)", text, re.IGNORECASE)
     if unrecognized:
         option = unrecognized[1].partition("=")[0].lstrip("-")
-        return option, "there is no such option; `lightning fit --help` lists them"
+        return option, "no such option; see `lightning fit --help`"
     not_accepted = re.search(r"Subcommand '\w+' does not accept option '([^']+)'", text)
     if not_accepted:
-        return not_accepted[1], "there is no such setting; `lightning fit --help` lists them"
+        return not_accepted[1], "no such setting; see `lightning fit --help`"
     missing = re.search(r"arguments are required: (.*)", text)
     if missing and re.search(r"\b(model|data)(,|$)", missing[1]):
-        return None, "model and data are missing; write -c with a complete file, as -c configs/digits.yaml"
+        return None, "model and data are missing; pass a complete file, such as -c configs/digits.yaml"
     keys, owner, problems = descend(text)
     key = ".".join(keys) or None
     denied = re.search(r"Importing '([^']+)' is not allowed", text)
@@ -46,26 +49,30 @@ def explain(error: ArgumentError, bases: Mapping[str, type]) -> tuple[str | None
         return key, allowlist.refusal(denied[1])
     found = re.search(r"(?:Got|Given) value: (.*?)(?:\. Got value:.*)?$", text, re.MULTILINE)
     value = re.sub(r"NestedArg\(.*val='?(.*?)'?\)$", r"\1", found[1]) if found else "this"
+    foreign = re.search(r"does not correspond to a subclass of (\w+)", text)
+    if foreign:
+        names = choices_of(owner, keys[-1] if keys else "", bases)
+        return key, f"expected a subclass of {foreign[1]}, got {value}; {suggestion(value, names)}"
     types = [found[1].rsplit(".")[-1] for p in problems if (found := re.match(r"Expected an? <class '([^']+)'>", p))]
     for problem in problems if not NUMBERS.intersection(types) else ():
         unknown_class = re.match(r"Expected a dot import path string: (\S+)", problem)
         if unknown_class:
             names = choices_of(owner, keys[-1] if keys else "", bases)
-            return key, f"there is no class {unknown_class[1]}; {suggestion(unknown_class[1], names)}"
+            return key, f"no class {unknown_class[1]}; {suggestion(unknown_class[1], names)}"
         unknown_setting = re.match(r"(?:Option|Key|Group) '([^']+)' is not accepted", problem)
         if unknown_setting:
             name = unknown_setting[1]
-            return ".".join([*keys, name]), f"there is no such setting; {suggestion(name, parameters_of(owner))}"
+            return ".".join([*keys, name]), f"no such setting; {suggestion(name, parameters_of(owner))}"
     literals = re.findall(r"'([^']+)'", " ".join(re.findall(r"Expected a typing.Literal\[(.*?)\]", " ".join(problems))))
     if literals:
-        return key, f"{value} is no choice; {suggestion(value, literals)}"
+        return key, f"expected one of {', '.join(literals)}; got {value}"
     if types:
-        return key, f"{value} has another type; write {' or '.join(EXAMPLES.get(name, 'a ' + name) for name in types)}"
+        return key, f"expected {' or '.join(EXAMPLES.get(name, 'a ' + name) for name in types)}, got {value}"
     return key, re.sub(r"\s+", " ", problems[0]) if problems else "not accepted"
 
 
 def descend(text: str) -> tuple[list[str], type | None, list[str]]:
-    """Follows the nesting of a message: the keys on the way, the class that owns the last, what is said inside."""
+    """Follows the nesting of a message: the keys passed, the class that owns the last one, the innermost problems."""
     keys: list[str] = []
     owner: type | None = None
     problems: list[str] = []
@@ -88,18 +95,18 @@ def descend(text: str) -> tuple[list[str], type | None, list[str]]:
 
 
 def import_object(path: str) -> type | None:
-    """The class at an import path, or None where there is none."""
+    """The class at an import path, or None."""
     module, _, name = path.rpartition(".")
     return getattr(sys.modules.get(module), name, None)  # the parser has imported it
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    """What to write instead of `name`: the nearest of the known names, and the others where they are few."""
+    """What to use instead of `name`: the nearest of the known names, and the others if they are few."""
     near = difflib.get_close_matches(name, known, n=1)
     others = [other for other in known if other not in near]
     if near:
-        return f"write {near[0]}" + (f" (or {', '.join(others)})" if 0 < len(others) <= FEW else "")
-    return f"write one of {', '.join(known)}" if known else "write the name or the import path of one that exists"
+        return f"use {near[0]}" + (f" (or {', '.join(others)})" if 0 < len(others) <= FEW else "")
+    return f"use one of {', '.join(known)}" if known else "use the name or import path of an existing one"
 
 
 def parameters_of(owner: type | None) -> list[str]:
@@ -108,7 +115,7 @@ def parameters_of(owner: type | None) -> list[str]:
 
 
 def choices_of(owner: type | None, setting: str, bases: Mapping[str, type]) -> list[str]:
-    """The names of our classes that a setting of a class takes, or that stand for the model or the data."""
+    """The names of our classes that a setting accepts; bases: for `model` and `data`."""
     if owner is None:
         hint: Any = bases.get(setting)
     else:

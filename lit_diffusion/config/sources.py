@@ -1,4 +1,4 @@
-"""Where a setting comes from, so that an error can say it: configuration files and the command line."""
+"""Configuration files and the command line: where each setting comes from, for error messages."""
 
 import sysconfig
 from pathlib import Path
@@ -9,27 +9,27 @@ from lit_diffusion.config.keys import count_set_parts, count_shared_parts, is_wi
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
-MOST_REFERENCES = 16  # `${...}` in all: each may stand for a text that holds others, and a few more for gigabytes
-VARIABLE = "LIT_DIFFUSION_CONFIG"  # the base of a sweep that an agent of W&B runs
-# A checkout keeps configs/ beside the package; a wheel installs it under the environment's share folder.
+MOST_REFERENCES = 16  # `${...}` in total: each may expand to text with others, so that a few more could fill gigabytes
+VARIABLE = "LIT_DIFFUSION_CONFIG"  # names the base configuration of a sweep run by W&B's agent
+# In a checkout configs/ is next to the package; a wheel installs it in the environment's share folder.
 SHIPPED = (Path(__file__).parents[2], Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
 
 
 class ConfigSources:
-    """The `-c` files of a command line, read for their syntax and for what they set.
+    """The `-c` files of a command line, parsed to check their syntax and to know what they set.
 
-    arguments: the command line with every file as a path that exists. A file that is not there is looked for among
-    those that the package ships, so that `-c configs/digits.yaml` works from any folder. The packages of `--allow` are
-    `allowed`, and no part of it.
+    arguments: the command line with every file as an existing path. A missing file is looked up among those that the
+    package ships, so that `-c configs/digits.yaml` works from any folder. allowed: the packages of `--allow`, which are
+    removed from the arguments.
 
-    Raises ConfigError for a file that is missing, is no YAML, is no mapping, or includes files by a `config` key, and
-    for more than MOST_REFERENCES.
+    Raises ConfigError for a file that is missing, not valid YAML, not a mapping, or includes files by a `config` key,
+    and for more than MOST_REFERENCES.
     """
 
     def __init__(self, arguments: list[str]):
         self.arguments: list[str] = []
         self.files: list[Path] = []
-        self._settings: list[tuple[str, Any]] = []  # of each file and option in order: its name, what it sets
+        self._settings: list[tuple[str, Any]] = []  # for each file and option in order: its name, what it sets
         arguments, self.allowed = allowlist.take_flags(arguments)
         takes_file = False
         for argument in arguments:
@@ -44,7 +44,9 @@ class ConfigSources:
             self.arguments.append(argument)
         references = repr([self.arguments, self._settings]).count("${")
         if references > MOST_REFERENCES:
-            raise ConfigError(f"{references} times ${{...}} are too many; write {MOST_REFERENCES} or fewer in all")
+            raise ConfigError(
+                f"expected at most {MOST_REFERENCES} references ${{...}}, got {references}; write some values out"
+            )
 
     def _read(self, name: str) -> Path:
         path = find(name)
@@ -55,8 +57,8 @@ class ConfigSources:
 
     @property
     def run(self) -> Path | None:
-        """The folder of the run whose config.yaml is among the files, wherever it lies now; None where there is none or
-        the command line names another.
+        """The folder of the run whose config.yaml is among the files, wherever it is now; None without one, or if the
+        command line names another.
         """
         folders = [path.parent for path in self.files if path.name == "config.yaml"]
         runs = [folder for folder in folders if (folder / "checkpoints").is_dir()]
@@ -68,7 +70,7 @@ class ConfigSources:
         return any(is_within(option, [key]) for option in options)
 
     def of(self, key: str) -> str:
-        """The source that has the last word on a dotted key or on anything below it: a file or the command line."""
+        """The source that decides a dotted key or anything below it: the last file or option that sets it."""
         best, source = 1, "configuration"
         for name, setting in self._settings:
             depth = (
@@ -82,21 +84,21 @@ class ConfigSources:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a file sets. Raises ConfigError where it is no YAML, no mapping, or includes files."""
+    """What a file sets. Raises ConfigError if it is not valid YAML, not a mapping, or includes files."""
     content = untrusted_yaml.load(path)
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no settings; write keys and values, as `trainer: {{max_steps: 1000}}`")
+        raise ConfigError(f"{path}: expected settings such as `trainer: {{max_steps: 1000}}`; the file has none")
     if "config" in content:
-        raise ConfigError(f"{path}: config: files are not read from inside files; give each with a -c of its own")
+        raise ConfigError(f"{path}: config: files cannot include files; pass each with its own -c")
     return content
 
 
 def find(name: str, kind: str = "configs") -> Path:
-    """The file of that name, here or among the shipped ones of its kind. Raises ConfigError where there is none."""
+    """The file of that name, here or among the shipped ones of its kind. Raises ConfigError if there is none."""
     for folder in (Path(), *SHIPPED):
         if (folder / name).is_file():
             return folder / name
-    if name == VARIABLE:  # as an agent of W&B leaves a variable that is not set
-        raise ConfigError(f"the environment variable {name} is not set; write export {name}=configs/digits.yaml")
+    if name == VARIABLE:  # what W&B's agent leaves of a variable that is not set
+        raise ConfigError(f"the environment variable {name} is not set; run `export {name}=configs/digits.yaml`")
     shipped = sorted({f"{kind}/{path.name}" for folder in SHIPPED for path in (folder / kind).glob("*.yaml")})
-    raise ConfigError(f"{name}: no such file; write one that exists, as {', '.join(shipped)}")
+    raise ConfigError(f"{name}: no such file; shipped ones are {', '.join(shipped)}")

@@ -64,7 +64,7 @@ def of_pickle(file: Path) -> Mapping[str, Tensor]:
             f"{file} holds code or objects beside tensors, and running it is refused; write a file of weights alone, "
             "best as .safetensors"
         ) from error
-    except Exception as error:  # torch raises a different type for every kind of damage
+    except Exception as error:  # every kind of damage raises a different type
         raise damaged(file, error) from error
     return state_dict_in(content, file)
 
@@ -91,7 +91,7 @@ def as_float32(weight: Tensor, name: str, file: Path) -> Tensor:
     """A weight, widened where it is stored in half precision."""
     name = one_line(name)
     is_plain = weight.layout == torch.strided and not weight.is_meta and weight.dtype in FLOATS
-    # an expanded tensor stands for more than the file holds
+    # an expanded tensor expands to more than the file holds
     if not is_plain or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
         raise ConfigError(f"{file}: {name} holds {weight.dtype} values, no plain weights; write a file of weights")
     weight = weight.float()

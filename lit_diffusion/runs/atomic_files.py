@@ -1,4 +1,4 @@
-"""Files of a run: written to a temporary name and renamed, so that nobody ever reads half a file."""
+"""Files written to a temporary name and then renamed, so that nobody ever reads half a file."""
 
 import glob
 import os
@@ -13,12 +13,12 @@ from typing import Any
 
 from lit_diffusion.errors import ConfigError
 
-UNFINISHED = ".*.unfinished*"  # what `written_whole` leaves where its process is killed
+UNFINISHED = ".*.unfinished*"  # left behind by `written_whole` if its process is killed
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, of its suffix, which takes its place if the context ends without an error."""
+    """Yields a temporary path next to `path`, with its suffix; it replaces `path` if the context ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.unfinished{path.suffix}")
     try:
@@ -30,8 +30,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`, which takes its place if the context ends without an error. `folder` must not
-    be there, or be empty. Raises ConfigError where the disk does not do.
+    """Yields a temporary folder next to `folder`; it replaces `folder`, which must not exist or be empty, if the
+    context ends without error. Raises ConfigError if the folder cannot be written.
     """
     folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")
@@ -42,18 +42,18 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(folder)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written ({error.strerror}); write another folder") from error
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}); choose another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save(content: Any, file: Path) -> None:
-    """torch.save, until it is on the disk: the name of a file must not come there before its data.
+    """torch.save, flushed to the disk: a file's name must not appear there before its data.
 
-    Raises OSError where the disk does not do, and what a signal's handler raises; torch hides both behind a
-    RuntimeError of its own, about a file that ends too early.
+    Raises OSError if writing fails, and whatever a signal handler raises; torch hides both behind a RuntimeError about
+    a file that ends too early.
     """
-    import torch  # seconds, for which commands that save nothing do not wait
+    import torch  # takes seconds, which commands that save nothing are spared
 
     handled = sys.exc_info()[1]
     try:
@@ -68,8 +68,8 @@ def save(content: Any, file: Path) -> None:
 
 
 def check_archive(file: Path) -> None:
-    """Raises ValueError unless every part of an archive of torch.save is whole, down to its checksum, which torch does
-    not look at, and stored as it is: what unpacks to more than the file holds is no weights.
+    """Raises ValueError unless every part of a torch.save archive matches its checksum, which torch ignores, and is
+    stored uncompressed: weights never unpack to more than the file holds.
     """
     with zipfile.ZipFile(file) as parts:
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
@@ -79,17 +79,17 @@ def check_archive(file: Path) -> None:
 
 
 def check_free(folder: Path, option: str) -> None:
-    """Raises ConfigError unless a folder can be made there: there is none yet, or an empty one."""
+    """Raises ConfigError unless a folder can be created there: it does not exist, or is empty."""
     try:
         is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     except OSError as error:
-        raise ConfigError(f"{option}: no folder can be made there ({error.strerror}); write another") from error
+        raise ConfigError(f"{option}: cannot create a folder there ({error.strerror}); choose another") from error
     if not is_free:
-        raise ConfigError(f"{option}: {folder} is there already; write another, or remove it")
+        raise ConfigError(f"{option}: {folder} already exists; choose another, or remove it")
 
 
 def linked(file: Path, name: Path) -> None:
-    """`name` becomes another name of `file`, in one move; a copy where the disk knows no links."""
+    """Makes `name` another name of `file`, atomically; a copy if the disk supports no links."""
     with written_whole(name) as temporary:
         try:
             os.link(file, temporary)

@@ -1,4 +1,4 @@
-"""Which run a command is about: its folder, and the checkpoint that it takes up."""
+"""Which run a command works on: its folder, and the checkpoint that it loads."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from lit_diffusion.runs.notice import is_first_process
 
 
 class RunChoice:
-    """What `run.dir`, `run.name` and `ckpt_path` say, and the folder in which a run's config.yaml lies. The settings
-    then say what was chosen.
+    """Chosen by `run.dir`, `run.name`, `ckpt_path` and the folder of a run's config.yaml; the settings are updated to
+    the choice.
 
-    writes: whether the command trains there. folder: of the run. goes_on: whether that run is continued.
+    writes: whether the command trains there. folder: of the run. goes_on: whether that run is resumed in its folder.
 
-    Raises ConfigError where there is no such checkpoint, or something else in the way.
+    Raises ConfigError if there is no such checkpoint, or if the folder is not that of a run.
     """
 
     def __init__(self, sources: ConfigSources, settings: Namespace, writes: bool):
@@ -32,7 +32,7 @@ class RunChoice:
             settings.ckpt_path = str(checkpoint_files.find(settings.ckpt_path, self.folder))
 
     def take(self) -> None:
-        """Makes the folder, or takes the one that is there, where the command trains. Raises ConfigError, OSError."""
+        """Creates the folder, or takes the existing one, if the command trains. Raises ConfigError, OSError."""
         if not self.writes:
             return
         inherited, first = run_folder.inherited(), is_first_process()
@@ -41,10 +41,10 @@ class RunChoice:
         elif not self.goes_on and inherited is None and first:
             self.folder, self._owns = run_folder.reserve(self.folder), True
         elif not self.goes_on:
-            self.folder = inherited or self.folder  # of the other ranks, none writes
+            self.folder = inherited or self.folder  # other ranks write nothing
         self.settings.run.name = self.folder.name
 
     def release(self, started: bool) -> None:
-        """A run that has not reached its first step leaves nothing behind, but what was there before."""
+        """Removes a new folder if the run has not reached its first step."""
         if self._owns or self.goes_on:
             run_folder.release(self.folder, remove=self._owns and not started)

@@ -1,4 +1,4 @@
-"""A run that a signal asks to end: SIGINT, SIGTERM and, as SLURM warns, SIGUSR1."""
+"""Ending a run on a signal: SIGINT, SIGTERM, and SIGUSR1, SLURM's warning."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ from lit_diffusion.runs.notice import is_first_process
 
 
 class Interrupted(SystemExit):
-    """The end of a process that a signal has asked for: its exit status is 128 + signum, as the shell counts.
+    """Ends the process with the status that shells use, 128 + signum.
 
-    The status of other ranks than the first is 0: Lightning would kill the first on any other.
+    Other ranks than the first end with status 0: Lightning would kill the first on any other.
     """
 
     def __init__(self, signum: int, note: str = ""):
@@ -20,10 +20,10 @@ class Interrupted(SystemExit):
 
 
 class StopRequest:
-    """What a process has been asked, and what it is doing.
+    """A request to end, and what has to be finished before.
 
-    received: the number of the signal, or 0. in_step: whether a training step is being made, which ends before the
-    process does. note: what the message says after the name of the signal.
+    received: the number of the signal, or 0. in_step: whether a training step is running, which is finished first.
+    note: what the final message adds to the name of the signal.
     """
 
     received = 0
@@ -43,4 +43,4 @@ def requeue() -> None:
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"the job could not be queued again: {error}", file=sys.stderr)
+        print(f"could not requeue the job: {error}", file=sys.stderr)

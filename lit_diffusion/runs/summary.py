@@ -1,4 +1,4 @@
-"""summary.json, schema 1: the one file that says what became of a run."""
+"""summary.json, schema 1: the status, scores and settings of a run in one file."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,14 @@ FILE = "summary.json"
 PARTS = {"status": str, "reason": str, "settings": dict}
 MOST = 2000  # settings, scores, or fields of a protocol; real ones have some 100
 DEEPEST = 50  # levels of nesting; real ones have some 5
-TRACKED = "track/"  # begins the names of scores that were tracked on the way, with a protocol of their own
+TRACKED = "track/"  # prefix of scores tracked during training, which have their own protocol
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a summary. Raises ConfigError where it is unreadable, of another kind, or of a newer schema."""
+    """The content of a summary. Raises ConfigError if it is unreadable, not a summary, or of a newer schema."""
     try:
         if not path.is_file():
-            raise ConfigError(f"{path} is no regular file; remove it")
+            raise ConfigError(f"{path} is not a regular file; remove it")
         check_size(path.stat().st_size, path)
         summary = json.loads(path.read_text(encoding="utf-8"))
     except ConfigError:
@@ -31,23 +31,25 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check_size(size: int, origin: object) -> None:
-    """Raises ConfigError where a summary of `size` bytes is none of ours."""
+    """Raises ConfigError if `size` bytes are too many for a summary."""
     if size > LARGEST:
-        raise ConfigError(f"{origin} has {size / 2**20:.0f} MB, and a summary at most {LARGEST // 2**20}; remove it")
+        raise ConfigError(
+            f"{origin} has {size / 2**20:.0f} MB, but a summary has at most {LARGEST // 2**20}; remove it"
+        )
 
 
 def checked(summary: Any, origin: object) -> dict[str, Any]:
-    """`summary`, if it is one. origin: where it is from, for the message."""
+    """`summary`, after checking that it is one. origin: its source, for the message."""
     if not (isinstance(summary, dict) and isinstance(summary.get("scores"), dict)):
-        raise ConfigError(f"{origin} is no summary of a run; remove it")
+        raise ConfigError(f"{origin} is not the summary of a run; remove it")
     if not isinstance(summary.get("schema"), int) or summary["schema"] > SCHEMA:
         raise ConfigError(
-            f"{origin} has schema {summary.get('schema')!r}, and this version of lit_diffusion reads up to {SCHEMA}; "
+            f"{origin} has schema {summary.get('schema')!r}, but this version of lit_diffusion reads up to {SCHEMA}; "
             "use the version that wrote it, or a newer one"
         )
     for key, kind in PARTS.items():
         if not isinstance(summary.get(key), kind | None):
-            raise ConfigError(f"{origin} is damaged: its {key} is no {kind.__name__}; remove it")
+            raise ConfigError(f"{origin} is damaged: its {key} is not a {kind.__name__}; remove it")
     scores = summary["scores"]
     protocols = [one.get("protocol") for one in scores.values() if isinstance(one, dict)]
     for part in (scores, summary.get("settings"), *protocols):

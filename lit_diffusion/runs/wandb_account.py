@@ -12,16 +12,16 @@ from jsonargparse import Namespace
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.notice import notice
 
-SECONDS = 5.0  # that a server has to answer
+SECONDS = 5.0  # timeout for the server
 
 
 def agent() -> bool:
-    """Whether an agent of a W&B sweep has started this process: its scores are waited for on the server."""
+    """Whether the agent of a W&B sweep started this process; the server then waits for its scores."""
     return "WANDB_SWEEP_ID" in os.environ
 
 
 def unreachable() -> str | None:
-    """The address of the W&B server where it does not answer within seconds; None where it does, or a proxy might."""
+    """The address of the W&B server if it does not answer within seconds; None if it does, or if a proxy might."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY")):
         return None
     address = os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
@@ -35,23 +35,23 @@ def unreachable() -> str | None:
 
 
 def check_account() -> None:
-    """Raises ConfigError where no account is known; asks nothing and waits for nobody."""
+    """Raises ConfigError if no account is set up; prompts for nothing."""
     try:
         known = wandb.login(prompt=False)
     except wandb.errors.UsageError:
         known = False
     if not known:
         raise ConfigError(
-            "W&B is online here and no account is set up; run `wandb login`, or write --trainer.logger.offline=true, "
-            "or --trainer.logger=false for CSV alone",
+            "W&B is online but no account is set up; run `wandb login`, or use --trainer.logger.offline=true, or "
+            "--trainer.logger=false for CSV only",
             key="trainer.logger",
         )
 
 
 def prepare(loggers: Any, folder: Path) -> None:
-    """Points the W&B loggers of a configuration to the folder of a run; offline where W&B cannot be reached.
+    """Points the W&B loggers of a configuration to the folder of a run; offline if W&B cannot be reached.
 
-    A run that goes on in its folder goes on as the same run of W&B. Raises ConfigError as `check_account`.
+    A run resumed in its folder continues the same W&B run. Raises ConfigError like `check_account`.
     """
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if isinstance(logger, Namespace) and logger.class_path.endswith("WandbLogger"):
@@ -60,7 +60,7 @@ def prepare(loggers: Any, folder: Path) -> None:
                 if address := unreachable():
                     logger.init_args.offline = True
                     notice(
-                        f"W&B cannot be reached at {address}: logging offline; `wandb sync {folder}/wandb/*` sends it"
+                        f"W&B does not answer at {address}; logging offline; upload with `wandb sync {folder}/wandb/*`"
                     )
                 else:
                     check_account()
@@ -70,6 +70,6 @@ def prepare(loggers: Any, folder: Path) -> None:
 
 
 def known_id(folder: Path) -> str | None:
-    """The id that W&B has given to the run in this folder, whose files it keeps there; None for a new run."""
+    """The W&B id of the run in this folder, from W&B's own files there; None for a new run."""
     files = sorted((folder / "wandb").glob("*run-*-*"), key=lambda path: path.name.split("run-")[1])
     return files[-1].name.rpartition("-")[2] if files else None

@@ -19,7 +19,7 @@ COMMANDS = re.compile(
 SHIPPED = Path(__file__).parent / "layouts"
 BEST = ("lowest", "highest", None)
 MOST_DIGITS = 15  # of a number in double precision
-TEXT = (str, "a text")
+TEXT = (str, "text")
 TYPES: dict[str, tuple[Any, str]] = {
     "score": (str, "the name of a score, such as fid"),
     "with": (str, "the name of a score, such as bits_per_dim/train"),

@@ -1,4 +1,4 @@
-"""Where a mistake was made: from an exception to one line with the file and the key."""
+"""From an exception to one line with the file and the key of the mistake."""
 
 import errno
 from pathlib import Path
@@ -18,7 +18,7 @@ from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.modules import GenerativeModule
 from lit_diffusion.runs.run_folder import folder_error
 
-BASES = {"model": GenerativeModule, "data": ImageData}  # of the two settings that no class owns
+BASES = {"model": GenerativeModule, "data": ImageData}  # for the two settings that no class owns
 
 
 def locate(
@@ -29,11 +29,11 @@ def locate(
     folder: Path | None,
     building: bool = False,
 ) -> Exception:
-    """The ConfigError that says where, for a user's mistake; the error itself for any other.
+    """A ConfigError with file and key for a user's mistake; the error itself for any other.
 
-    config: the parsed configuration, as far as it was parsed. keys: where classes without a class_path are configured.
-    folder: that of the run. building: whether objects were made of settings, which then are what is wrong, unless the
-    class is one of the user's own packages.
+    config: the configuration, as far as it was parsed. keys: the keys of classes that have no class_path. folder: of
+    the run. building: whether objects were being built from settings, which are then to blame unless the class is from
+    one of the user's packages.
     """
     if isinstance(error, ArgumentError):
         key, problem = explain(error, BASES)
@@ -41,9 +41,9 @@ def locate(
     if isinstance(error, OmegaConfBaseException):
         if "oc.env" in str(error):
             return ConfigError(
-                f"{COMMAND_LINE} or files: configurations read no environment variables; write --KEY=$NAME in the shell"
+                f"{COMMAND_LINE} or files: configurations cannot read environment variables; use --KEY=$NAME in a shell"
             )
-        return ConfigError(f"{COMMAND_LINE} or files: {str(error).splitlines()[0]}; mend the ${{...}}")
+        return ConfigError(f"{COMMAND_LINE} or files: {str(error).splitlines()[0]}; fix the ${{...}}")
     if isinstance(error, MisconfigurationException):
         return at(sources, "trainer", str(error))
     mistake = find_mistake(error)
@@ -58,21 +58,21 @@ def locate(
     setting, colon, rest = message.partition(": ")
     if colon and setting.isidentifier():
         if key is None and setting in config.get("data", {}).get("init_args", {}):
-            key = "data"  # an error that a worker process has sent has no frames to look at
+            key = "data"  # an error sent by a worker process has no frames
         if key:
             key, message = f"{key}.{setting}", rest
     return at(sources, key, message) if key else mistake
 
 
 def refused_settings(error: Exception) -> ConfigError | None:
-    """The error of a class that does not take its settings; None where the class is of one of the user's packages."""
+    """The error of a class that refuses its settings; None if the class is from one of the user's packages."""
     inner: BaseException = error
     while inner.__cause__ is not None:
         inner = inner.__cause__
     frames = [frame for frame, _ in walk_tb(inner.__traceback__)]
     if any(allowlist.is_own(frame.f_globals.get("__name__", "")) for frame in frames):
         return None
-    mistake = ConfigError(f"these settings do not make it ({first_words(inner)}); write others")
+    mistake = ConfigError(f"could not be built from these settings: {first_words(inner)}")
     return mistake.with_traceback(inner.__traceback__)
 
 
@@ -82,14 +82,14 @@ def at(sources: ConfigSources, key: str | None, message: str) -> ConfigError:
 
 
 def find_mistake(error: BaseException | None) -> ConfigError | None:
-    """The ConfigError that an error is or was raised from."""
+    """The ConfigError that an error is, or was raised from."""
     while error is not None and not isinstance(error, ConfigError):
         error = error.__cause__
     return error
 
 
 def key_of(error: BaseException, config: dict[str, Any], keys: dict[str, str]) -> str | None:
-    """The dotted key of the object that raised an error: the innermost one that the configuration names."""
+    """The dotted key of the object that raised an error: the innermost that the configuration names."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__) if "self" in frame.f_locals]
     for frame in reversed(frames):
         name = type(frame.f_locals["self"]).__name__

@@ -1,4 +1,4 @@
-"""The settings that every run has beside model, data and trainer, and those that are refused."""
+"""The settings that every run has besides model, data and trainer, and the values that are refused."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ CALLBACKS = {
 CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
 TRAINER_DEFAULTS = {
     "enable_model_summary": False,
-    "enable_checkpointing": False,  # `checkpoint` is a callback of ours
+    "enable_checkpointing": False,  # our callback `checkpoint` does that
     "check_val_every_n_epoch": None,
     "val_check_interval": 1000,
 }
@@ -39,12 +39,12 @@ NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_step
 
 def add_arguments(parser: LightningArgumentParser) -> None:
     """Adds the keys of a run and of its callbacks, with their defaults."""
-    parser.add_argument("--run.dir", type=str, default="runs", help="Where the folders of runs are made.")
+    parser.add_argument("--run.dir", type=str, default="runs", help="Folder in which run folders are created.")
     parser.add_argument(
         "--run.name",
         type=str | None,
         default=None,
-        help="Name of this run's folder; by default those of the configuration files and the time.",
+        help="Name of this run's folder (default: the names of the configuration files and the time).",
     )
     for key, callback in CALLBACKS.items():
         parser.add_lightning_class_args(callback, key)
@@ -53,13 +53,13 @@ def add_arguments(parser: LightningArgumentParser) -> None:
 
 
 def check_settings(settings: Namespace) -> None:
-    """Raises ConfigError for what the parser takes and no run can do anything with."""
+    """Raises ConfigError for values that the parser accepts and no run can use."""
     name = settings.run.name
     if name and (Path(name).name != name or name == ".."):
-        raise ConfigError(f"{name} is a path; write a name here and the folder in run.dir", key="run.name")
+        raise ConfigError(f"expected a name, got the path {name}; put the folder in run.dir", key="run.name")
     for key in (*CALLBACKS, "prediction"):
         if settings[key] is None:
-            raise ConfigError("null is no setting here; leave it out, or write its parts", key=key)
+            raise ConfigError("null is not allowed here; omit the key or set its fields", key=key)
     for key in NEVER_ZERO:
         if settings.trainer[key] == 0:
-            raise ConfigError("0 is never; write a number of batches, 1 or more", key=f"trainer.{key}")
+            raise ConfigError("expected 1 or more batches, got 0", key=f"trainer.{key}")

@@ -77,7 +77,7 @@ def test_a_network_outside_the_allowed_packages_is_refused_by_name(refused, path
     """Also where the way to it leads through a module of an allowed package."""
     message = refused(f"--{NETWORK}={path}")
     assert (
-        "is not among what configurations may name; if you trust it, write --allow=" in message or "no class" in message
+        "is not on the allow-list of configurations; if you trust it, add --allow=" in message or "no class" in message
     )
     assert message.startswith(f"command line: {NETWORK}: ")
 
@@ -157,7 +157,7 @@ def test_a_flag_that_allows_nothing_is_refused(refused, flag):
 def test_a_file_cannot_allow(refused, tmp_path):
     """Neither a configuration nor a sweep file says whom to trust."""
     (tmp_path / "overlay.yaml").write_text("allow: hostile_module\n")
-    assert "overlay.yaml: allow: there is no such setting" in refused("-c", "overlay.yaml")
+    assert "overlay.yaml: allow: no such setting" in refused("-c", "overlay.yaml")
     for own in (
         {"parameters": {"allow": {"values": ["hostile_module"]}}},
         {"command": [*CELL["command"][:-1], "--allow=hostile_module", "${args}"]},
@@ -175,7 +175,7 @@ def test_no_sweep_imports_a_module_of_a_stranger(trap, tmp_path, monkeypatch):
         {"command": [*CELL["command"][:-1], f"--{NETWORK}=hostile_module.Network", "${args}"]},
     ):
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**CELL, **own}))
-        with pytest.raises(ConfigError, match="hostile_module.Network is not among .* --allow=hostile_module"):
+        with pytest.raises(ConfigError, match="Network is not on the allow-list .* --allow=hostile_module"):
             sweep(["sweep.yaml", *TINY, "--dry-run"])
         assert not trap.exists()
         with pytest.raises(ConfigError, match="network"):
@@ -188,11 +188,11 @@ def test_no_sweep_imports_a_module_of_a_stranger(trap, tmp_path, monkeypatch):
 def test_programs_of_features_are_named_by_the_user_alone(refused):
     """A .pt2 file is code."""
     message = refused("--scores.features=FileFeatures", "--scores.features.path=mine.pt2")
-    assert "write --allow=lit_diffusion.metrics.features.FileFeatures" in message
+    assert "add --allow=lit_diffusion.metrics.features.FileFeatures" in message
 
 
 def test_no_configuration_reads_the_environment(refused, tmp_path, monkeypatch):
     """config.yaml and W&B would hold what stood there."""
     monkeypatch.setenv("SECRET", "hunter2")
     message = refused("--run.name=${oc.env:SECRET}")
-    assert "configurations read no environment variables" in message and "hunter2" not in message
+    assert "configurations cannot read environment variables" in message and "hunter2" not in message

@@ -541,5 +541,5 @@ def test_resumed_run_needs_its_optimizer(trained, command, tmp_path):
     file = trained / "checkpoints/last.ckpt"
     checkpoint = torch.load(file, weights_only=True)
     torch.save({**checkpoint, "global_step": 7}, file)
-    with pytest.raises(ConfigError, match="is damaged or no checkpoint of ours"):
+    with pytest.raises(ConfigError, match="is damaged or not a checkpoint of lit_diffusion"):
         command("fit", "-c", str(trained / "config.yaml"), "--ckpt_path", str(file), "--trainer.logger=false")

@@ -298,15 +298,15 @@ def test_a_mistake_is_one_line_with_file_key_and_remedy(mistake, sweep, tmp_path
 
 
 TEXTS = {
-    "no YAML": ("method: [grid", r"line \d+, column \d+: no valid YAML, .*; mend the line"),
+    "no YAML": ("method: [grid", r"line \d+, column \d+: not valid YAML: .*; mend the line"),
     "no mapping": ("- grid\n", "no sweep; set method, parameters and command"),
     "empty": ("", "no sweep"),
-    "no text": ("\x00", "not readable as YAML, "),
+    "no text": ("\x00", "not readable as YAML: "),
     "a key twice": (
         "method: grid\nparameters:\n  a.b: {values: [1]}\n  a.b: {values: [2]}\n",
-        "line 4, column 3: no valid YAML, a.b stands there twice; mend the line",
+        "line 4, column 3: not valid YAML: a.b duplicate key; mend the line",
     ),
-    "strange key": ("? [1, 2]\n: 3\n", "no valid YAML, found unhashable key"),
+    "strange key": ("? [1, 2]\n: 3\n", "not valid YAML: found unhashable key"),
 }
 
 
@@ -321,7 +321,7 @@ def test_a_missing_file_is_answered_with_the_shipped_ones(tmp_path, monkeypatch)
     """And shipped files are found from any folder."""
     monkeypatch.chdir(tmp_path)
     assert SweepFile.read("sweeps/table2.yaml").name == "table2"
-    with pytest.raises(ConfigError, match=r"sweeps/tabel2\.yaml: no such file; write one that exists, as sweeps/bayes"):
+    with pytest.raises(ConfigError, match=r"sweeps/tabel2\.yaml: no such file; shipped ones are sweeps/bayes"):
         SweepFile.read("sweeps/tabel2.yaml")
 
 

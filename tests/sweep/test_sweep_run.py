@@ -226,7 +226,7 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
             ["--seeds=2"],
             "--seeds: .* also sets seed_everything",
         ),
-        ({}, ["--model.nothing=1"], "model.nothing: there is no such setting"),
+        ({}, ["--model.nothing=1"], "model.nothing: no such setting"),
         ({}, ["-c", "nowhere.yaml"], "nowhere.yaml: no such file"),
         ({}, ["--run.dir=elsewhere"], "--run.dir: each cell has its own folder; use --out"),
         (
@@ -242,7 +242,7 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
         (
             {"method": "bayes", "run_cap": 2, "metric": {"name": "fid"}, "parameters": {"model.lr": {"values": [1]}}},
             [],
-            "model.lr=1,.*there is no such setting|lr=1.*no such",
+            "model.lr=1,.*no such setting|lr=1.*no such",
         ),
     ],
 )

@@ -168,7 +168,7 @@ def test_show_takes_the_layout_only_where_a_run_stands_in_it(runs, capsys):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("a: [", "no valid YAML"),
+        ("a: [", "not valid YAML"),
         ("3", "layout: expected keys and values (columns, compare, head, latex, rows, title), got 3"),
         (FID, "rows is missing; set it to a list of rows"),
         (ROWS, "columns is missing"),

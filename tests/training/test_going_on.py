@@ -64,7 +64,7 @@ def test_the_newest_whole_checkpoint_is_the_last(run, capsys):
     (folder / "best.ckpt").unlink()
     (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:1000])
     assert newest(folder) == folder / "step=10.ckpt"
-    assert "last.ckpt is damaged or no checkpoint of ours, and passed over" in capsys.readouterr().err
+    assert "last.ckpt is damaged or not a checkpoint of lit_diffusion; skipped" in capsys.readouterr().err
     for path in folder.glob("step=*.ckpt"):
         path.unlink()
     assert newest(folder) is None
@@ -79,7 +79,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(command,
     (run / "checkpoints/.last.0123abcd.unfinished.ckpt").touch()
     for name in ("here", "there"):
         command("fit", *TINY, *STEPS, *SCORED, f"--run.name={name}", "--ckpt_path=last")
-        assert f"runs/{name} has no checkpoint yet: training begins at its first step" in capsys.readouterr().err
+        assert f"runs/{name} has no checkpoint yet; training starts at step 0" in capsys.readouterr().err
         again = torch.load(tmp_path / f"runs/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
         assert all(torch.equal(again[key], weights[key]) for key in weights)
         assert rows(tmp_path / f"runs/{name}") == metrics
