@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(command, run, tmp_path, ca
 def test_a_damaged_checkpoint_that_is_named_is_one_line(command, run, tmp_path, damage):
     file = run / "checkpoints/last.ckpt"
     damage(file, tmp_path / "touched")
-    with pytest.raises(ConfigError, match="damaged or no checkpoint of ours") as error:
+    with pytest.raises(ConfigError, match="damaged or not a checkpoint") as error:
         command("validate", "-c", str(run / "config.yaml"), f"--ckpt_path={file}")
     assert "\n" not in str(error.value) and not (tmp_path / "touched").exists()
 

@@ -54,7 +54,7 @@ def test_a_signal_ends_a_run_at_its_next_step_which_is_saved(command, tmp_path, 
     status, output, seconds = run.end(signum)
     saved = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert status == 128 + signum and seconds < 15
-    said = f"stopped by {signal.Signals(signum).name}; step {saved} is saved: lightning fit -c runs/here/config.yaml"
+    said = f"stopped by {signal.Signals(signum).name}; step {saved} is saved; resume: lightning fit -c runs/here/config.yaml"
     assert said in output and "Traceback" not in output
     summary = json.loads((run.folder / "summary.json").read_text())
     assert (summary["status"], summary["step"]) == ("failed", saved) and said in summary["reason"]

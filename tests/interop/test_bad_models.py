@@ -424,7 +424,7 @@ main()
     (tmp_path / "here").mkdir()
     ended = subprocess.run([sys.executable, "-c", limited], cwd=tmp_path / "here", capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert re.fullmatch(r".*made cannot be written \(.*File too large.*\); write another folder\n", ended.stderr)
+    assert re.fullmatch(r".*made cannot be written \(.*File too large.*\); choose another folder\n", ended.stderr)
     assert not list((tmp_path / "here").iterdir())
 
 

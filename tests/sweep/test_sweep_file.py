@@ -298,13 +298,13 @@ def test_a_mistake_is_one_line_with_file_key_and_remedy(mistake, sweep, tmp_path
 
 
 TEXTS = {
-    "no YAML": ("method: [grid", r"line \d+, column \d+: not valid YAML: .*; mend the line"),
+    "no YAML": ("method: [grid", r"line \d+, column \d+: not valid YAML: .*; fix the line"),
     "no mapping": ("- grid\n", "no sweep; set method, parameters and command"),
     "empty": ("", "no sweep"),
     "no text": ("\x00", "not readable as YAML: "),
     "a key twice": (
         "method: grid\nparameters:\n  a.b: {values: [1]}\n  a.b: {values: [2]}\n",
-        "line 4, column 3: not valid YAML: a.b duplicate key; mend the line",
+        "line 4, column 3: not valid YAML: duplicate key a.b; fix the line",
     ),
     "strange key": ("? [1, 2]\n: 3\n", "not valid YAML: found unhashable key"),
 }

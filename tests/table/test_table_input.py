@@ -39,7 +39,7 @@ def test_a_run_folders_of_runs_and_folders_of_those_are_found_once(tmp_path, cap
     "content, message",
     [
         ("{", "is damaged"),
-        ("[]", "is no summary of a run"),
+        ("[]", "is not the summary of a run"),
         (json.dumps({**summary(), "schema": 2}), "has schema 2"),
         (json.dumps({**summary(), "status": "?"}), "status, seed or settings in its summary are invalid"),
         (json.dumps({**summary(), "scores": {"fid": 3}}), "the scores in its summary are damaged"),

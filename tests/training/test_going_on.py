@@ -90,7 +90,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(command,
 def test_a_folder_that_another_process_writes_to_is_left_alone(command, run):
     """Two lives of one run would overwrite each other."""
     run_folder.hold(run)
-    with pytest.raises(ConfigError, match="runs/here is being written by another process"):
+    with pytest.raises(ConfigError, match="runs/here is in use by another process"):
         command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
     run_folder.release(run, remove=False)
     command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
