@@ -54,7 +54,7 @@ def test_a_signal_ends_a_run_at_its_next_step_which_is_saved(command, tmp_path, 
     status, output, seconds = run.end(signum)
     saved = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert status == 128 + signum and seconds < 15
-    said = f"stopped by {signal.Signals(signum).name}; step {saved} is saved; resume: lightning fit -c runs/here/config.yaml"
+    said = f"stopped by {signal.Signals(signum).name}; step {saved} is saved; resume: lightning fit -c runs"
     assert said in output and "Traceback" not in output
     summary = json.loads((run.folder / "summary.json").read_text())
     assert (summary["status"], summary["step"]) == ("failed", saved) and said in summary["reason"]
@@ -106,4 +106,4 @@ def test_slurm_s_warning_queues_the_job_again(tmp_path):
     status, output, _ = run.end(signal.SIGUSR1)
     assert status == 128 + signal.SIGUSR1
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
-    assert "is saved" in output and "no checkpoint yet: training begins at its first step" in output
+    assert "is saved" in output and "no checkpoint yet; training starts at step 0" in output
