@@ -28,7 +28,7 @@ from lit_diffusion.callbacks.sample_blocks import sample_blocks
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.diffusion import AncestralSampler
 from lit_diffusion.metrics import InceptionFeatures, TorchFidelity, compare
-from lit_diffusion.metrics.reference_statistics import statistics_of
+from lit_diffusion.metrics.reference_statistics import compute_statistics
 from lit_diffusion.training import command as training_cli
 from tests.metrics.made import inception_file, write_pictures
 
@@ -58,8 +58,8 @@ def in_turn(name: str, work: str, ours: Callable[[], Any], theirs: Callable[[], 
 
 def our_scores(samples: str, reference: str, weights: str) -> list[float]:
     extractor, protocol = InceptionFeatures(weights), TorchFidelity(kid_subset_size=SUBSET, neighbours=0)
-    theirs = statistics_of(open_images(reference), extractor, protocol)
-    ours = statistics_of(open_images(samples), extractor, protocol, keep_logits=True)
+    theirs = compute_statistics(open_images(reference), extractor, protocol)
+    ours = compute_statistics(open_images(samples), extractor, protocol, keep_logits=True)
     scores = compare(ours, {"reference": theirs}, protocol, extractor)
     return [scores[name].value for name in ("fid", "inception_score", "kid")]
 

@@ -1,4 +1,4 @@
-"""Memory that this process may use: that of the machine, or less in a container or a job."""
+"""The memory that this process may use: the machine's, or less in a container or a job."""
 
 import os
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def machine_memory() -> int:
-    """Bytes that this machine has."""
+    """The machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def usable_memory() -> int:
-    """Bytes that this process may use: those of the machine, or fewer if a control group limits it."""
+    """The bytes that this process may use: the machine's memory, or less if a control group limits it."""
     return min([machine_memory(), *group_limits()])
 
 
 def group_limits() -> Iterator[int]:
-    """The limits of this process's control group (version 2) and of the groups around it, in bytes."""
+    """The limits of this process's control group (version 2) and of the enclosing groups, in bytes."""
     if OWN_GROUP.exists():
         name = OWN_GROUP.read_text().strip().splitlines()[-1].rpartition(":")[2].lstrip("/")
         for group in (GROUPS / name, *(GROUPS / name).parents):

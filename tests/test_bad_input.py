@@ -305,8 +305,8 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
     ("arguments", "said"),
     [
         ([], "no command given"),
-        (["fot"], "there is no command fot; write one of fit"),
-        (["-c", "x.yaml", "fit"], "-c comes before the command; write `lightning fit -c x.yaml ...`"),
+        (["fot"], "there is no command fot; use one of fit"),
+        (["-c", "x.yaml", "fit"], "expected a command before -c; use `lightning fit -c x.yaml ...`"),
         (["fit"], "model and data are missing; pass a complete file, such as -c configs/digits.yaml"),
     ],
     ids=["nothing", "unknown", "order", "bare"],

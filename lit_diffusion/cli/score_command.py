@@ -22,11 +22,11 @@ from lit_diffusion.metrics import (
     TorchFidelity,
     compare,
 )
-from lit_diffusion.metrics.reference_statistics import Bar, reference_statistics, statistics_of
+from lit_diffusion.metrics.reference_statistics import Bar, compute_statistics, reference_statistics
 
 PROTOCOLS = {protocol.__name__: protocol for protocol in (TorchFidelity, DDPMRelease)}
 BETTER = {"fid": "↓", "inception_score": "↑", "kid": "↓", "precision": "↑", "recall": "↑"}  # lower or higher
-OWN = {
+DETAILS = {  # of a single score, by keys of its protocol
     "splits": "{splits} splits",
     "neighbours": "{neighbours} neighbours",
     "subsets": "{subsets} subsets of {subset_size}",
@@ -36,17 +36,17 @@ OWN = {
 
 
 def main(arguments: list[str]) -> None:
-    """Scores and prints. Raises ConfigError for a user's mistake."""
-    options = parser().parse_args(arguments)
-    scores = score(options)
+    """Computes the scores and prints them. Raises ConfigError for a user's mistake."""
+    options = make_parser().parse_args(arguments)
+    scores = compute_scores(options)
     if options.json:
         print(json.dumps({name: one.as_dict() for name, one in scores.items()}, indent=2, allow_nan=False))
     else:
-        print(*report(scores), sep="\n")
+        print(*report_lines(scores), sep="\n")
 
 
-def report(scores: dict[str, Score]) -> Iterator[str]:
-    """Lines for people: what was compared and how, then every score with what is its own of its protocol."""
+def report_lines(scores: dict[str, Score]) -> Iterator[str]:
+    """What was compared and how, then each score with the details that only it has, as lines of text."""
     common = dict(scores["fid"].protocol)
     samples = f"{common.pop('images')}, {common.pop('samples')} images"
     for key, value in {"samples": samples, "reference": common.pop("reference"), **common}.items():
@@ -54,42 +54,42 @@ def report(scores: dict[str, Score]) -> Iterator[str]:
     yield ""
     width = max(len(str(score)) for score in scores.values())
     for name, score in scores.items():
-        own = [text.format_map(score.protocol) for key, text in OWN.items() if key in score.protocol]
-        yield f"{name:<15}  {BETTER[name]} {score!s:<{width}}  {', '.join(own)}".rstrip()
+        details = [text.format_map(score.protocol) for key, text in DETAILS.items() if key in score.protocol]
+        yield f"{name:<15}  {BETTER[name]} {score!s:<{width}}  {', '.join(details)}".rstrip()
 
 
-def parser() -> Parser:
-    """The options of the command."""
+def make_parser() -> Parser:
+    """The command's options."""
     splits = f"{', '.join(SETS)} with :train or :test"
     images = f"a folder of images, an .npz file (arr_0: uint8, N x H x W x C), or a split: {splits}"
     result = Parser(prog="lit-diffusion score", description=__doc__)
-    result.add_argument("samples", metavar="A", help=f"what is scored: {images}")
-    result.add_argument("reference", metavar="B", help="what it is compared with, likewise")
+    result.add_argument("samples", metavar="A", help=f"images to score: {images}")
+    result.add_argument("reference", metavar="B", help="images to compare them with, given likewise")
     result.add_argument(
         "--features", default="inception", help="inception, digits, or a .pt2 or .pt file (default: %(default)s)"
     )
     result.add_argument(
-        "--weights", metavar="FILE", help="Inception's weights (default: torch's cache, or the network)"
+        "--weights", metavar="FILE", help="Inception's weights (default: from torch's cache, else downloaded)"
     )
-    result.add_argument("--json", action="store_true", help="print JSON, every score with its protocol")
+    result.add_argument("--json", action="store_true", help="print the scores with their protocols as JSON")
     result.add_argument("--protocol", choices=[*PROTOCOLS], default="TorchFidelity", help="default: %(default)s")
-    result.add_argument("--splits", type=int, default=10, help="of IS (default: %(default)s)")
-    result.add_argument("--kid-subsets", type=int, default=100, help="0 for no KID (default: %(default)s)")
+    result.add_argument("--splits", type=int, default=10, help="parts of A to average IS over (default: %(default)s)")
+    result.add_argument("--kid-subsets", type=int, default=100, help="0 to omit KID (default: %(default)s)")
     result.add_argument(
-        "--kid-subset-size", type=int, default=1000, help="default: %(default)s, or all images if fewer"
+        "--kid-subset-size", type=int, default=1000, help="default: %(default)s, or all images if there are fewer"
     )
     result.add_argument(
-        "--neighbours", type=int, default=3, help="of precision and recall, 0 for neither (default: %(default)s)"
+        "--neighbours", type=int, default=3, help="of precision and recall, 0 to omit both (default: %(default)s)"
     )
-    result.add_argument("--data-root", metavar="FOLDER", help="where the files of mnist, fashion_mnist, cifar10 lie")
+    result.add_argument("--data-root", metavar="FOLDER", help="folder of the files of mnist, fashion_mnist, cifar10")
     result.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     return result
 
 
-def score(options: argparse.Namespace) -> dict[str, Score]:
+def compute_scores(options: argparse.Namespace) -> dict[str, Score]:
     """The scores of A against B."""
-    device = device_named(options.device)
-    extractor = features_named(options.features, options.weights)
+    device = parse_device(options.device)
+    extractor = make_extractor(options.features, options.weights)
     protocol = PROTOCOLS[options.protocol](
         splits=options.splits,
         kid_subsets=options.kid_subsets,
@@ -105,10 +105,10 @@ def score(options: argparse.Namespace) -> dict[str, Score]:
         print(note, file=sys.stderr)
     if samples.shape[0] != reference.shape[0] and not isinstance(extractor, InceptionFeatures):
         channels_of = (f"{one.name} has {one.shape[0]} channels" for one in (samples, reference))
-        raise ConfigError(f"{' and '.join(channels_of)}; write images of the same number")
+        raise ConfigError(f"{' and '.join(channels_of)}; use images with the same number of channels")
     if samples.shape[1:] != reference.shape[1:]:
         sizes = (f"{one.name} holds images of {'x'.join(map(str, one.shape[1:]))}" for one in (samples, reference))
-        raise ConfigError(f"{', '.join(sizes)}: different sizes do not compare; bring them to one size")
+        raise ConfigError(f"{', '.join(sizes)}: expected images of one size; resize them")
     extractor.load()
     progress = RunProgress(file=sys.stderr)
 
@@ -116,35 +116,36 @@ def score(options: argparse.Namespace) -> dict[str, Score]:
         return lambda total: progress.task(what, total, "images")
 
     theirs = reference_statistics(reference, extractor, protocol, device=device, bar=bar("reference"))
-    ours = statistics_of(samples, extractor, protocol, device=device, keep_logits=True, bar=bar("samples"))
+    assert theirs is not None  # as this is the only process
+    ours = compute_statistics(samples, extractor, protocol, device=device, keep_logits=True, bar=bar("samples"))
     if min(ours.count, theirs.count) < len(ours.mean):
         print(
-            f"{min(ours.count, theirs.count)} images are few for {len(ours.mean)} features: FID comes out too high and "
-            "compares only with scores of as many images",
+            f"{min(ours.count, theirs.count)} images are few for {len(ours.mean)} features: FID is biased upwards and "
+            "comparable only between equal numbers of images",
             file=sys.stderr,
         )
     scores = compare(ours, {reference.name: theirs}, protocol, extractor)
     return {name: Score(one.value, one.std, {"images": samples.name, **one.protocol}) for name, one in scores.items()}
 
 
-def device_named(name: str) -> torch.device:
-    """A device of this machine that knows float64."""
+def parse_device(name: str) -> torch.device:
+    """A device of this machine. Raises ConfigError if there is no such device or it lacks float64."""
     try:
         device = torch.device(name)
         torch.zeros(1, dtype=torch.float64, device=device).item()
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ConfigError(f"--device: {name} is no device of this machine that has float64; write cpu") from error
+        raise ConfigError(f"--device: expected a device of this machine with float64, got {name}; use cpu") from error
     return device
 
 
-def features_named(name: str, weights: str | None) -> FeatureExtractor:
-    """inception, digits, or a file."""
+def make_extractor(name: str, weights: str | None) -> FeatureExtractor:
+    """The extractor for `--features`: inception, digits, or a file of the user's."""
     if weights is not None and name != "inception":
-        raise ConfigError("--weights: Inception alone takes weights; write no --features, or no --weights")
+        raise ConfigError("--weights: only Inception takes weights; omit --features or --weights")
     if name == "inception":
         return InceptionFeatures(weights)
     if name == "digits":
         return DigitsFeatures()
     if Path(name).suffix in (".pt", ".pt2"):
         return FileFeatures(name)
-    raise ConfigError(f"--features: {name} are no features; write inception, digits, or a .pt2 or .pt file")
+    raise ConfigError(f"--features: expected inception, digits, or a .pt2 or .pt file, got {name}")

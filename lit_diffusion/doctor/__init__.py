@@ -1,1 +1,1 @@
-"""`lit-diffusion doctor`: whether this machine can run the package, and what to do where it cannot."""
+"""`lit-diffusion doctor`: whether this machine can run the package, and how to fix what it cannot."""

@@ -1,4 +1,4 @@
-"""What the doctor says about one thing."""
+"""What the doctor reports about one thing."""
 
 import shlex
 import shutil
@@ -15,8 +15,8 @@ GB = 1e9  # bytes
 
 @dataclass(frozen=True)
 class Finding:
-    """subject: what was examined. level: ok, warning, problem. text: what was found, in one line. repair: what to do,
-    in one line. facts: the same for programs, plain values alone.
+    """subject: what was examined. level: ok, warning or problem. text: what was found, in one line. repair: what to
+    do, in one line. facts: the same for programs, JSON values only.
     """
 
     subject: str
@@ -26,6 +26,7 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
+        """The finding as `--json` prints it."""
         return {
             "subject": self.subject,
             "level": self.level,
@@ -47,14 +48,14 @@ def problem(subject: str, text: str, repair: str, **facts: Any) -> Finding:
     return Finding(subject, PROBLEM, text, repair, facts)
 
 
-def of_error(subject: str, level: str, error: ConfigError, **facts: Any) -> Finding:
-    """A ConfigError as a finding: it says what is wrong; and what to do."""
+def from_error(subject: str, level: str, error: ConfigError, **facts: Any) -> Finding:
+    """A ConfigError as a finding; its message is `what is wrong; what to do`."""
     text, _, repair = str(error).partition("; ")
     return Finding(subject, level, text, repair, facts)
 
 
-def pip(command: str, *arguments: str) -> str:
-    """The command line of pip for this environment, or of uv where it alone is there."""
+def pip_command(command: str, *arguments: str) -> str:
+    """The command line of pip for this environment, or of uv if only uv is available."""
     if find_spec("pip") is None and shutil.which("uv"):
         return shlex.join(["uv", "pip", command, "--python", sys.executable, *arguments])
     return shlex.join([sys.executable, "-m", "pip", command, *arguments])

@@ -1,40 +1,40 @@
-"""The weights that scores are computed with, and where references are kept, as the scores themselves look for them."""
+"""The weights that scores need, and the cache of reference statistics, found as the scores themselves find them."""
 
 from collections.abc import Iterator
 
-from lit_diffusion.doctor.finding import PROBLEM, Finding, of_error, ok, problem, warning
-from lit_diffusion.doctor.folders import space
-from lit_diffusion.doctor.installation import reinstall
+from lit_diffusion.doctor.finding import PROBLEM, Finding, from_error, ok, problem, warning
+from lit_diffusion.doctor.installation import reinstall_command
+from lit_diffusion.doctor.machine import check_space
 from lit_diffusion.errors import ConfigError
 
 
-def examine() -> Iterator[Finding]:
-    """Inception, the digits classifier, the cache. Raises where what they need cannot be imported."""
+def examine_weights() -> Iterator[Finding]:
+    """Inception, the digits classifier, the cache. Raises if a package that they need cannot be imported."""
     from lit_diffusion.metrics.reference_cache import cache_folder
 
-    yield inception()
-    yield digits()
-    yield space("cache", cache_folder(), "set LIT_DIFFUSION_CACHE to another folder")
+    yield check_inception()
+    yield check_digits()
+    yield check_space("cache", cache_folder(), "set LIT_DIFFUSION_CACHE to another folder")
 
 
-def inception() -> Finding:
-    """Torch's cache, every byte of the file compared with the official SHA-256."""
+def check_inception() -> Finding:
+    """The file in torch's cache, compared with the official SHA-256."""
     from lit_diffusion.metrics import inception
-    from lit_diffusion.metrics.features import content_of, sha256_of
+    from lit_diffusion.metrics.features import read_bytes, sha256_of
 
-    path = inception.cached_file()
+    path = inception.find_cached()
     if path is None:
-        text = f"not in {inception.cached_in()}; fetched when a score first needs it"
-        return warning("Inception", text, f"without a network, {inception.where_to_put()}", path=None)
+        text = f"not in {inception.checkpoint_folder()}; downloaded when a score first needs it"
+        return warning("Inception", text, f"without a network, {inception.manual_download()}", path=None)
     try:
-        digest = sha256_of(content_of(path, "make it readable, or remove it, and it is fetched again"))
+        digest = sha256_of(read_bytes(path, "make it readable, or remove it to download it again"))
         inception.check_official(path, digest)
     except ConfigError as error:
-        return of_error("Inception", PROBLEM, error, path=str(path))
-    return ok("Inception", f"{path}, SHA-256 {digest[:8]}.. is right", path=str(path), sha256=digest)
+        return from_error("Inception", PROBLEM, error, path=str(path))
+    return ok("Inception", f"{path}, SHA-256 {digest[:8]}... is correct", path=str(path), sha256=digest)
 
 
-def digits() -> Finding:
+def check_digits() -> Finding:
     """The classifier that ships with the package, loaded."""
     from lit_diffusion.metrics.digits_features import FILE, DigitsFeatures
 
@@ -43,7 +43,7 @@ def digits() -> Finding:
         features.load()
     except ConfigError as error:
         text = str(error).partition("; ")[0]
-        return problem("digits classifier", text, reinstall())
+        return problem("digits classifier", text, reinstall_command())
     except OSError as error:
-        return problem("digits classifier", f"{FILE} cannot be read ({error.strerror})", reinstall())
-    return ok("digits classifier", f"{FILE}, SHA-256 {features.sha256[:8]}.. is right", sha256=features.sha256)
+        return problem("digits classifier", f"{FILE} cannot be read ({error.strerror})", reinstall_command())
+    return ok("digits classifier", f"{FILE}, SHA-256 {features.sha256[:8]}... is correct", sha256=features.sha256)

@@ -1,4 +1,4 @@
-"""Features for 8x8 digits, of which Inception says little: a small classifier whose weights ship with the package."""
+"""Features for 8x8 digits, on which Inception is uninformative: a small classifier that ships with the package."""
 
 from importlib.resources import files
 
@@ -16,7 +16,7 @@ SHA256 = "220f8bf4d994e6d1236b947e73961e3f70bf3e4b4bed5b64f65d39118114e1a4"
 class DigitsFeatures(FeatureExtractor):
     """The 64 features and 10 logits of a convolutional classifier of scikit-learn's digits, for 8x8 grey images.
 
-    Trained on the 1,500 training images by scripts/train_digits_classifier.py, which also tells its held-out accuracy.
+    Trained on the 1,500 training images by scripts/train_digits_classifier.py, which also prints its held-out accuracy.
     """
 
     name = "digits-classifier"
@@ -24,15 +24,15 @@ class DigitsFeatures(FeatureExtractor):
     batch_size = 1000
 
     def read(self) -> str:
-        content = files("lit_diffusion.metrics").joinpath("weights", FILE).read_bytes()
+        content = (files("lit_diffusion.metrics") / "weights" / FILE).read_bytes()
         digest = sha256_of(content)
         if digest != SHA256:
-            raise ConfigError(f"{FILE} is damaged: its SHA-256 is {digest}, not {SHA256}; install the package again")
-        network = classifier().eval()
+            raise ConfigError(f"{FILE} is damaged: expected SHA-256 {SHA256}, got {digest}; reinstall the package")
+        network = build_classifier().eval()
         try:
             network.load_state_dict(load_tensors(content))
         except (SafetensorError, RuntimeError) as error:
-            raise ConfigError(f"{FILE} does not fit this version; install the package again") from error
+            raise ConfigError(f"{FILE} belongs to another version of lit_diffusion; reinstall the package") from error
         *trunk, self.head = network
         self.trunk = nn.Sequential(*trunk)
         return digest
@@ -40,8 +40,8 @@ class DigitsFeatures(FeatureExtractor):
     def check(self, image_shape: tuple[int, ...]) -> None:
         if image_shape != (1, 8, 8):
             raise ConfigError(
-                f"DigitsFeatures takes images of (1, 8, 8), not {tuple(image_shape)}; write InceptionFeatures (score's "
-                "--features inception)"
+                f"DigitsFeatures: expected images of shape (1, 8, 8), got {tuple(image_shape)}; use InceptionFeatures "
+                "(`lit-diffusion score --features inception`)"
             )
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,8 +49,8 @@ class DigitsFeatures(FeatureExtractor):
         return features, self.head(features)
 
 
-def classifier() -> nn.Sequential:
-    """The network: (B, 1, 8, 8) in [-1, 1] to 64 features, which are the input of its last layer, to 10 logits."""
+def build_classifier() -> nn.Sequential:
+    """The network from (B, 1, 8, 8) in [-1, 1] to 10 logits; the inputs of its last layer are the 64 features."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),
         nn.SiLU(),

@@ -1,4 +1,4 @@
-"""Feature extractors: from images to what FID, KID, precision and recall (features) and IS (logits) are made of."""
+"""Feature extractors: from images to features (for FID, KID, precision and recall) and logits (for IS)."""
 
 import hashlib
 import warnings
@@ -15,8 +15,8 @@ from lit_diffusion.errors import ConfigError, first_words
 class FeatureExtractor(nn.Module, ABC):
     """Maps pixels (B, C, H, W), floats in [0, 255], to features (B, D) and logits (B, K), both float32.
 
-    Weights are read by `load`, not at construction: a run that scores nothing needs none. name: what scores are
-    labelled with. resize: the rule by which images come to the network's size. batch_size: images in a forward pass.
+    Weights are read by `load`, not at construction, so that a run without scores needs none. name: the label of the
+    scores. resize: how images are brought to the network's size. batch_size: images in a forward pass.
     """
 
     name: str
@@ -28,9 +28,9 @@ class FeatureExtractor(nn.Module, ABC):
         self.sha256 = ""
 
     def load(self) -> None:
-        """Reads the weights, once. Raises ConfigError that names the file and its hash where that fails."""
+        """Reads the weights once. Raises ConfigError with the file and its hash if that fails."""
         if not self.sha256:
-            with torch.random.fork_rng(devices=[]):  # networks that are built draw their first weights
+            with torch.random.fork_rng(devices=[]):  # building a network draws initial weights
                 self.sha256 = self.read()
             self.requires_grad_(False)
 
@@ -40,23 +40,23 @@ class FeatureExtractor(nn.Module, ABC):
 
     @property
     def key(self) -> str:
-        """Identifies what features depend on: two extractors of one key give the same."""
+        """Identifies the features: extractors with equal keys compute the same."""
         return f"{self.name} {self.sha256}"
 
     def check(self, image_shape: tuple[int, ...]) -> str | None:
-        """Raises ConfigError for images (C, H, W) that cannot be taken; returns what a user should know, or None."""
+        """Raises ConfigError if images (C, H, W) are not supported; returns a note for the user, or None."""
         return None
 
     def describe(self) -> dict[str, str]:
-        """What of this stands beside every score."""
+        """The extractor's part of a score's protocol."""
         return {"features": self.name, "features_sha256": self.sha256, "resize": self.resize}
 
 
 class FileFeatures(FeatureExtractor):
-    """Features of one's own: a torch.export archive (.pt2) or a TorchScript module (.pt).
+    """The features of a user's program: a torch.export archive (.pt2) or a TorchScript module (.pt).
 
     It is called with images (B, C, H, W) uint8, for any B, and returns features (B, D), or features and logits (B, K);
-    without logits the features take their place in IS. Programs are code: load only files that you trust.
+    without logits, IS is computed from the features. Programs are code: load only files that you trust.
     """
 
     resize = "that of the file's program"
@@ -67,45 +67,45 @@ class FileFeatures(FeatureExtractor):
         self.name = self.path.name
 
     def read(self) -> str:
-        content = content_of(self.path, "write the path of a .pt2 or .pt file of features")
+        content = read_bytes(self.path, "set path to a .pt2 or .pt file")
         digest = sha256_of(content)
         try:
             if self.path.suffix == ".pt2":
-                self.program = torch.export.load(BytesIO(content)).module()  # has no training mode to leave
+                self.program = torch.export.load(BytesIO(content)).module()  # has no training mode
             else:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # TorchScript is deprecated, the files that exist are not gone
+                    warnings.simplefilter("ignore")  # that TorchScript is deprecated
                     self.program = torch.jit.load(BytesIO(content), map_location="cpu").eval()
-        except Exception as error:  # both loaders raise what they like
+        except Exception as error:  # both loaders raise various types
             raise ConfigError(
-                f"{self.path} (SHA-256 {digest}) is no program of features ({type(error).__name__}); write a file of "
-                "torch.export.save or torch.jit.save"
+                f"{self.path} (SHA-256 {digest}): expected a file of torch.export.save or torch.jit.save, but loading "
+                f"it failed ({type(error).__name__}); save the program again"
             ) from error
         return digest
 
     def describe(self) -> dict[str, str]:
-        return {**super().describe(), "quantisation": "8 bits"}  # whatever the protocol: programs take integers
+        return {**super().describe(), "quantisation": "8 bits"}  # under every protocol: programs receive integers
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         try:
             result = self.program(pixels.round().to(torch.uint8))
             features, logits = (result, result) if isinstance(result, Tensor) else (result[0], result[-1])
             return features.flatten(1).float(), logits.flatten(1).float()
-        except Exception as error:  # the program is not ours
+        except Exception as error:  # a user's program raises anything
             raise ConfigError(
-                f"{self.path} does not take uint8 images of {tuple(pixels.shape)} or returns no tensors (B, D) "
-                f"({first_words(error)}); write a program that does, exported for any B"
+                f"{self.path}: expected a program from uint8 images {tuple(pixels.shape)} to tensors (B, D), but it "
+                f"failed ({first_words(error)}); export it for such images and any B"
             ) from error
 
 
 def sha256_of(content: bytes) -> str:
-    """The SHA-256 of the content of a file, in hexadecimal."""
+    """The SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
-def content_of(path: Path, instead: str) -> bytes:
-    """The content of a file. Raises ConfigError that says what to write `instead` where there is none."""
+def read_bytes(path: Path, repair: str) -> bytes:
+    """The content of a file. Raises ConfigError, ending in `repair`, if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); {instead}") from error
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); {repair}") from error

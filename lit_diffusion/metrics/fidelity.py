@@ -16,7 +16,7 @@ from lit_diffusion.metrics.protocol import Protocol
 from lit_diffusion.metrics.score import Score
 
 Details = dict[str, Any]
-DISTANCES = 10**7  # between features, in memory at a time
+DISTANCES = 10**7  # between features, in memory at once
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Statistics:
     """What is kept of N images: enough for every score, on the CPU.
 
     mean (D,), covariance (D, D): of all features, float64. features (M, D): those of every n-th image, for KID,
-    precision and recall. logits (N, K), or (0, K) of a reference. non_finite: images with a pixel that is no number.
+    precision and recall. logits (N, K), or (0, K) for a reference. non_finite: images with a non-finite pixel.
     """
 
     count: int
@@ -36,16 +36,23 @@ class Statistics:
 
 
 class Fidelity(Metric):
-    """One forward pass of `extractor` over images gives FID, KID, precision and recall against reference statistics,
-    and IS with its standard deviation over splits: torch-fidelity's numerics, on float64 sums reduced over ranks.
+    """FID, KID, precision and recall against reference statistics, and IS with its standard deviation over splits, from
+    one forward pass of `extractor` over the images: torch-fidelity's numerics, on float64 sums reduced over ranks.
 
-    image_shape: (C, H, W). num_images: how many all ranks together will see, from which follows of which of them
-    features are kept. references: statistics by name; the first is the one that all scores are against, of the others
-    only FID is given, as `fid/test` for one that is called "test" or ends in ":test". keep_logits: needed for IS alone.
+    image_shape: (C, H, W). num_images: the number over all ranks, which determines the images whose features are kept.
+    references: statistics by name. All scores are against the first; against the others only FID is computed, as
+    `fid/test` for a name "test" or one ending in ":test". keep_logits: only IS needs them.
 
-    Images may come in any order and from any rank: their numbers make the result the same.
+    Images may arrive in any order and on any rank: the result depends on their numbers only.
     """
 
+    total: Tensor  # (D,), of features, float64
+    outer: Tensor  # (D, D), of their outer products, float64
+    count: Tensor
+    non_finite: Tensor
+    features: list[Tensor]
+    logits: list[Tensor]
+    numbers: list[Tensor]
     full_state_update = False
     is_differentiable = False
 
@@ -58,12 +65,12 @@ class Fidelity(Metric):
         references: Mapping[str, Statistics] | None = None,
         keep_logits: bool = True,
     ):
-        super().__init__(sync_on_compute=False)  # `statistics` gathers, once
+        super().__init__(sync_on_compute=False)  # `statistics` gathers once
         extractor.load()
         self.extractor, self.protocol, self.references = extractor, protocol, references or {}
         self.stride, self.keep_logits = protocol.stride(num_images), keep_logits
         with torch.no_grad():
-            features, logits = extractor(torch.zeros(1, *image_shape, device=device_of(extractor)))
+            features, logits = extractor(torch.zeros(1, *image_shape, device=find_device(extractor)))
         size = features.shape[1]
         self.add_state("total", torch.zeros(size, dtype=torch.float64), "sum")
         self.add_state("outer", torch.zeros(size, size, dtype=torch.float64), "sum")
@@ -79,17 +86,17 @@ class Fidelity(Metric):
 
     @torch.no_grad()
     def update(self, x: Tensor, numbers: Tensor) -> None:
-        """Images x (B, C, H, W) in [-1, 1] and their numbers (B,), from 0 on."""
+        """Adds images x (B, C, H, W) in [-1, 1]. numbers (B,): their indices, from 0."""
         size = self.extractor.batch_size
-        for part, own in zip(x.to(self.device).split(size), numbers.to(self.device).split(size)):
-            self._add(part, own)
+        for images, indices in zip(x.to(self.device).split(size), numbers.to(self.device).split(size)):
+            self._add(images, indices)
 
     def _add(self, x: Tensor, numbers: Tensor) -> None:
         finite = x.isfinite().flatten(1).all(1)
         self.non_finite += (~finite).sum()
         pixels = self.protocol.pixels(x.nan_to_num())
-        pixels = pixels.clone(memory_format=torch.contiguous_format)  # strides decide which kernels run, and round how
-        with torch.autocast(self.device.type, enabled=False):  # a trainer's precision is none of its scores'
+        pixels = pixels.clone(memory_format=torch.contiguous_format)  # strides select kernels, whose rounding differs
+        with torch.autocast(self.device.type, enabled=False):  # scores do not depend on the trainer's precision
             features, logits = self.extractor(pixels)
         exact = features.double()
         self.total += exact.sum(0)
@@ -100,11 +107,11 @@ class Fidelity(Metric):
         self.logits.append(logits if self.keep_logits else logits[:0])
 
     def statistics(self) -> Statistics:
-        """Of the images of all ranks, on every rank."""
-        for name, empty in self._empty.items():  # a rank without images joins in
+        """The statistics of all ranks' images, on every rank."""
+        for name, empty in self._empty.items():  # a rank without images takes part in the gathering
             setattr(self, name, getattr(self, name) or [empty.to(self.device)])
         with self.sync_context():
-            features, logits, numbers = (_joined(getattr(self, name)) for name in ("features", "logits", "numbers"))
+            features, logits, numbers = (_join(getattr(self, name)) for name in ("features", "logits", "numbers"))
             kept = numbers[numbers % self.stride == 0].argsort()
             count, total = int(self.count), self.total
             mean = total / count
@@ -123,26 +130,26 @@ class Fidelity(Metric):
         return compare(self.statistics(), self.references, self.protocol, self.extractor)
 
 
-def device_of(extractor: FeatureExtractor) -> torch.device:
-    """Where an extractor lies, perhaps put there by an earlier metric."""
+def find_device(extractor: FeatureExtractor) -> torch.device:
+    """The device of an extractor, which an earlier metric may have moved."""
     tensors = chain(extractor.parameters(), extractor.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
-def _joined(parts: Tensor | list[Tensor]) -> Tensor:
+def _join(parts: Tensor | list[Tensor]) -> Tensor:
     return parts if isinstance(parts, Tensor) else torch.cat(parts)
 
 
 def compare(
     samples: Statistics, references: Mapping[str, Statistics], protocol: Protocol, extractor: FeatureExtractor
 ) -> dict[str, Score]:
-    """The scores of samples against references, each with its protocol; no number where a sample is not finite.
+    """The scores of samples against references, each with its protocol; all values are None if a sample is not finite.
 
-    Raises ConfigError where features are not finite: an extractor of one's own may give such.
+    Raises ConfigError if features or scores are not finite, which a user's extractor may cause.
     """
     for name, one in {"the samples": samples, **references}.items():
         if not (one.covariance.isfinite().all() and one.logits.isfinite().all()):
-            raise ConfigError(f"{extractor.name} gives features of {name} that are not finite; write other features")
+            raise ConfigError(f"{extractor.name}: its features of {name} are not finite; use other features")
     common = {**protocol.describe(), "samples": samples.count, **extractor.describe()}
     scores = dict(_fid(samples, references, common))
     if len(samples.logits):
@@ -154,14 +161,14 @@ def compare(
         if protocol.neighbours:
             scores.update(_precision_recall(samples, reference, protocol, against))
     for name, score in scores.items():
-        if not math.isfinite(score.value):
-            raise ConfigError(f"{name} of {extractor.name} is no number: its features overflow; write other features")
+        if score.value is None or not math.isfinite(score.value):
+            raise ConfigError(f"{extractor.name}: {name} is not finite because features overflow; use other features")
     if samples.non_finite:
         return {name: replace(score, value=None, std=None) for name, score in scores.items()}
     return scores
 
 
-# The imports below take a second: torch-fidelity is loaded when scores are computed.
+# Importing torch-fidelity takes a second, so the functions below import it when scores are computed.
 
 
 def _fid(samples: Statistics, references: Mapping[str, Statistics], common: Details) -> Iterator[tuple[str, Score]]:
@@ -199,7 +206,7 @@ def _kid(samples: Statistics, reference: Statistics, protocol: Protocol, against
     compared = {"samples_compared": len(samples.features), "reference_compared": len(reference.features)}
     details = {**against, **compared, "subsets": protocol.kid_subsets, "subset_size": size, "draw": protocol.seed}
     if size == len(samples.features) == len(reference.features):
-        return Score(mean, None, details)  # every subset is all images, and varies by rounding
+        return Score(mean, None, details)  # each subset is all images: they differ by rounding only
     return Score(mean, std, {**details, "spread": "standard deviation over subsets"})
 
 

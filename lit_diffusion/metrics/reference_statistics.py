@@ -1,4 +1,4 @@
-"""Statistics of the real images that samples are compared with."""
+"""Statistics of real images, with which samples are compared."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +15,7 @@ from lit_diffusion.metrics.reference_cache import cache_file, read_cached, write
 Bar = Callable[[int], AbstractContextManager[Callable[..., None]]]
 
 
-def statistics_of(
+def compute_statistics(
     images: ImageSet,
     extractor: FeatureExtractor,
     protocol: Protocol,
@@ -25,10 +25,10 @@ def statistics_of(
     ranks: tuple[int, int] = (0, 1),
     bar: Bar = lambda total: nullcontext(lambda amount: None),
 ) -> Statistics:
-    """Statistics of all images, each seen once by one of the ranks, in batches that do not depend on their number.
+    """Statistics of all images, each seen once by one rank, in batches that do not depend on the number of ranks.
 
-    batch_size: by default the extractor's. ranks: the number of this process and how many there are. bar: makes a
-    progress bar for that many images.
+    batch_size: by default the extractor's. ranks: this process's rank and the number of processes. bar: makes a
+    progress bar for a number of images.
     """
     device = device or torch.device("cpu")
     metric = Fidelity(extractor, protocol, images.shape, len(images), keep_logits=keep_logits).to(device)
@@ -49,18 +49,19 @@ def reference_statistics(
     ranks: tuple[int, int] = (0, 1),
     **settings: Any,
 ) -> Statistics | None:
-    """As `statistics_of`, from the cache where it holds them; then None on ranks other than the first.
+    """Like `compute_statistics`, but read from the cache if possible, in which case only the first rank receives them.
 
-    broadcast: hands the first rank's value to all. settings: of `statistics_of`.
+    Returns None on the other ranks then. broadcast: gives the first rank's value to all. settings: further arguments of
+    `compute_statistics`.
     """
     extractor.load()
     first = ranks[0] == 0
-    device = str(settings.get("device") or "cpu").partition(":")[0]  # which round differently
+    device = str(settings.get("device") or "cpu").partition(":")[0]  # CPUs and GPUs round differently
     path = cache_file(images.fingerprint, extractor.key, protocol.key, device) if first else None
     cached = read_cached(path) if path else None
     if broadcast(cached is not None):
         return cached
-    statistics = statistics_of(images, extractor, protocol, ranks=ranks, **settings)
+    statistics = compute_statistics(images, extractor, protocol, ranks=ranks, **settings)
     if path:
         write_cached(path, statistics)
     return statistics

@@ -1,4 +1,4 @@
-"""A score carries its protocol: a number alone compares with nothing."""
+"""Scores: a value with its spread and protocol, without which values cannot be compared."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass  # not frozen: torchmetrics rebuilds what `compute` returns
+@dataclass  # not frozen: torchmetrics rebuilds the result of `compute`
 class Score:
     """A measured value, its spread, and how it was measured.
 
-    value: None where there is no number, because the model has diverged. std: the standard deviation or standard error
-    that the protocol names as "spread", or None. protocol: plain values, as JSON takes them.
+    value: None if the model has diverged. std: the standard deviation or standard error that the protocol names as
+    "spread", or None. protocol: JSON values.
+
+    >>> print(Score(3.17168), Score(9.4613, std=0.1142), Score(0.0123, std=0.0004), Score(None))
+    3.172 9.46 ± 0.11 0.01230 ± 0.00040 diverged
     """
 
     value: float | None
@@ -27,5 +30,5 @@ class Score:
         return f"{self.value:.{digits}f} ± {self.std:.{digits}f}"
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in summary.json."""
+        """The score as summary.json holds it."""
         return asdict(self)

@@ -39,5 +39,5 @@ class WithinMemory(TorchFunctionMode):
         if self.taken > (there := usable_memory()):
             raise ConfigError(
                 f"expected settings that fit into memory, {there / 2**30:,.1f} GiB here; these ask for "
-                f"{self.taken / 2**30:,.0f} GiB; use smaller sizes"
+                f"{self.taken / 2**30:,.1f} GiB; use smaller sizes"
             )

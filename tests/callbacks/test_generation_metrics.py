@@ -168,7 +168,10 @@ def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--scores.num_samples=9"], "command line: scores.num_samples: 9 samples are fewer than the 10 splits of IS"),
+        (
+            ["--scores.num_samples=9"],
+            "command line: scores.num_samples: expected at least 10 samples, one for each split of IS, got 9",
+        ),
         (
             ["--scores.every_n_steps=1", "--scores.track_sampler.steps=[1,9]"],
             "scores.track_sampler: DDIMSampler visits step 9",

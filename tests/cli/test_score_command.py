@@ -15,7 +15,7 @@ from lit_diffusion.data.image_set import open_images
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import DigitsFeatures, TorchFidelity, compare
 from lit_diffusion.metrics.features import sha256_of
-from lit_diffusion.metrics.reference_statistics import statistics_of
+from lit_diffusion.metrics.reference_statistics import compute_statistics
 from lit_diffusion.pixels import to_levels
 from tests.metrics.made import SCORES, inception_file, write_pictures
 from tests.processes import Process
@@ -80,8 +80,8 @@ def test_the_command_gives_the_scores_of_the_parts_that_it_is_made_of(score):
     """The same images, extractor and protocol by hand."""
     features, protocol = DigitsFeatures(), TorchFidelity(kid_subsets=3)
     samples, reference = (open_images(f"digits:{split}") for split in ("test", "train"))
-    ours = statistics_of(samples, features, protocol, keep_logits=True)
-    by_hand = compare(ours, {reference.name: statistics_of(reference, features, protocol)}, protocol, features)
+    ours = compute_statistics(samples, features, protocol, keep_logits=True)
+    by_hand = compare(ours, {reference.name: compute_statistics(reference, features, protocol)}, protocol, features)
     assert numbers(score("digits:test", "digits:train", *DIGITS)) == {
         name: (one.value, one.std) for name, one in by_hand.items()
     }
@@ -177,7 +177,7 @@ def test_what_a_user_should_know_is_said_once_and_beside_the_result(weights, tmp
     out, said = capsys.readouterr()
     assert json.loads(out).keys() == SCORES
     assert said.count("grey images are repeated to three channels") == 1
-    assert said.count("3 images are few for 2048 features: FID comes out too high") == 1
+    assert said.count("3 images are few for 2048 features: FID is biased upwards") == 1
 
 
 def mistake(*arguments) -> str:
@@ -200,7 +200,7 @@ MISTAKES = {
     "unknown reference": (["digits:test", "nowhere", *DIGITS], "there are no images nowhere; use"),
     "unknown features": (
         ["digits:test", "digits:train", "--features", "vgg"],
-        "--features: vgg are no features; write inception, digits, or a .pt2 or .pt file",
+        "--features: expected inception, digits, or a .pt2 or .pt file, got vgg",
     ),
     "missing features": (
         ["digits:test", "digits:train", "--features", "own.pt"],
@@ -209,25 +209,28 @@ MISTAKES = {
     "missing weights": (["digits:test", "digits:train", "--weights", "x.pth"], "x.pth cannot be read (No such file"),
     "weights of digits": (
         ["digits:test", "digits:train", *DIGITS, "--weights", "x.pth"],
-        "--weights: Inception alone takes weights; write no --features, or no --weights",
+        "--weights: only Inception takes weights; omit --features or --weights",
     ),
     "unknown device": (
         ["digits:test", "digits:train", *DIGITS, "--device", "abacus"],
-        "--device: abacus is no device of this machine that has float64; write cpu",
+        "--device: expected a device of this machine with float64, got abacus; use cpu",
     ),
-    "device without values": (["digits:test", "digits:train", *DIGITS, "--device", "meta"], "--device: meta is no"),
+    "device without values": (
+        ["digits:test", "digits:train", *DIGITS, "--device", "meta"],
+        "with float64, got meta; use cpu",
+    ),
     "unknown protocol": (
         ["digits:test", "digits:train", *DIGITS, "--protocol", "Clean"],
         "argument --protocol: invalid choice: 'Clean'",
     ),
-    "no splits": (["digits:test", "digits:train", *DIGITS, "--splits", "0"], "splits: 0 is too small; write 1 or more"),
+    "no splits": (["digits:test", "digits:train", *DIGITS, "--splits", "0"], "splits: expected 1 or more, got 0"),
     "too many splits": (
         ["digits:test", "digits:train", *DIGITS, "--splits", "298"],
-        "297 samples are fewer than the 298 splits of IS; take more samples or fewer splits",
+        "expected at least 298 samples, one for each split of IS, got 297; use more samples or fewer splits",
     ),
     "too many neighbours": (
         ["digits:test", "digits:train", *DIGITS, "--neighbours", "297"],
-        "297 samples are too few: FID needs 2, precision and recall one more than their 297 neighbours; take 298",
+        "expected at least 298 samples, got 297: FID needs 2, precision and recall one more than their 297 neighbours;",
     ),
 }
 
@@ -241,7 +244,9 @@ def test_a_mistake_is_one_line_and_nothing_is_cached(tmp_path, monkeypatch, cach
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_said():
-    assert mistake("digits:test", "digits:train", *DIGITS, "--device", "cuda").startswith("--device: cuda is no device")
+    assert mistake("digits:test", "digits:train", *DIGITS, "--device", "cuda").endswith(
+        "with float64, got cuda; use cpu"
+    )
 
 
 def test_images_that_do_not_compare_are_refused(tmp_path, weights):
@@ -249,10 +254,10 @@ def test_images_that_do_not_compare_are_refused(tmp_path, weights):
     a, b = (write_pictures(tmp_path / str(side), 4, side, noise=0, seed=0) for side in (8, 16))
     inception = ["--weights", weights, *FEW]
     assert mistake(a, b, *inception) == (
-        f"{a} holds images of 8x8, {b} holds images of 16x16: different sizes do not compare; bring them to one size"
+        f"{a} holds images of 8x8, {b} holds images of 16x16: expected images of one size; resize them"
     )
     message = mistake(b, "digits:train", "--features", "digits", *FEW)
-    assert "DigitsFeatures takes images of (1, 8, 8), not (1, 16, 16); write" in message
+    assert "DigitsFeatures: expected images of shape (1, 8, 8), got (1, 16, 16); use" in message
     (b / "003.png").rename(a / "odd.png")
     message = mistake(a, write_pictures(tmp_path / "others", 4, 8, noise=0, seed=1), *inception)
     assert f"images of one size, but {a}/000.png is 8x8 and {a}/odd.png 16x16; resize them" in message
@@ -268,7 +273,7 @@ def test_images_that_do_not_compare_are_refused(tmp_path, weights):
 def test_a_reference_of_one_image_is_refused(tmp_path):
     np.savez(tmp_path / "one.npz", np.zeros((1, 8, 8, 1), np.uint8))
     message = mistake("digits:test", tmp_path / "one.npz", *DIGITS)
-    assert message.startswith(f"1 reference images ({tmp_path}/one.npz) are too few: FID needs 2")
+    assert f"at least 4 reference images ({tmp_path}/one.npz), got 1: FID needs 2" in message
 
 
 def test_missing_weights_are_said_with_what_to_put_where(tmp_path, monkeypatch):

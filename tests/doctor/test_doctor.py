@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from lit_diffusion import memory
 from lit_diffusion.cli.entry import dispatch
-from lit_diffusion.doctor import command, devices, folders, lightning_command, machine, packages, services, weights
+from lit_diffusion.doctor import command, installation, machine, services, weights
 from lit_diffusion.doctor.finding import OK, PROBLEM, WARNING, ok, problem, warning
-from lit_diffusion.doctor.installation import reinstall, source
+from lit_diffusion.doctor.installation import find_source, reinstall_command
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import inception
 from lit_diffusion.runs import wandb_account
@@ -23,6 +24,7 @@ from lit_diffusion.runs import wandb_account
 Usage = namedtuple("Usage", "total used free")
 MODULES = """
 import json, sys
+from lit_diffusion import memory
 from lit_diffusion.cli.entry import dispatch
 try:
     dispatch(["doctor", "--json"])
@@ -57,6 +59,7 @@ def by_subject(findings):
 
 def run_doctor(*paths: Path, cwd: Path, options: tuple[str, ...] = ()):
     """The command in a process of its own: what it returned, its JSON, the names of the modules it had imported."""
+    paths = (*paths, Path(installation.__file__).parents[2])  # the code under test, wherever it is installed from
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     done = subprocess.run(
         [sys.executable, *options, "-c", MODULES], capture_output=True, text=True, cwd=cwd, env=environment
@@ -69,20 +72,20 @@ def run_doctor(*paths: Path, cwd: Path, options: tuple[str, ...] = ()):
 
 def test_every_package_that_the_metadata_declares_has_a_line():
     """The list is that of setup.cfg, without extras, and this environment satisfies it."""
-    found = by_subject(packages.examine())
+    found = by_subject(installation.examine_packages())
     assert {"python", "lightning", "torch", "torchvision", "torchmetrics", "wandb", "torch-fidelity"} <= set(found)
     assert {"jsonargparse", "omegaconf"} <= set(found) and "optuna" not in found
     assert {one.level for one in found.values()} == {OK}
     assert found["lightning"].facts["needed"] == "<2.7,>=2.6.4"
 
 
-def test_what_is_missing_or_does_not_fit_is_named_with_the_command_that_mends_it(site):
+def test_what_is_missing_or_does_not_fit_is_named_with_the_command_that_fixes_it(site):
     """Missing, too old, no version in the metadata, and a version that is none."""
     site("lit_diffusion", "0.1", "no-such-thing[all]>=3", "old<2", "hollow>=1", "odd>=1", 'absent; extra == "x"')
     site("old", "2.1")
     site("hollow", None)
     site("odd", "yesterday")
-    found = by_subject(packages.examine())
+    found = by_subject(installation.examine_packages())
     assert found["no-such-thing"].text == "missing"
     assert shlex.split(found["no-such-thing"].repair) == [
         sys.executable,
@@ -99,8 +102,8 @@ def test_what_is_missing_or_does_not_fit_is_named_with_the_command_that_mends_it
 
 def test_builds_between_releases_fit():
     """A nightly build of torch is no mistake."""
-    assert packages.contains(">=2.4", "2.9.0a0+git1234") and packages.contains(">=2.4", "2.9.0+cu128")
-    assert not packages.contains(">=2.4", "2.3.1+cu121")
+    assert installation.is_compatible(">=2.4", "2.9.0a0+git1234") and installation.is_compatible(">=2.4", "2.9.0+cu128")
+    assert not installation.is_compatible(">=2.4", "2.3.1+cu121")
 
 
 def test_packages_that_do_not_fit_each_other_are_a_warning(site):
@@ -108,32 +111,31 @@ def test_packages_that_do_not_fit_each_other_are_a_warning(site):
     site("lit_diffusion", "0.1", "engine>=1", "wheels>=1")
     site("engine", "2.0+cpu")
     site("wheels", "1.0", "engine==1.9", "somewhere-else==1")
-    found = by_subject(packages.examine())
-    assert found["wheels"].level == WARNING and found["wheels"].text == "1.0 asks for engine==1.9, installed is 2.0+cpu"
+    found = by_subject(installation.examine_packages())
+    assert found["wheels"].level == WARNING and found["wheels"].text == "1.0 needs engine==1.9, installed is 2.0+cpu"
     assert found["engine"].level == OK
 
 
 def test_an_interpreter_that_is_too_old_is_a_problem():
-    assert packages.python(">=99").level == PROBLEM
-    assert packages.python(">=3.10").level == OK
+    assert installation.check_python(">=99").level == PROBLEM
+    assert installation.check_python(">=3.10").level == OK
 
 
 def test_without_metadata_of_its_own_it_says_how_to_install(monkeypatch):
     """As in a checkout that was never installed."""
 
     def nothing(name):
-        raise packages.PackageNotFoundError(name)
+        raise installation.PackageNotFoundError(name)
 
-    monkeypatch.setattr(packages, "distribution", nothing)
-    (found,) = packages.examine()
-    assert found.level == WARNING and found.repair == reinstall()
+    monkeypatch.setattr(installation, "distribution", nothing)
+    (found,) = installation.examine_packages()
+    assert found.level == WARNING and found.repair == reinstall_command()
 
 
 def test_a_bare_interpreter_is_told_all_that_is_missing(site, tmp_path):
     """Not even rich and packaging are there."""
     where = site("lit_diffusion", "0.1", "torch>=2.4", "rich>=13", 'absent; extra == "x"')
-    root = Path(packages.__file__).parents[2]
-    status, answer, _ = run_doctor(where, root, cwd=tmp_path, options=("-S",))
+    status, answer, _ = run_doctor(where, cwd=tmp_path, options=("-S",))
     found = {one["subject"]: one for one in answer["findings"]["packages"]}
     assert status == 1 and set(found) == {"packaging", "torch", "rich"}
     assert found["torch"]["repair"].endswith("pip install 'torch>=2.4'")
@@ -147,17 +149,17 @@ def test_a_bare_interpreter_is_told_all_that_is_missing(site, tmp_path):
 def test_a_malicious_upload_is_named_loudly_with_all_that_must_be_done(site, name, version):
     """Uninstall, replace credentials, install a clean version."""
     site(name, version)
-    (found,) = packages.malicious()
+    (found,) = installation.find_malicious()
     assert found.level == PROBLEM and f"MALICIOUS: {name} {version}" in found.text
     for part in ("uninstall -y lightning pytorch-lightning", "replace every password", "lightning>=2.6.6,<2.7"):
         assert part in found.repair
-    assert [one.subject for one in packages.examine()].count(name) == 1
+    assert [one.subject for one in installation.examine_packages()].count(name) == 1
 
 
 @pytest.mark.parametrize("version", ["2.6.1", "2.6.4", "2.6.6"])
 def test_other_versions_are_not_accused(site, version):
     site("lightning", version)
-    assert packages.malicious() == []
+    assert installation.find_malicious() == []
 
 
 def test_malicious_code_is_not_run_nor_anything_beside_it(site, tmp_path):
@@ -171,14 +173,14 @@ def test_malicious_code_is_not_run_nor_anything_beside_it(site, tmp_path):
     assert "MALICIOUS" in answer["findings"]["packages"][0]["text"]
     assert not (tmp_path / "stolen").exists()
     assert not {"lightning", "pytorch_lightning", "torch", "torchmetrics", "wandb"} & set(modules)
-    assert "beside malicious code" in answer["findings"]["devices"][0]["text"]
+    assert "a malicious package is installed" in answer["findings"]["devices"][0]["text"]
 
 
 def test_a_malicious_upload_that_another_version_shadows_is_found(site, tmp_path):
     """It is one change of PATH away from being imported."""
     site("lightning", "2.6.3", where=tmp_path / "behind")
     site("lightning", "2.6.6")
-    assert [one.facts["version"] for one in packages.malicious()] == ["2.6.3"]
+    assert [one.facts["version"] for one in installation.find_malicious()] == ["2.6.3"]
 
 
 def test_a_healthy_machine_is_examined_without_importing_lightning(tmp_path):
@@ -210,8 +212,8 @@ def environment(tmp_path, monkeypatch):
 
     def owner(*path: Path):
         monkeypatch.setenv("PATH", os.pathsep.join(map(str, path)))
-        monkeypatch.setattr(lightning_command, "ALWAYS", "python -m lit_diffusion")
-        (found,) = lightning_command.examine()
+        monkeypatch.setattr(installation, "FALLBACK", "python -m lit_diffusion")
+        (found,) = installation.examine_command()
         return found
 
     return SimpleNamespace(make=make, owner=owner)
@@ -248,7 +250,7 @@ def test_lightning_sdk_over_our_command_is_named_with_the_way_back(environment, 
 def test_lightning_sdk_under_our_command_is_ok_and_said(environment, site):
     site("lightning-sdk", "1.0", scripts="lightning = lightning_sdk.cli.entrypoint:main")
     found = environment.owner(environment.make("here", "lit_diffusion.cli"))
-    assert found.level == OK and "hands on the commands of lightning-sdk" in found.text
+    assert found.level == OK and "passes on the commands of lightning-sdk" in found.text
 
 
 def test_the_command_of_another_environment_is_named(environment):
@@ -258,7 +260,7 @@ def test_the_command_of_another_environment_is_named(environment):
         environment.make("there", "lit_diffusion.cli"),
     )
     found = environment.owner(theirs, ours)
-    assert found.level == WARNING and "is not this environment's" in found.text
+    assert found.level == WARNING and "belongs to another environment" in found.text
     assert str(ours) in found.repair and "python -m lit_diffusion" in found.repair
 
 
@@ -283,7 +285,7 @@ def test_the_package_is_installed_again_from_where_it_came(site, origin, expecte
     """Not by its name from an index that may hold somebody else's package."""
     where = site("lit_diffusion", "0.1")
     (where / "lit_diffusion-0.1.dist-info/direct_url.json").write_text(json.dumps(origin))
-    assert source() == expected
+    assert find_source() == expected
 
 
 # ------------------------------------------------------------------------------------------- machine and devices
@@ -291,11 +293,11 @@ def test_the_package_is_installed_again_from_where_it_came(site, origin, expecte
 
 def test_cores_memory_and_threads_are_told(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    found = by_subject(machine.examine())
+    found = by_subject(machine.examine_machine())
     assert found["CPU"].level == OK and "OMP_NUM_THREADS=1" in found["CPU"].text
     assert found["memory"].facts["bytes"] > 1e8
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
-    assert machine.processor().level == WARNING
+    assert machine.check_processor().level == WARNING
 
 
 def test_the_memory_of_a_job_is_the_least_of_its_groups(tmp_path, monkeypatch):
@@ -305,9 +307,9 @@ def test_the_memory_of_a_job_is_the_least_of_its_groups(tmp_path, monkeypatch):
     (step / "memory.max").write_text("max\n")
     (step.parent / "memory.max").write_text(f"{10**7}\n")
     (tmp_path / "own").write_text("0::/job_7/step_0\n")
-    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(machine, "OWN_GROUP", tmp_path / "own")
-    assert machine.memory().facts["bytes"] == 10**7
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "own")
+    assert machine.check_memory().facts["bytes"] == 10**7
 
 
 def fake_torch(count=0, said=None, cuda="12.8", fails=None):
@@ -340,7 +342,7 @@ def fake_torch(count=0, said=None, cuda="12.8", fails=None):
 @pytest.fixture
 def driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(devices, "driver", lambda: "470.57")
+    monkeypatch.setattr(machine, "find_driver", lambda: "470.57")
 
 
 TOO_OLD = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
@@ -350,46 +352,46 @@ def test_a_driver_too_old_for_torch_is_a_finding_and_no_traceback(driver):
     """torch warns and sees no GPU; its words are kept, and no warning reaches the terminal."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (found,) = devices.cuda(fake_torch(said=TOO_OLD))
+        (found,) = machine.check_cuda(fake_torch(said=TOO_OLD))
     assert found.level == WARNING and "470.57" in found.text and "too old" in found.text
     assert "newer driver" in found.repair
 
 
 def test_a_gpu_that_does_not_compute_is_a_finding(driver):
     """As one that this torch was not built for."""
-    (found,) = devices.cuda(fake_torch(count=1, fails="CUDA error: no kernel image is available"))
+    (found,) = machine.check_cuda(fake_torch(count=1, fails="CUDA error: no kernel image is available"))
     assert found.level == WARNING and "no kernel image" in found.text
 
 
 def test_gpus_have_a_line_each(driver):
-    first, second = devices.cuda(fake_torch(count=2))
+    first, second = machine.check_cuda(fake_torch(count=2))
     assert (first.level, first.subject, second.subject) == (OK, "GPU 0", "GPU 1")
     assert first.text == "H200, 150 GB, 100 GB free, driver 470.57, torch's CUDA 12.8"
 
 
 def test_a_torch_without_cuda_beside_a_driver_is_a_warning(driver):
-    (found,) = devices.cuda(fake_torch(cuda=None))
+    (found,) = machine.check_cuda(fake_torch(cuda=None))
     assert found.level == WARNING and "built for CPUs" in found.text
 
 
 def test_no_gpu_and_hidden_ones_are_fine(driver, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert [one.level for one in devices.cuda(fake_torch())] == [OK]
+    assert [one.level for one in machine.check_cuda(fake_torch())] == [OK]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setattr(devices, "driver", lambda: None)
-    assert [one.level for one in devices.cuda(fake_torch())] == [OK]
+    monkeypatch.setattr(machine, "find_driver", lambda: None)
+    assert [one.level for one in machine.check_cuda(fake_torch())] == [OK]
 
 
 def test_several_gpus_without_nccl_are_a_warning():
-    assert devices.nccl(fake_torch(), 2).level == WARNING
-    assert devices.nccl(fake_torch(), 1).level == OK
+    assert machine.check_nccl(fake_torch(), 2).level == WARNING
+    assert machine.check_nccl(fake_torch(), 1).level == OK
 
 
 def test_a_torch_that_cannot_be_imported_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch")
-    (found,) = devices.examine()
+    (found,) = machine.examine_devices()
     assert found.level == PROBLEM and "libcudart" in found.text and "install" in found.repair
 
 
@@ -401,9 +403,9 @@ def test_a_torch_that_cannot_be_imported_is_a_problem(tmp_path, monkeypatch):
     ],
 )
 def test_the_drivers_version_is_read_from_its_kernel_module(line, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "DRIVER", tmp_path / "version")
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "version")
     (tmp_path / "version").write_text(line)
-    assert devices.driver() in ("550.54.15", "570.124.06")
+    assert machine.find_driver() in ("550.54.15", "570.124.06")
 
 
 # ------------------------------------------------------------------------------------------------------ folders
@@ -411,18 +413,18 @@ def test_the_drivers_version_is_read_from_its_kernel_module(line, tmp_path, monk
 
 def test_little_room_is_a_warning_for_each_folder(tmp_path, monkeypatch):
     """Below 1 GB; none of the folders need exist."""
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 999_999_999))
-    found = list(folders.examine(tmp_path / "new/runs"))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 999_999_999))
+    found = list(machine.examine_folders(tmp_path / "new/runs"))
     assert [one.level for one in found] == [WARNING] * 3
     assert "1.0 GB free" in found[0].text and "--run.dir" in found[0].repair
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: Usage(10**12, 0, 10**9))
-    assert {one.level for one in folders.examine(tmp_path / "new/runs")} == {OK}
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: Usage(10**12, 0, 10**9))
+    assert {one.level for one in machine.examine_folders(tmp_path / "new/runs")} == {OK}
 
 
 def test_a_run_folder_that_cannot_be_written_is_a_problem_in_the_words_of_a_run(tmp_path):
     """Here a file stands in its way, which stops administrators too."""
     (tmp_path / "file").touch()
-    found = folders.writable("runs", tmp_path / "file/runs")
+    found = machine.check_writable("runs", tmp_path / "file/runs")
     assert found.level == PROBLEM
     assert found.text == f"cannot write {tmp_path / 'file/runs'} (Not a directory)" and "run.dir" in found.repair
 
@@ -431,8 +433,8 @@ def test_a_full_disk_is_a_problem(tmp_path, monkeypatch):
     def full(dir):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folders.tempfile, "TemporaryFile", full)
-    found = folders.writable("runs", tmp_path)
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", full)
+    found = machine.check_writable("runs", tmp_path)
     assert found.level == PROBLEM and "no space left" in found.text
 
 
@@ -449,31 +451,31 @@ def checkpoints(tmp_path, monkeypatch):
 
 def test_missing_inception_weights_are_a_warning_with_the_advice_of_the_scores(checkpoints):
     """Address, name, SHA-256 and folder."""
-    found = weights.inception()
-    assert found.level == WARNING and found.repair == f"without a network, {inception.where_to_put()}"
+    found = weights.check_inception()
+    assert found.level == WARNING and found.repair == f"without a network, {inception.manual_download()}"
     for part in ("https://", inception.FILE, inception.SHA256, str(checkpoints)):
         assert part in found.repair
 
 
 def test_damaged_inception_weights_are_a_problem(checkpoints):
     (checkpoints / inception.SAME_FILES[1]).write_bytes(b"half a file")
-    found = weights.inception()
+    found = weights.check_inception()
     assert found.level == PROBLEM and "is damaged" in found.text and "remove it" in found.repair
 
 
 def test_right_inception_weights_are_ok(checkpoints, monkeypatch):
     (checkpoints / inception.FILE).write_bytes(b"")
     monkeypatch.setattr(inception, "SHA256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-    assert weights.inception().level == OK
+    assert weights.check_inception().level == OK
 
 
 def test_the_digits_classifier_is_loaded(monkeypatch):
-    assert weights.digits().level == OK
+    assert weights.check_digits().level == OK
     monkeypatch.setattr("lit_diffusion.metrics.digits_features.SHA256", "0" * 64)
-    found = weights.digits()
-    assert found.level == PROBLEM and "is damaged" in found.text and found.repair == reinstall()
+    found = weights.check_digits()
+    assert found.level == PROBLEM and "is damaged" in found.text and found.repair == reinstall_command()
     monkeypatch.setattr("lit_diffusion.metrics.digits_features.FILE", "gone.safetensors")
-    assert "cannot be read" in weights.digits().text
+    assert "cannot be read" in weights.check_digits().text
 
 
 # ----------------------------------------------------------------------------------------------- W&B and SLURM
@@ -482,25 +484,25 @@ def test_the_digits_classifier_is_loaded(monkeypatch):
 def test_wandb_without_an_account_is_a_warning_in_the_words_of_a_run(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr(wandb_account.wandb, "login", lambda prompt: False)
-    (found,) = services.wandb()
+    (found,) = services.examine_wandb()
     assert found.level == WARNING and "no account" in found.text and "wandb login" in found.repair
     monkeypatch.setattr(wandb_account.wandb, "login", lambda prompt: True)
-    assert [one.facts["account"] for one in services.wandb()] == [True]
+    assert [one.facts["account"] for one in services.examine_wandb()] == [True]
 
 
 def test_wandb_offline_needs_no_account(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    (found,) = services.wandb()
+    (found,) = services.examine_wandb()
     assert found.level == OK and "WANDB_MODE=offline" in found.text
 
 
 def test_a_slurm_job_is_told_as_far_as_the_environment_tells(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert [one.text for one in services.slurm()] == ["not inside a job"]
+    assert [one.text for one in services.examine_slurm()] == ["not inside a job"]
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_RESTART_COUNT": "1", "SBATCH_SIGNAL": "USR1@90"}
     for name, value in job.items():
         monkeypatch.setenv(name, value)
-    (found,) = services.slurm()
+    (found,) = services.examine_slurm()
     for part in ("job 7", "2 tasks", "restarted 1 times", "signal USR1@90"):
         assert part in found.text
 
@@ -513,7 +515,7 @@ def doctor(monkeypatch, capsys):
     """The command on given findings: exit status and what is printed."""
 
     def run(*findings, arguments=()):
-        monkeypatch.setattr(command, "examined", lambda run_dir: {"part": list(findings)})
+        monkeypatch.setattr(command, "examine_all", lambda run_dir: {"part": list(findings)})
         try:
             dispatch(["doctor", *arguments])
         except SystemExit as end:
@@ -559,8 +561,8 @@ def test_a_part_that_fails_is_a_finding_and_the_others_are_still_told(tmp_path, 
     def broken():
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr(weights, "examine", broken)
-    sections = command.examined(tmp_path)
+    monkeypatch.setattr(weights, "examine_weights", broken)
+    sections = command.examine_all(tmp_path)
     assert [one.level for one in sections["weights"]] == [WARNING]
     assert "nms does not exist" in sections["weights"][0].text
     assert sections["SLURM"] and sections["folders"]

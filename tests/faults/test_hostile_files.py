@@ -132,7 +132,7 @@ def test_lightning_is_told_to_read_weights_only(parse):
 def test_inceptions_weights_run_no_code(tmp_path, touched):
     """Of `lit-diffusion score --weights`."""
     torch.save({"x": Payload(touched), "y": collections.Counter()}, tmp_path / "weights.pth")
-    assert "is no file of tensors alone" in refused(InceptionFeatures(str(tmp_path / "weights.pth")).load)
+    assert "is not a file of tensors" in refused(InceptionFeatures(str(tmp_path / "weights.pth")).load)
     assert not touched.exists()
 
 

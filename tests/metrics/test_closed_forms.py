@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from lit_diffusion.metrics import Statistics, TorchFidelity, compare
-from lit_diffusion.metrics.reference_statistics import statistics_of
+from lit_diffusion.metrics.reference_statistics import compute_statistics
 from tests.metrics.made import Table, normal, numbered
 
 
@@ -14,8 +14,8 @@ def scores(features, other, logits=None, **settings):
     """Of images with these features against images with the other ones, by the whole pass."""
     protocol = TorchFidelity(**{"splits": 1, "kid_subsets": 1, "kid_subset_size": len(features), **settings})
     samples, reference = Table(features, logits), Table(other)
-    ours = statistics_of(numbered(len(features)), samples, protocol, keep_logits=True)
-    theirs = statistics_of(numbered(len(other)), reference, protocol)
+    ours = compute_statistics(numbered(len(features)), samples, protocol, keep_logits=True)
+    theirs = compute_statistics(numbered(len(other)), reference, protocol)
     return compare(ours, {"other": theirs}, protocol, samples)
 
 

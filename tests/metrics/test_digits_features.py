@@ -78,15 +78,13 @@ def test_a_byte_that_has_changed_is_noticed(tmp_path, monkeypatch, place):
     with pytest.raises(ConfigError) as error:
         DigitsFeatures().load()
     assert str(error.value) == (
-        f"{digits_features.FILE} is damaged: its SHA-256 is {sha256_of(bytes(damaged))}, not "
-        f"{digits_features.SHA256}; install the package again"
+        f"{digits_features.FILE} is damaged: expected SHA-256 {digits_features.SHA256}, got "
+        f"{sha256_of(bytes(damaged))}; reinstall the package"
     )
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (3, 32, 32)])
 def test_images_of_another_shape_are_refused(shape):
-    with pytest.raises(
-        ConfigError, match=r"takes images of \(1, 8, 8\), not \(\d, \d+, \d+\); write InceptionFeatures"
-    ):
+    with pytest.raises(ConfigError, match=r"images of shape \(1, 8, 8\), got \(\d, \d+, \d+\); use InceptionFeatures"):
         DigitsFeatures().check(shape)
     assert DigitsFeatures().check((1, 8, 8)) is None

@@ -12,7 +12,7 @@ from lit_diffusion.data import Digits
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import DDPMRelease, DigitsFeatures, Fidelity, InceptionFeatures, TorchFidelity, compare
-from lit_diffusion.metrics.reference_statistics import reference_statistics, statistics_of
+from lit_diffusion.metrics.reference_statistics import compute_statistics, reference_statistics
 from tests.metrics.made import SCORES, SHAPE, Table, fill, inception_file, normal, numbered
 
 COUNT = 503
@@ -24,7 +24,7 @@ def extractor():
 
 
 def reference():
-    return {"numbers:train": statistics_of(numbered(COUNT), Table(normal(COUNT, 5, seed=2)), PROTOCOL)}
+    return {"numbers:train": compute_statistics(numbered(COUNT), Table(normal(COUNT, 5, seed=2)), PROTOCOL)}
 
 
 def metric(references=None):
@@ -130,7 +130,7 @@ def test_one_pixel_that_is_no_number_leaves_no_score(protocol, value):
     features, protocol = DigitsFeatures(), protocol(splits=2, kid_subsets=2)
     digits = Digits()
     digits.setup()
-    known = {"Digits:test": statistics_of(split_of(digits, "test"), features, protocol)}
+    known = {"Digits:test": compute_statistics(split_of(digits, "test"), features, protocol)}
     metric = Fidelity(features, protocol, (1, 8, 8), 40, known)
     metric.update(images, torch.arange(40))
     assert metric.statistics().non_finite == 1
@@ -147,7 +147,7 @@ def test_features_that_are_no_numbers_are_said_to_be_so(output):
     table = extractor()
     getattr(table, output)[11, 2] = float("nan")
     metric = fill(Fidelity(table, PROTOCOL, SHAPE, COUNT, reference()), torch.arange(COUNT), [COUNT])
-    with pytest.raises(ConfigError, match="^table gives features of the samples that are not finite; write"):
+    with pytest.raises(ConfigError, match="^table: its features of the samples are not finite; use"):
         metric.compute()
 
 
@@ -179,7 +179,7 @@ def test_how_images_lie_in_memory_does_not_matter():
 
 def test_further_references_get_a_fid_of_their_own(expected):
     """Both training and test split, as DDPM's table has them."""
-    other = statistics_of(numbered(COUNT), Table(normal(COUNT, 5, seed=5) * 2), PROTOCOL)
+    other = compute_statistics(numbered(COUNT), Table(normal(COUNT, 5, seed=5) * 2), PROTOCOL)
     both = Fidelity(extractor(), PROTOCOL, SHAPE, COUNT, {**reference(), "numbers:test": other})
     scores = fill(both, torch.arange(COUNT), [COUNT]).compute()
     assert scores.keys() == SCORES | {"fid/test"}
@@ -211,7 +211,9 @@ def test_every_score_carries_how_it_was_measured(expected):
 def test_kid_takes_all_images_where_there_are_fewer_than_a_subset_has():
     """Then subsets do not vary, and there is no spread to report."""
     table, protocol = extractor(), TorchFidelity(kid_subsets=3)
-    own, other = (statistics_of(numbered(COUNT), one, protocol) for one in (table, Table(normal(COUNT, 5, seed=2))))
+    own, other = (
+        compute_statistics(numbered(COUNT), one, protocol) for one in (table, Table(normal(COUNT, 5, seed=2)))
+    )
     kid = compare(own, {"other": other}, protocol, table)["kid"]
     assert kid.protocol["subset_size"] == COUNT
     assert kid.std is None and "spread" not in kid.protocol
@@ -236,7 +238,9 @@ def test_nothing_touches_the_global_random_generators(tmp_path_factory):
     digits.setup()
     images, features = split_of(digits, "test"), DigitsFeatures()
     theirs = reference_statistics(images, features, protocol)
-    scores = compare(statistics_of(images, features, protocol, keep_logits=True), {"x": theirs}, protocol, features)
+    scores = compare(
+        compute_statistics(images, features, protocol, keep_logits=True), {"x": theirs}, protocol, features
+    )
     assert scores.keys() == SCORES
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]

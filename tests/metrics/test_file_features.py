@@ -9,7 +9,7 @@ from torch import nn
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import DDPMRelease, FileFeatures, TorchFidelity, compare
 from lit_diffusion.metrics.features import sha256_of
-from lit_diffusion.metrics.reference_statistics import statistics_of
+from lit_diffusion.metrics.reference_statistics import compute_statistics
 from tests.metrics.made import SCORES, SHAPE, numbered
 
 
@@ -82,7 +82,7 @@ def test_scores_of_a_program_carry_its_file_and_hash_and_what_it_sees(tmp_path, 
     """Bytes, under any protocol."""
     path = tmp_path / f"own.{suffix}"
     features, protocol = FileFeatures(write(module, path)), DDPMRelease(kid_subsets=2)
-    one, other = (statistics_of(numbered(count), features, protocol, keep_logits=True) for count in (300, 280))
+    one, other = (compute_statistics(numbered(count), features, protocol, keep_logits=True) for count in (300, 280))
     scores = compare(one, {"other": other}, protocol, features)
     assert scores.keys() == SCORES
     for score in scores.values():
@@ -107,10 +107,10 @@ def test_a_file_that_is_no_program_is_named_with_its_hash(tmp_path, suffix, cont
     message = str(error.value)
     assert "\n" not in message
     if content == "missing":
-        assert message.startswith(f"{path} cannot be read (No such file") and "; write the path of a .pt2" in message
+        assert message.startswith(f"{path} cannot be read (No such file") and "; set path to a .pt2" in message
     else:
-        assert message.startswith(f"{path} (SHA-256 {sha256_of(path.read_bytes())}) is no program of features (")
-        assert message.endswith("; write a file of torch.export.save or torch.jit.save")
+        assert message.startswith(f"{path} (SHA-256 {sha256_of(path.read_bytes())}): expected a file of torch.export")
+        assert message.endswith("; save the program again")
 
 
 class WantsFloats(nn.Module):
@@ -135,7 +135,7 @@ class OneNumber(nn.Module):
 def test_a_program_of_another_kind_is_said_in_a_line(tmp_path, program):
     path = write(program(), tmp_path / "own.pt")
     with pytest.raises(
-        ConfigError, match=r"own.pt does not take uint8 images of \(1, 1, 1, 2\) or returns no"
+        ConfigError, match=r"own.pt: expected a program from uint8 images \(1, 1, 1, 2\) to tensors"
     ) as error:
-        statistics_of(numbered(20), FileFeatures(path), TorchFidelity())
-    assert "\n" not in str(error.value) and str(error.value).endswith("; write a program that does, exported for any B")
+        compute_statistics(numbered(20), FileFeatures(path), TorchFidelity())
+    assert "\n" not in str(error.value) and str(error.value).endswith("; export it for such images and any B")

@@ -13,7 +13,7 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import Fidelity, InceptionFeatures, TorchFidelity, inception
 from lit_diffusion.metrics.features import sha256_of
-from lit_diffusion.metrics.inception import resized
+from lit_diffusion.metrics.inception import resize_bilinear
 from tests.metrics.made import inception_file
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
@@ -60,7 +60,7 @@ def test_weights_that_cannot_be_fetched_are_named_with_hash_and_places(checkpoin
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     message = mistake()
-    for part in (reason, NAME, OFFICIAL, f"into {checkpoints},", "TORCH_HOME", "write its path"):
+    for part in (reason, NAME, OFFICIAL, f"into {checkpoints},", "TORCH_HOME", "to its path"):
         assert part in message
     assert socket.getdefaulttimeout() is None
 
@@ -68,7 +68,7 @@ def test_weights_that_cannot_be_fetched_are_named_with_hash_and_places(checkpoin
 def test_a_cache_that_cannot_be_made_is_said_in_the_same_line(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
-    assert "cannot be fetched (NotADirectoryError" in mistake()
+    assert "cannot be downloaded (NotADirectoryError" in mistake()
 
 
 @pytest.mark.parametrize("name", [NAME, "pt_inception-2015-12-05-6726825d.pth"])
@@ -100,7 +100,7 @@ def test_a_damaged_file_in_the_cache_is_named_with_both_hashes(checkpoints):
     (checkpoints / NAME).write_bytes(b"half a file")
     digest = sha256_of(b"half a file")
     assert mistake() == (
-        f"{checkpoints / NAME} is damaged: its SHA-256 is {digest}, not {OFFICIAL}; remove it, and it is fetched again"
+        f"{checkpoints / NAME} is damaged: expected SHA-256 {OFFICIAL}, got {digest}; remove it to download it again"
     )
 
 
@@ -119,7 +119,7 @@ def other_files(weights, folder):
     state = torch.load(weights)
     missing = {name: value for name, value in state.items() if not name.startswith("Mixed_7c")}
     shapes = {**state, "fc.weight": torch.zeros(1000, 2048)}
-    no_tensors, others = "is no file of tensors alone", "does not hold Inception's weights"
+    no_tensors, others = "is not a file of tensors", "does not hold Inception's weights"
     for name, content, said in (
         ("empty", b"", no_tensors),
         ("text", b"hello", no_tensors),
@@ -142,7 +142,7 @@ def test_a_given_file_that_holds_something_else_is_named_with_its_hash_and_runs_
     """Not a torch file, pickled code, other tensors: each is one line with the hash that the official file has."""
     for path, said in other_files(weights, tmp_path):
         assert mistake(str(path)) == (
-            f"{path} (SHA-256 {sha256_of(path.read_bytes())}) {said}; the official file is {NAME}, SHA-256 {OFFICIAL}"
+            f"{path} (SHA-256 {sha256_of(path.read_bytes())}) {said}; use the official file {NAME}, SHA-256 {OFFICIAL}"
         )
     assert not (tmp_path / "executed").exists()
 
@@ -151,7 +151,7 @@ def test_a_given_file_that_holds_something_else_is_named_with_its_hash_and_runs_
 def test_a_given_path_without_a_file_is_said(tmp_path, name, reason):
     message = mistake(str(tmp_path / name))
     assert message.startswith(f"{tmp_path / name} cannot be read ({reason}")
-    assert message.endswith(f"; write the path of Inception's weights, or none for {NAME}")
+    assert message.endswith(f"; set weights to a file of Inception's weights, or omit it to use {NAME}")
 
 
 def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
@@ -188,15 +188,17 @@ def test_grey_images_are_repeated_to_three_channels_which_is_said_and_others_ref
     assert torch.equal(found[0].features, found[1].features) and torch.equal(found[0].logits, found[1].logits)
     assert found[0].features.std() > 0.1
     assert features.check((3, 8, 8)) is None
-    assert features.check((1, 8, 8)) == "Inception takes colour: grey images are repeated to three channels"
-    with pytest.raises(ConfigError, match="^Inception takes 3 channels or 1, not 4; write other features$"):
+    assert features.check((1, 8, 8)) == "Inception expects colour images; grey images are repeated to three channels"
+    with pytest.raises(ConfigError, match="^InceptionFeatures: expected 1 or 3 channels, got 4; use other features$"):
         features.check((4, 8, 8))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (20, 30), (32, 32), (299, 299), (300, 600)], ids=str)
 def test_the_resize_is_torch_fidelitys_to_the_last_bit(size):
     x = 255 * torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(resized(x), interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False))
+    assert torch.equal(
+        resize_bilinear(x), interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+    )
 
 
 @pytest.mark.parametrize(("channels_last", "tolerance"), [(False, 1e-6), (True, 1e-4)])

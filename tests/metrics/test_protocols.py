@@ -71,13 +71,13 @@ def test_the_images_that_are_kept_always_suffice_for_the_neighbours(neighbours):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"splits": 0}, "splits: 0 is too small; write 1 or more"),
-        ({"kid_subsets": -1}, "kid_subsets: -1 is too small; write 0 or more"),
-        ({"kid_subset_size": 1}, "kid_subset_size: 1 is too small; write 2 or more"),
-        ({"neighbours": -1}, "neighbours: -1 is too small; write 0 or more"),
-        ({"max_features": 1}, "max_features: 1 is too small; write 2 or more"),
-        ({"max_features": 7}, "max_features: 7 are too few for 3 neighbours; write 8 or more"),
-        ({"seed": -1}, "seed: -1 is too small; write 0 or more"),
+        ({"splits": 0}, "splits: expected 1 or more, got 0"),
+        ({"kid_subsets": -1}, "kid_subsets: expected 0 or more, got -1"),
+        ({"kid_subset_size": 1}, "kid_subset_size: expected 2 or more, got 1"),
+        ({"neighbours": -1}, "neighbours: expected 0 or more, got -1"),
+        ({"max_features": 1}, "max_features: expected 2 or more, got 1"),
+        ({"max_features": 7}, "max_features: expected 8 or more for 3 neighbours, got 7"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
     ],
 )
 def test_numbers_that_measure_nothing_are_refused(settings, message):
@@ -89,11 +89,16 @@ def test_numbers_that_measure_nothing_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("settings", "samples", "reference", "message"),
     [
-        ({}, 9, 100, "9 samples are fewer than the 10 splits of IS; take more samples or fewer splits"),
-        ({"splits": 1}, 3, 100, "3 samples are too few: .* 3 neighbours; take 4 or more"),
-        ({"splits": 1}, 100, 3, r"3 reference images \(x:train\) are too few: .*; take 4 or more"),
-        ({"splits": 1, "neighbours": 0}, 1, 100, "1 samples are too few: FID needs 2, .*; take 2 or more"),
-        ({"neighbours": 0}, 100, 1, r"1 reference images \(x:train\) are too few: .*; take 2 or more"),
+        ({}, 9, 100, "expected at least 10 samples, one for each split of IS, got 9; use more samples or fewer splits"),
+        ({"splits": 1}, 3, 100, "expected at least 4 samples, got 3: .* 3 neighbours; use more images"),
+        ({"splits": 1}, 100, 3, r"expected at least 4 reference images \(x:train\), got 3: .*; use more images"),
+        (
+            {"splits": 1, "neighbours": 0},
+            1,
+            100,
+            "expected at least 2 samples, got 1: FID needs 2, .*; use more images",
+        ),
+        ({"neighbours": 0}, 100, 1, r"expected at least 2 reference images \(x:train\), got 1: .*; use more images"),
     ],
 )
 def test_too_few_images_are_refused_in_a_line(settings, samples, reference, message):

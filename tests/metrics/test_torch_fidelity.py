@@ -8,7 +8,7 @@ import torch_fidelity
 from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.metrics import InceptionFeatures, TorchFidelity, compare
-from lit_diffusion.metrics.reference_statistics import statistics_of
+from lit_diffusion.metrics.reference_statistics import compute_statistics
 from tests.metrics.made import SCORES, inception_file, write_pictures
 
 THEIRS = {
@@ -63,7 +63,7 @@ def theirs(folders, weights):
 @pytest.mark.slow
 def test_in_the_same_memory_layout_every_score_is_torch_fidelitys_to_1e_6(folders, weights, theirs):
     extractor, protocol = InceptionFeatures(weights, channels_last=False), TorchFidelity(kid_subset_size=SUBSET)
-    samples, reference = (statistics_of(open_images(f), extractor, protocol, keep_logits=True) for f in folders)
+    samples, reference = (compute_statistics(open_images(f), extractor, protocol, keep_logits=True) for f in folders)
     ours = compare(samples, {"reference": reference}, protocol, extractor)
     assert ours.keys() == SCORES
     for name, (value, std) in theirs.items():
