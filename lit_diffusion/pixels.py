@@ -9,6 +9,9 @@ def to_float(levels: Tensor, num_levels: int | None) -> Tensor:
 
     levels: (*) integers; returns (*). The darkest and the brightest level are exactly -1 and 1. num_levels: None for
     real values, which are returned as float32.
+
+    >>> to_float(torch.tensor([0, 51, 255]), num_levels=256)
+    tensor([-1.0000, -0.6000,  1.0000])
     """
     if num_levels is None:
         return levels.float()
@@ -19,5 +22,8 @@ def to_levels(x: Tensor, num_levels: int) -> Tensor:
     """The nearest of the levels 0..L-1 as uint8, the inverse of `to_float`; x outside [-1, 1] is clamped first.
 
     x: (*) finite floats; num_levels <= 256; returns (*).
+
+    >>> to_levels(torch.tensor([-1.0, -0.6, 3.0]), num_levels=256)
+    tensor([  0,  51, 255], dtype=torch.uint8)
     """
     return x.float().add(1).mul_((num_levels - 1) / 2).round_().clamp_(0, num_levels - 1).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Randomness is a function, not a state: every random draw derives from the run's seed and from what it is for."""
+"""Randomness is a function, not a state: every random draw derives from the run's seed and from its purpose."""
 
 import hashlib
 
@@ -10,6 +10,9 @@ def derive_seed(*parts: int | str) -> int:
 
     `derive_seed(seed, "train", step, rank)` and `derive_seed(seed, "sample", block)` are independent streams: a hash
     keeps them apart where sums or products of small integers would collide.
+
+    >>> derive_seed(0, "sample", 3)
+    4791697873461279810
     """
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -9,8 +9,10 @@ PACKAGE = "lit_diffusion"
 def flatten(config: Mapping[str, Any], key: str = "") -> dict[str, Any]:
     """The settings of a nested configuration by dotted keys without `init_args`, as on the command line.
 
-    The short name of a class stands at the key of the class:
-    {"model.reverse.process.schedule": "LinearSchedule", "model.reverse.process.schedule.num_steps": 1000}.
+    The short name of a class is the value at the key of the class.
+
+    >>> flatten({"data": {"class_path": "lit_diffusion.data.Digits", "init_args": {"batch_size": 128}}})
+    {'data': 'Digits', 'data.batch_size': 128}
     """
     settings: dict[str, Any] = {}
     for name, value in config.items():
@@ -49,17 +51,29 @@ def normalize_key(key: str) -> str:
 
 
 def option_key(option: str) -> str:
-    """The key of an option `--key=value`, without `init_args`."""
+    """The key of an option `--key=value`, without `init_args`.
+
+    >>> option_key("--model.init_args.sampler.init_args.steps=50")
+    'model.sampler.steps'
+    """
     return drop_init_args(option.partition("=")[0].removeprefix("--"))
 
 
 def last_part(key: str) -> str:
-    """`steps` of `model.sampler.steps`; `Simple` of `lit_diffusion.diffusion.Simple`."""
+    """The text after the last dot.
+
+    >>> last_part("lit_diffusion.diffusion.Simple")
+    'Simple'
+    """
     return key.rpartition(".")[2]
 
 
 def is_within(key: str, others: Iterable[str]) -> bool:
-    """Whether a key equals one of the others or lies below one of them."""
+    """Whether a key equals one of the others or lies below one of them.
+
+    >>> is_within("model.sampler.steps", ["model.sampler"]), is_within("model.sampler2", ["model.sampler"])
+    (True, False)
+    """
     return any(f"{key}.".startswith(f"{other}.") for other in others)
 
 
@@ -69,7 +83,11 @@ def shorten_class(path: str) -> str:
 
 
 def shorten_keys(keys: Sequence[str]) -> dict[str, str]:
-    """By key, its shortest ending that distinguishes it from the others: `steps` for `model.sampler.steps`."""
+    """By key, its shortest ending that distinguishes it from the others.
+
+    >>> shorten_keys(["model.sampler.steps", "trainer.max_steps", "warmup.steps"])
+    {'model.sampler.steps': 'sampler.steps', 'trainer.max_steps': 'max_steps', 'warmup.steps': 'warmup.steps'}
+    """
 
     def endings(key: str) -> list[str]:
         parts = key.split(".")
