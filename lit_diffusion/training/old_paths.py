@@ -5,6 +5,7 @@ from importlib import import_module
 
 OLD = {
     "lit_diffusion.module": "lit_diffusion.modules.diffusion",
+    "lit_diffusion.data.base": "lit_diffusion.data.image_data",
     "lit_diffusion.data.folder": "lit_diffusion.data.image_folder",
     "lit_diffusion.metrics.digits": "lit_diffusion.metrics.digits_features",
 }
