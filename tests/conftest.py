@@ -58,10 +58,10 @@ def pytest_cmdline_main(config):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path_factory):
-    """No test inherits another's seed or run folder, or finds what an earlier one has cached."""
+    """No test inherits another's seed, run folder or W&B service, or finds what an earlier one has cached."""
     monkeypatch.setenv("LIT_DIFFUSION_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("LIT_DIFFUSION_ALLOW", "tests")
-    for name in ("PL_GLOBAL_SEED", "LIT_DIFFUSION_RUN_FOLDER"):
+    for name in ("PL_GLOBAL_SEED", "LIT_DIFFUSION_RUN_FOLDER", "WANDB_SERVICE"):
         monkeypatch.delenv(name, raising=False)
 
 

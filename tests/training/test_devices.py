@@ -1,11 +1,13 @@
 """What a model draws and scores does not depend on how many devices share the work: real processes, real gloo."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -123,7 +125,8 @@ def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
     endless = saved("test", "dead", *SCORE, "--scores.num_samples=10000000", *DDP)
     first = start(endless, trained)
     second = child_of(first.pid)
-    time.sleep(6)  # both have joined and are sampling, or still joining: neither may hang
+    wait_for_sockets(second, 3)  # both have joined
+    time.sleep(3)
     begin = time.monotonic()
     os.kill(first.pid if victim == "first" else second, 9)
     output = first.communicate(timeout=60)[0]  # until the last process has closed it
@@ -157,6 +160,19 @@ def child_of(pid: int) -> int:
             return int(listed[0])
         time.sleep(0.1)
     raise AssertionError("no second process came")
+
+
+def wait_for_sockets(pid: int, count: int) -> None:
+    """Until a process has so many: of a second rank, one to the store and those to the first."""
+    deadline = time.monotonic() + 120
+    found = 0
+    while found < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        found = 0
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found += os.readlink(link).startswith("socket:")
 
 
 def test_scoring_ends_on_sigterm_within_seconds(trained):
