@@ -1,14 +1,14 @@
-"""The one exception for mistakes that a user can mend."""
+"""The one exception for mistakes that a user can fix."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class ConfigError(ValueError):
-    """One line that says what is wrong and what to write instead.
+    """One line that says what is wrong and what to do.
 
     The command line adds where (file and key), prints the line without a traceback and exits with status 2. `key` is
-    the dotted configuration key to blame, as `model.objective`, where it is not the key of the class that raises.
+    the dotted configuration key to blame, such as `model.objective`, if it is not the key of the class that raises.
     """
 
     def __init__(self, message: str, key: str | None = None):
@@ -24,7 +24,7 @@ def check_at_least(least: int, **settings: int | None) -> None:
 
 
 def one_line(text: object) -> str:
-    """A text from a file of others, or an error about one: on one line, nothing in it that a terminal would obey."""
+    """Untrusted text on one line, without characters that control a terminal."""
     return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
 
 
@@ -37,6 +37,6 @@ def blamed_on(key: str | None) -> Iterator[None]:
         raise ConfigError(str(error), error.key or key) from error
 
 
-def first_words(error: Exception) -> str:
-    """What an error of somebody else's says, for one line."""
+def first_words(error: BaseException) -> str:
+    """The type and the beginning of the message of another library's error, for one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"

@@ -1,4 +1,4 @@
-"""A run that diverges ends: its table prints a dash, as the paper's does."""
+"""A run that diverges ends: tables print a dash, like the paper's."""
 
 import math
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.errors import ConfigError
 
@@ -14,13 +15,12 @@ KEY = "divergence"
 
 
 class Divergence(Callback):
-    """Ends training where the loss is no longer finite, or explodes against its own history.
+    """Ends training if the loss is no longer finite, or explodes relative to its own history.
 
-    Losses of `every_n_steps` batches are kept on the device and looked at together, so that a step waits for nothing;
-    whatever happens is noticed within twice as many. Their median is the level of the loss. It has exploded when it
-    lies above the lowest level so far, at first that of the first batch, by more than `factor` times what the loss has
-    fallen since the start, or times the lowest level itself, whichever is larger. factor: 0 for a loss that may grow as
-    it likes.
+    Losses of `every_n_steps` batches are kept on the device and read together, so that no step waits for them; a
+    divergence is noticed within twice as many. Their median is the level of the loss. It has exploded if it exceeds the
+    lowest level so far (at first that of the first batch) by more than `factor` times the fall of the loss since
+    the start, or `factor` times the lowest level itself, whichever is larger. factor: 0 allows any growth.
     """
 
     def __init__(self, every_n_steps: int = 50, factor: float = 100.0):
@@ -54,7 +54,7 @@ class Divergence(Callback):
             if not math.isfinite(loss):
                 return f"the loss is {loss:g} at step {step}"
         if len(losses) < self.every_n_steps:
-            return None  # the median of a few says little
+            return None  # too few for a median
         level = sorted(losses)[len(losses) // 2]
         start, lowest = self._levels or (losses[0], losses[0])
         if self.factor and level - lowest > self.factor * max(abs(lowest), start - lowest):
@@ -63,7 +63,7 @@ class Divergence(Callback):
         return None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Its history, that of all ranks, so that a resumed run is judged as an unbroken one."""
+        """The history of all ranks, so that a resumed run is judged like an unbroken one."""
         losses = self._of_all_ranks(trainer, pl_module) if self._losses else []
         levels = self._levels and list(self._levels)
         checkpoint[KEY] = {"losses": losses, "steps": list(self._steps), "levels": levels, "reason": self.reason}
@@ -77,7 +77,7 @@ class Divergence(Callback):
         self._levels = state["levels"] and tuple(state["levels"])
         self.reason = state["reason"]
         if self.reason and trainer.state.fn == "fit":
-            trainer.should_stop = True  # what has diverged stays so
+            trainer.should_stop = True  # a diverged run stays diverged
 
     def _of_all_ranks(self, trainer: Trainer, pl_module: LightningModule) -> list[float]:
         kept = torch.stack([loss.to(pl_module.device) for loss in self._losses])
@@ -87,4 +87,5 @@ class Divergence(Callback):
 
 def divergence_of(trainer: Trainer) -> str | None:
     """Why the run has diverged, or None."""
-    return next((c.reason for c in trainer.callbacks if isinstance(c, Divergence) and c.reason), None)
+    divergence = find_callback(trainer, Divergence)
+    return divergence.reason if divergence else None

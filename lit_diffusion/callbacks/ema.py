@@ -30,6 +30,7 @@ class EMA(Callback):
         if not 0 <= decay < 1:
             raise ConfigError(f"decay: expected a number in [0, 1), got {decay:g}; use 0.9999, or 0 for raw weights")
         self.decay = decay
+        self._update = get_ema_multi_avg_fn(decay)
         self._average: AveragedModel | None = None
         self._updates = 0  # also in `_average.n_averaged`, which a GPU would have to be waited for
         self._latest_step = 0
@@ -49,8 +50,7 @@ class EMA(Callback):
                 "use ddp",
                 key="trainer.strategy",
             )
-        average = get_ema_multi_avg_fn(self.decay)
-        self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=average, use_buffers=False)
+        self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=self._update, use_buffers=False)
 
     @property
     def average(self) -> AveragedModel:
@@ -75,7 +75,7 @@ class EMA(Callback):
         if self._updates == 0:
             copy(raw, average)
         else:
-            model.multi_avg_fn(average, raw, model.n_averaged)
+            self._update(average, raw, model.n_averaged)
         copy(raw_buffers, average_buffers)
         model.n_averaged += 1
         self._updates += 1

@@ -12,6 +12,7 @@ from rich.table import Table
 from lit_diffusion.callbacks.after_step import AfterStep
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
+from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.timing import Timing
@@ -92,9 +93,8 @@ class Evaluation(AfterStep):
 @contextmanager
 def evaluating(trainer: Trainer, pl_module: LightningModule, activity: str) -> Iterator[None]:
     """Evaluation mode, the trainer's precision, and time counted as `activity`."""
-    timing = next((c.measure(activity) for c in trainer.callbacks if isinstance(c, Timing)), nullcontext())
-    training = pl_module.training
-    with timing, trainer.precision_plugin.forward_context():
+    timing, training = find_callback(trainer, Timing), pl_module.training
+    with timing.measure(activity) if timing else nullcontext(), trainer.precision_plugin.forward_context():
         pl_module.eval()
         try:
             yield
@@ -110,7 +110,7 @@ def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
     numbers = {f"{prefix}{name}": score.value for name, score in scores.items() if score.value is not None}
     for logger in trainer.loggers:
         logger.log_metrics(numbers, step=trainer.global_step)
-    for summary in (c for c in trainer.callbacks if isinstance(c, RunSummary)):
+    if summary := find_callback(trainer, RunSummary):
         summary.scores.update({f"{prefix}{name}": score.as_dict() for name, score in scores.items()})
     how = caption(next(iter(scores.values())).protocol) if scores else ""
     if final:

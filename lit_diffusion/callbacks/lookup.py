@@ -27,6 +27,11 @@ def data_of(trainer: Trainer) -> ImageData:
     return cast(ImageData, trainer.datamodule)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
 
 
+def log_interval_of(trainer: Trainer) -> int:
+    """Every how many steps the trainer logs."""
+    return cast(int, trainer.log_every_n_steps)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+
+
 def diffusion_of(pl_module: LightningModule) -> DiffusionModule:
     """The module as a DiffusionModule, which the command line checks it to be."""
     return cast(DiffusionModule, pl_module)

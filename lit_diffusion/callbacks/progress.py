@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.timing import Timing
 
 
@@ -45,13 +46,12 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._enabled and self._console.is_terminal:
-            self._start()
-            self._train = self._bars.add_task(
+            self._train = self._start().add_task(
                 "training", total=trainer.estimated_stepping_batches, completed=trainer.global_step, note=""
             )
 
-    def _start(self) -> None:
-        self._bars = Progress(
+    def _start(self) -> Progress:
+        bars = self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
@@ -60,7 +60,8 @@ class RunProgress(ProgressBar):
             TimeRemainingColumn(),
             console=self._console,
         )
-        self._bars.start()
+        bars.start()
+        return bars
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -70,20 +71,20 @@ class RunProgress(ProgressBar):
         now = time.monotonic()
         last = trainer.global_step >= trainer.estimated_stepping_batches
         if now - self._last_shown < (0.5 if self._bars else self.plain_every) and not last:
-            return  # the loss is read, and the device waited for, only when it is shown
+            return  # reading the loss waits for the device
         self._last_shown = now
         note = f"loss {outputs['loss'].item() * trainer.accumulate_grad_batches:.4f}"
-        for timing in (c for c in trainer.callbacks if isinstance(c, Timing)):
-            note += f"  {timing.images_per_second:,.0f} images/s" if timing.images_per_second else ""
-        if self._bars:
+        if (timing := find_callback(trainer, Timing)) and timing.images_per_second:
+            note += f"  {timing.images_per_second:,.0f} images/s"
+        if self._bars and self._train is not None:
             self._bars.update(self._train, completed=trainer.global_step, note=note)
         else:
             self.print(f"step {trainer.global_step}/{trainer.estimated_stepping_batches:.0f}  {note}", highlight=False)
 
     @contextmanager
     def task(self, description: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
-        """A bar for `total` of something else than training steps, as samples: yields the function that advances it by
-        a number, 1 unless given. unit: what is counted, for the speed, as "images".
+        """A bar for `total` of something other than training steps, such as samples: yields the function that advances
+        it by a number (default 1). unit: what is counted, such as "images", for the speed.
         """
         own = self._enabled and self._console.is_terminal and self._bars is None  # outside training
         if own:
@@ -127,7 +128,7 @@ class RunProgress(ProgressBar):
 
 
 class Work:
-    """One task beside training: a bar in a terminal, a line every `plain_every` seconds elsewhere."""
+    """One task besides training: a bar in a terminal, a line every `plain_every` seconds elsewhere."""
 
     def __init__(self, progress: RunProgress, description: str, total: float, unit: str):
         self.progress, self.description, self.total, self.unit = progress, description, total, unit

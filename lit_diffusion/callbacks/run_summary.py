@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.divergence import divergence_of
+from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.timing import Timing
 from lit_diffusion.config.relevance import affects_scores, check_same_experiment
 from lit_diffusion.runs import summary as summaries
@@ -111,7 +112,8 @@ class RunSummary(Callback):
         self, trainer: Trainer, pl_module: LightningModule, status: str, reason: str | None = None
     ) -> dict[str, Any]:
         reason = self._reason(trainer) if status == "diverged" else reason
-        seconds = next((c.seconds for c in trainer.callbacks if isinstance(c, Timing)), {})
+        timing = find_callback(trainer, Timing)
+        seconds = timing.seconds if timing else {}
         return {
             "schema": summaries.SCHEMA,
             "status": status,

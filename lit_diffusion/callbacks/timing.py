@@ -9,6 +9,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lit_diffusion.callbacks.lookup import log_interval_of
+
 
 class Timing(Callback):
     """Logs `images_per_second` over all devices at every logging step; validation and sampling count apart.
@@ -45,14 +47,14 @@ class Timing(Callback):
             self.other[activity] += time.perf_counter() - begin
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.other.clear()  # what came before, as a sanity check, is not part of the run
+        self.other.clear()  # a sanity check before is not part of the run
         self._begin = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         self._images += len(batch) * trainer.world_size
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        if trainer.global_step % log_interval_of(trainer) == 0:
             now = self._trained()
             self.images_per_second = self._images / max(now - self._window, 1e-9)
             self._images, self._window = 0, now

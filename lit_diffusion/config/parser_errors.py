@@ -119,12 +119,12 @@ def choices_of(owner: type | None, setting: str, bases: Mapping[str, type]) -> l
     if owner is None:
         hint: Any = bases.get(setting)
     else:
-        hint = get_type_hints(owner.__init__).get(setting)
+        hint = get_type_hints(inspect.getattr_static(owner, "__init__")).get(setting)
     kinds = [base for base in (get_args(hint) or (hint,)) if inspect.isclass(base) and base is not type(None)]
     return sorted({c.__name__ for base in kinds for c in descendants(base) if c.__module__.startswith("lit_diffusion")})
 
 
 def descendants(base: type) -> list[type]:
     """The concrete classes below `base`."""
-    found = [c for child in base.__subclasses__() for c in (child, *descendants(child))]
-    return [c for c in found if not inspect.isabstract(c)]
+    children: list[type] = type.__subclasses__(base)
+    return [c for child in children for c in (child, *descendants(child)) if not inspect.isabstract(c)]

@@ -2,6 +2,7 @@
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
@@ -81,13 +82,14 @@ class DiffusionModule(GenerativeModule):
         # Drawn for the batch of all n ranks, of which this one holds every n-th image: the loss does not depend on n.
         rank, ranks = self.global_rank, self.trainer.world_size
         seed_step(derive_seed(self.seed, "evaluate", batch_index), self.device)
-        whole = x_0.new_empty(self.trainer.datamodule.eval_batch_size, *x_0.shape[1:])
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        whole = x_0.new_empty(data.eval_batch_size, *x_0.shape[1:])
         own = slice(rank, rank + ranks * len(x_0), ranks)
         draw, eps = self.objective.draw(self.reverse, whole)
         self.held_out.update(self.objective(self.reverse, x_0, (draw[own], eps[own])))
         self.log(name, self.held_out)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and a learning-rate schedule in steps."""
         optimizer = self.optimizer(self.parameters())
         mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)

@@ -8,7 +8,6 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 import lit_diffusion.diffusion
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
@@ -31,6 +30,7 @@ from lit_diffusion.errors import ConfigError, blamed_on
 from lit_diffusion.modules import GenerativeModule
 from lit_diffusion.runs import checkpoint_files, run_folder
 from lit_diffusion.runs.atomic_files import written_whole
+from lit_diffusion.runs.notice import is_first_process
 from lit_diffusion.runs.selection import RunChoice
 from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
@@ -81,7 +81,7 @@ class TrainingCLI(CLIBase):
 
     def __init__(self, sources: ConfigSources, only_check: bool = False):
         self.sources, self.only_check = sources, only_check
-        self.run: RunChoice | None = None
+        self._run: RunChoice | None = None
         self.building = False
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
@@ -102,11 +102,11 @@ class TrainingCLI(CLIBase):
             )
         except Exception as error:
             config = self.settings.as_dict() if hasattr(self, "config") else {}
-            folder = self.run and self.run.folder
+            folder = self._run and self._run.folder
             raise locate(error, sources, config, CALLBACK_KEYS, folder, self.building) from error
         finally:
-            if self.run:
-                self.run.release(self.run_summary.started)
+            if self._run:
+                self._run.release(self.run_summary.started)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -127,6 +127,13 @@ class TrainingCLI(CLIBase):
         self.building = False
 
     @property
+    def run(self) -> RunChoice:
+        """The run that the command works on; chosen before classes are instantiated."""
+        if self._run is None:
+            raise RuntimeError("no run has been chosen yet")
+        return self._run
+
+    @property
     def settings(self) -> Namespace:
         """The parsed configuration of the sub-command."""
         return self.config[self.subcommand]
@@ -134,7 +141,7 @@ class TrainingCLI(CLIBase):
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
         check_settings(self.settings)
-        self.run = RunChoice(self.sources, self.settings, writes=self.fitting and not self.only_check)
+        self._run = RunChoice(self.sources, self.settings, writes=self.fitting and not self.only_check)
         self.settings.weights_only = True  # a checkpoint must not decide what is run
         self.run.take()
         self.saved = self.settings.clone()  # the settings of a new run
@@ -178,7 +185,7 @@ class TrainingCLI(CLIBase):
 
     def before_fit(self) -> None:
         """Checks everything before anything is written, then writes the complete configuration."""
-        if rank_zero_only.rank != 0:
+        if not is_first_process():
             return
         self.check()
         run_folder.check_space(self.run.folder, sum(p.numel() for p in self.model.parameters()))
@@ -202,7 +209,8 @@ class TrainingCLI(CLIBase):
 
     def check(self) -> None:
         """Raises ConfigError unless data, model, checkpoint and everything to be scored or predicted fit together."""
-        self.datamodule.trainer, self.trainer.datamodule = self.trainer, self.datamodule  # as the trainer does later
+        self.datamodule.trainer = self.trainer  # as the trainer does later
+        self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
         self.model.check(self.datamodule.image_shape, self.datamodule.num_levels)
@@ -219,7 +227,7 @@ class TrainingCLI(CLIBase):
 
     def before_validate(self) -> None:
         self._require_checkpoint()
-        if rank_zero_only.rank == 0:
+        if is_first_process():
             self.check()
             self._describe()
             if self.subcommand == "test":
