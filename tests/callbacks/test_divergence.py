@@ -89,9 +89,9 @@ def test_a_diverging_run_ends_within_a_hundred_steps_as_diverged(command, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"every_n_steps": 0}, "every_n_steps: 0 is too small"),
-        ({"factor": -1.0}, "factor: -1 is no"),
-        ({"factor": math.inf}, "factor: inf"),
+        ({"every_n_steps": 0}, "every_n_steps: expected 1 or more, got 0"),
+        ({"factor": -1.0}, "factor: expected a positive number"),
+        ({"factor": math.inf}, "factor: expected a positive number"),
     ],
 )
 def test_senseless_settings_are_refused(options, message):
