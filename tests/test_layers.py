@@ -62,6 +62,15 @@ def test_no_two_files_share_a_name():
     assert sorted(names) == sorted(set(names))
 
 
+def test_the_page_names_every_file_and_no_other():
+    """The plan of files in docs/architecture.md is that of the package."""
+    plan = PAGE.read_text().partition("## Files")[2].partition("## Contracts")[0]
+    named = set(re.findall(r"\b\w+\.py\b", plan))
+    there = {path.name for path in FILES} | {path.name for path in PAGE.parents[1].glob("tests/**/*.py")}
+    assert not named - there
+    assert not {path.name for path in FILES} - named - {"__init__.py"}
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if room(p) == "runs"], ids=lambda p: p.name)
 def test_a_run_on_disk_needs_no_lightning(path):
     """Commands that train nothing read runs in a second."""

@@ -1,6 +1,6 @@
 """What the tests of the mathematics share: the papers' formulas in extended precision, networks that know the answer.
 
-Nothing here calls the package's formulas: a reference that re-used them would prove nothing.
+Nothing here calls the package's formulas: a reference that reused them would prove nothing.
 """
 
 from collections.abc import Callable
