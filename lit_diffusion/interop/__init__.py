@@ -1,1 +1,1 @@
-"""Weights from and to the formats of other code bases: one format a file."""
+"""Weights from and to the formats of other code bases, one format per file."""

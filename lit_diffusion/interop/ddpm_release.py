@@ -1,10 +1,10 @@
-"""PyTorch conversions of the weights that Ho et al. 2020 released: a state dict with the original names."""
+"""PyTorch conversions of the weights released by Ho et al. 2020: a state dict with the original names."""
 
 import re
 from typing import Any
 
 from lit_diffusion.interop.names import Names
-from lit_diffusion.interop.source import UNetSource, multipliers
+from lit_diffusion.interop.source import UNetSource, find_multipliers
 
 NAMES = Names(
     ends={
@@ -34,7 +34,7 @@ NAMES = Names(
     },
     attention={"norm": "norm", "query": "q", "key": "k", "value": "v", "out": "proj_out"},
 )
-OPTIONS = {  # of the release, whatever a recipe says
+OPTIONS = {  # fixed by the release, whatever the recipe
     "head_channels": None,
     "scale_shift": False,
     "symmetric_padding": False,
@@ -47,9 +47,9 @@ MARK = "down.0.block.0.conv1.weight"
 
 
 class ReleasedWeights(UNetSource):
-    """Its architecture is read off the names and shapes; schedule, variance and dropout are the recipe's.
+    """The architecture follows from names and shapes; schedule, variance and dropout come from the recipe.
 
-    The images are probably of the size at which the release attends at 16x16.
+    The image size is guessed as the one at which the release attends at 16x16.
     """
 
     format, names, learned = "DDPM release", NAMES, "LearnedDiagonal"
@@ -60,7 +60,7 @@ class ReleasedWeights(UNetSource):
         options = self.network()
         attends = options["attention_levels"]
         self.guessed_size = 16 * 2 ** attends[0] if attends else None
-        self.notes.append("T, schedule and variance are the recipe's: the weights do not tell")
+        self.notes.append("T, schedule and variance come from the recipe: the weights do not contain them")
 
     def network(self) -> dict[str, Any]:
         found = [re.match(r"down\.(\d+)\.(block|attn)\.(\d+)\.", name) for name in self.weights]
@@ -70,7 +70,7 @@ class ReleasedWeights(UNetSource):
         widths = [self.shape(f"down.{level}.block.0.conv1.weight", 4)[0] for level in levels]
         return {
             "width": width,
-            "multipliers": multipliers(widths, width, self.name, "its levels' channels"),
+            "multipliers": find_multipliers(widths, width, self.name, "its levels' channels"),
             "num_blocks": sum((level, kind) == (0, "block") for level, kind, _ in places),
             "attention_levels": [level for level in levels if (level, "attn", 0) in places],
             "num_heads": 1,

@@ -1,4 +1,4 @@
-"""`lit-diffusion export RUN -o FOLDER`: a run of ours for other code bases, without code in its files."""
+"""`lit-diffusion export RUN -o FOLDER`: a run for other code bases, as files without code."""
 
 import json
 import shutil
@@ -14,9 +14,9 @@ from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop import own, recipe, tensors
-from lit_diffusion.interop.construct import part, reverse_of, spec_of
-from lit_diffusion.interop.diffusers.fields import number
+from lit_diffusion.interop import native, recipe, tensors
+from lit_diffusion.interop.construct import build_part, build_reverse, parse_spec
+from lit_diffusion.interop.diffusers.fields import check_number
 from lit_diffusion.interop.diffusers.writing import Export
 from lit_diffusion.interop.model_card import Card
 from lit_diffusion.interop.names import check_fit
@@ -27,31 +27,33 @@ from lit_diffusion.runs.notice import notice
 
 
 def main(arguments: list[str]) -> None:
-    """Exports and says what. Raises ConfigError for a user's mistake, and then writes nothing."""
-    options = parser().parse_args(arguments)
+    """Exports a run and prints a line. Raises ConfigError for a user's mistake, before anything is written."""
+    options = make_parser().parse_args(arguments)
     run = Path(options.run)
     if not (run / "config.yaml").is_file():
-        raise ConfigError(f"{run} is no run: it has no config.yaml; write the folder of a run, as runs/NAME")
+        raise ConfigError(f"{run}: expected the folder of a run with a config.yaml, such as runs/NAME")
     folder = Path(options.out or f"{run.resolve().name}-{options.format}")
     check_free(folder, "-o")
-    told = told_of(run)
-    if fault := unfinished(run, told):
+    found = read_summary(run)
+    if fault := why_unfinished(run, found):
         if not options.force:
-            raise ConfigError(f"{run} {fault}; --force exports it all the same")
-        notice(f"{run} {fault}; exported all the same")
-    config = recipe.checked(config_sources.read(run / "config.yaml"), str(run / "config.yaml"))
+            raise ConfigError(f"{run} {fault}; use --force to export it anyway")
+        notice(f"{run} {fault}; exported anyway")
+    config = recipe.check(config_sources.read(run / "config.yaml"), str(run / "config.yaml"))
     file = checkpoint_files.find(options.ckpt_path, run)
     checkpoint = checkpoint_files.read(file)
-    weights, kind = weights_of(checkpoint, options.weights, config, file)
-    theirs = for_diffusers(config, weights, options.size) if options.format == "diffusers" else None
-    shared = recipe.public(config)
-    card = Card(run, shared, told, origin_of(run), kind, checkpoint["global_step"], theirs and theirs.num_steps)
+    weights, kind = read_weights(checkpoint, options.weights, config, file)
+    theirs = convert_to_diffusers(config, weights, options.size) if options.format == "diffusers" else None
+    shared = recipe.make_public(config)
+    card = Card(
+        run, shared, found, read_origin(run), kind, checkpoint["global_step"], theirs.num_steps if theirs else None
+    )
     with folder_written_whole(folder) as temporary:
         if theirs:
             theirs.write(temporary, weights)
         else:
-            tensors.write(temporary / own.WEIGHTS, weights)
-        (temporary / own.RECIPE).write_text(yaml.safe_dump(shared, sort_keys=False, width=120), encoding="utf-8")
+            tensors.write(temporary / native.WEIGHTS, weights)
+        (temporary / native.RECIPE).write_text(yaml.safe_dump(shared, sort_keys=False, width=120), encoding="utf-8")
         if card.picture:
             shutil.copyfile(card.picture, temporary / "samples.png")
         (temporary / "README.md").write_text(card.text(), encoding="utf-8")
@@ -59,35 +61,41 @@ def main(arguments: list[str]) -> None:
     print(f"{folder}: {options.format}, {names[kind]} weights of step {checkpoint['global_step']:,}, from {file}")
 
 
-def parser() -> Parser:
-    """The options of the command."""
+def make_parser() -> Parser:
+    """The command's options."""
     result = Parser(prog="lit-diffusion export", description=__doc__)
-    result.add_argument("run", metavar="RUN", help="the folder of a run, as runs/NAME")
+    result.add_argument("run", metavar="RUN", help="the folder of a run, such as runs/NAME")
     result.add_argument(
         "--format",
         choices=("diffusers", "safetensors"),
         default="diffusers",
-        help="diffusers: a folder for DDPMPipeline.from_pretrained, of a U-Net with Gaussian noise; safetensors: any "
-        "model, by our names, which `import` reads (default: %(default)s)",
+        help="diffusers: a folder for DDPMPipeline.from_pretrained, for a U-Net with Gaussian noise; safetensors: any "
+        "model, in lit_diffusion's format, which `import` reads (default: %(default)s)",
     )
-    result.add_argument("-o", "--out", metavar="FOLDER", help="what is made, not there yet (default: NAME-FORMAT)")
+    result.add_argument(
+        "-o", "--out", metavar="FOLDER", help="the new folder, which must not exist (default: NAME-FORMAT)"
+    )
     result.add_argument("--weights", choices=("ema", "raw"), default="ema", help="default: %(default)s")
     result.add_argument(
         "--ckpt_path", metavar="CHECKPOINT", default="last", help="last, best or a file (default: %(default)s)"
     )
-    result.add_argument("--size", type=int, help="of the images' sides, where the run's data do not say it")
-    result.add_argument("--force", action="store_true", help="also a run that has diverged, failed or not finished")
+    result.add_argument(
+        "--size", type=int, help="side length of the images in pixels, if the run's data do not determine it"
+    )
+    result.add_argument(
+        "--force", action="store_true", help="export a run even if it diverged, failed or did not finish"
+    )
     return result
 
 
-def told_of(run: Path) -> dict[str, Any]:
-    """The run's summary, empty where there is none yet."""
+def read_summary(run: Path) -> dict[str, Any]:
+    """The run's summary.json; empty if there is none."""
     file = run / summary.FILE
     return summary.read(file) if file.exists() else {}
 
 
-def origin_of(run: Path) -> dict[str, Any]:
-    """Where an imported run came from, empty for one of ours."""
+def read_origin(run: Path) -> dict[str, Any]:
+    """The origin.json of an imported run; empty for a trained one."""
     file = run / ORIGIN
     try:
         content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -98,21 +106,21 @@ def origin_of(run: Path) -> dict[str, Any]:
     return content
 
 
-def unfinished(run: Path, told: Mapping[str, Any]) -> str | None:
-    """Why a run should not be passed on, if so."""
-    if not told:
-        return None if (run / ORIGIN).is_file() else f"has no {summary.FILE}: it has not come to its first step"
-    status, reason = told.get("status"), told.get("reason")
+def why_unfinished(run: Path, found: Mapping[str, Any]) -> str | None:
+    """Why a run should not be published, or None."""
+    if not found:
+        return None if (run / ORIGIN).is_file() else f"has no {summary.FILE}: it did not reach its first step"
+    status, reason = found.get("status"), found.get("reason")
     if status == "finished":
         return None
-    said = {"diverged": "has diverged", "failed": "has failed", "running": "has not finished"}
-    return said.get(str(status), f"has status {status}") + (f" ({reason})" if reason else "")
+    texts = {"diverged": "diverged", "failed": "failed", "running": "did not finish"}
+    return texts.get(str(status), f"has status {status}") + (f" ({reason})" if reason else "")
 
 
-def weights_of(
+def read_weights(
     checkpoint: Mapping[str, Any], asked: str, config: Mapping[str, Any], file: Path
 ) -> tuple[dict[str, Tensor], str]:
-    """The reverse model's weights by our names, and whether they are "ema" or "raw"."""
+    """The reverse model's weights, and whether they are "ema" or "raw"."""
     state = (
         checkpoint["state_dict"] if asked == "ema" else checkpoint.get("current_model_state", checkpoint["state_dict"])
     )
@@ -120,24 +128,25 @@ def weights_of(
     average = config.get("ema")
     kind = asked if int(updates) and not (isinstance(average, dict) and average.get("decay") == 0) else "raw"
     if kind != asked:
-        notice(f"{file} holds no average: its raw weights are exported")
+        notice(f"{file} holds no averaged weights; exporting its raw weights")
     weights = {name.removeprefix("reverse."): w for name, w in state.items() if name.startswith("reverse.")}
     for name, weight in weights.items():
-        tensors.as_float32(weight, name, file)
+        tensors.to_float32(weight, name, file)
     return weights, kind
 
 
-def for_diffusers(config: Mapping[str, Any], weights: dict[str, Tensor], size: int | None) -> Export:
-    """The run as diffusers has it. Raises ConfigError for what it cannot express, before anything is written."""
+def convert_to_diffusers(config: Mapping[str, Any], weights: dict[str, Tensor], size: int | None) -> Export:
+    """The run in diffusers' format. Raises ConfigError for what that cannot express, before anything is written."""
     model = config["model"]["init_args"]
-    reverse = with_weights(reverse_of(model), weights)
-    size = recipe.image_size(config["data"]) if size is None else number(size, "--size", 1, whole=True)
-    arguments = (spec_of(model["reverse"]) or ("", {}))[1]
-    return Export(reverse, arguments, part(model.get("sampler", "AncestralSampler"), Sampler), size)
+    reverse = load_weights(build_reverse(model), weights)
+    size = recipe.image_size(config["data"]) if size is None else check_number(size, "--size", 1, whole=True)
+    arguments = (parse_spec(model["reverse"]) or ("", {}))[1]
+    sampler: Sampler = build_part(model.get("sampler", "AncestralSampler"), Sampler)
+    return Export(reverse, arguments, sampler, size)
 
 
-def with_weights(reverse: ReverseModel, weights: Mapping[str, Tensor]) -> ReverseModel:
-    """The model that holds the weights. Raises ConfigError where they are another model's."""
+def load_weights(reverse: ReverseModel, weights: Mapping[str, Tensor]) -> ReverseModel:
+    """Loads the weights into the model. Raises ConfigError if they are another model's."""
     check_fit(weights, reverse.state_dict(), "the checkpoint")
     reverse.load_state_dict(dict(weights), assign=True)
     return reverse

@@ -1,4 +1,4 @@
-"""Models by their names on the Hugging Face hub, through an optional package."""
+"""Models of the Hugging Face hub by name, through an optional package."""
 
 from pathlib import Path
 
@@ -6,30 +6,30 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop.diffusers.pipeline_folder import FILES, WEIGHTS
 
 CONFIGS = ["*config.json", "model_index.json", "config.yaml"]
-ENDINGS = ("safetensors", "bin")  # the first that there is
+ENDINGS = ("safetensors", "bin")  # in order of preference
 
 
 def download(name: str) -> Path:
-    """The folder of a model in the hub's cache, fetched where it is not there yet.
+    """The folder of a model in the hub's cache, downloaded if missing.
 
-    Raises ConfigError that says what to download and where to put it where the hub, or the package, cannot be reached.
+    Raises ConfigError, with what to download by hand, if the hub or the package is not available.
     """
-    by_hand = f"download {FILES} of {name} by hand into a folder, and write that folder"
+    by_hand = f"download {FILES} of {name} by hand into a folder, and import that folder"
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ConfigError(
-            f"{name} is no file and no folder here, and names of the hub need a package: pip install huggingface_hub; "
-            f"or {by_hand}"
+            f"{name} is not a file or folder, and names of the hub need a package: pip install huggingface_hub; or "
+            f"{by_hand}"
         ) from error
     try:
         for ending in ENDINGS:
             folder = Path(snapshot_download(name, allow_patterns=[*CONFIGS, f"*{WEIGHTS}.{ending}"]))
             if any(folder.rglob(f"{WEIGHTS}.{ending}")):
                 break
-    except Exception as error:  # of the network, the hub or its cache, each with types of its own
+    except Exception as error:  # network, hub and cache each raise other types
         raise ConfigError(
-            f"{name} is no file and no folder here, and cannot be fetched from the hub, nor is it in its cache "
-            f"({type(error).__name__}); where there is a network, {by_hand}"
+            f"{name} is not a file or folder, not in the hub's cache, and cannot be downloaded "
+            f"({type(error).__name__}); on a machine with a network, {by_hand}"
         ) from error
     return folder

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop.names import Names
-from lit_diffusion.interop.source import UNetSource, multipliers
+from lit_diffusion.interop.source import UNetSource, find_multipliers
 
 NAMES = Names(
     ends={
@@ -42,24 +42,25 @@ MARK = "input_blocks.0.0.weight"
 
 
 class ImprovedDiffusionWeights(UNetSource):
-    """Its architecture is read off the names and shapes; T, schedule, the number of heads, dropout and whether steps
-    are rescaled (`time_scale`) are the recipe's: a state dict says nothing of them.
+    """The architecture follows from names and shapes; T, schedule, number of heads, dropout and whether steps are
+    rescaled (`time_scale`) come from the recipe, because a state dict does not contain them.
 
-    The images are probably of the size at which the code attends first at 16x16.
+    The image size is guessed as the one at which the first attention is at 16x16.
     """
 
     format, names, learned = "improved-diffusion", NAMES, "LearnedRange"
     recipe_needed = (
-        "its weights do not tell T, schedule, number of heads and time_scale; write -c with the configuration of its "
-        "data and one with these, as -c configs/cifar10.yaml -c configs/iddpm/cifar10.yaml"
+        "the weights do not contain T, schedule, number of heads and time_scale; add -c with a configuration of the "
+        "data "
+        "and one with these, such as -c configs/cifar10.yaml -c configs/iddpm/cifar10.yaml"
     )
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         if "label_emb.weight" in self.weights:
             raise ConfigError(
-                f"{self.name}: label_emb.weight: the model is conditional on classes, which ours cannot express; write "
-                "an unconditional one"
+                f"{self.name}: label_emb.weight: the model is conditional on classes, which is not supported; use an "
+                "unconditional model"
             )
         self.channels, self.outputs = self.shape(MARK, 4)[1], self.shape("out.2.weight", 4)[0]
         attends = self.network()["attention_levels"]
@@ -75,14 +76,15 @@ class ImprovedDiffusionWeights(UNetSource):
             levels[-1].append(block) if "op" not in kind else levels.append([])
         if len({len(level) for level in levels}) != 1 or not levels[0]:
             raise ConfigError(
-                f"{self.name}: its levels have {[len(level) for level in levels]} residual blocks, ours as many each"
+                f"{self.name}: expected the same number of residual blocks on all levels, got "
+                f"{[len(level) for level in levels]}"
             )
         width = self.shape(MARK, 4)[0]
         widths = [self.shape(f"input_blocks.{level[0]}.0.in_layers.2.weight", 4)[0] for level in levels]
         time = self.shape(f"input_blocks.{levels[0][0]}.0.emb_layers.1.weight", 2)[0]
         return {
             "width": width,
-            "multipliers": multipliers(widths, width, self.name, "its levels' channels"),
+            "multipliers": find_multipliers(widths, width, self.name, "its levels' channels"),
             "num_blocks": len(levels[0]),
             "attention_levels": [i for i, level in enumerate(levels) if "qkv" in kinds[level[0]]],
             "groups": 32,
@@ -94,12 +96,12 @@ class ImprovedDiffusionWeights(UNetSource):
             "cosines_first": True,
         }
 
-    def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """With queries, keys and values apart: theirs are one map, with outputs (head, which of the three, channel)."""
+    def split_weights(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """Separates queries, keys and values: theirs are one map with outputs (head, which of the three, channel)."""
         heads, weights = int(options["num_heads"]), {}
         self.notes.append(
-            f"T, schedule, num_heads ({heads}) and time_scale ({options['time_scale']:g}) are the recipe's: the "
-            "weights do not tell"
+            f"T, schedule, num_heads ({heads}) and time_scale ({options['time_scale']:g}) come from the recipe: the "
+            "weights do not contain them"
         )
         for name, weight in self.weights.items():
             base, qkv, leaf = name.rpartition("qkv.")
@@ -107,7 +109,9 @@ class ImprovedDiffusionWeights(UNetSource):
                 weights[name] = weight
                 continue
             if not weight.ndim or weight.shape[0] % (3 * heads):
-                raise ConfigError(f"{self.name}: {name} has no {heads} heads; write a -c with another num_heads")
+                raise ConfigError(
+                    f"{self.name}: {name} cannot be divided into {heads} heads; add -c with another num_heads"
+                )
             parts = weight.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2)  # (3, C, ..)
             weights |= {f"{base}qkv.{i}.{leaf}": part for i, part in enumerate(parts)}
         return weights

@@ -1,14 +1,15 @@
-"""The model card that an export comes with: data, recipe, scores with their protocols, and how to draw images."""
+"""The model card of an export: data, recipe, scores with their protocols, and how to draw samples."""
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lit_diffusion import __version__
 from lit_diffusion.config.keys import flatten, is_within
 from lit_diffusion.errors import one_line
-from lit_diffusion.interop.construct import name_of, name_of_data, spec_of
+from lit_diffusion.interop.construct import class_name, data_name, parse_spec
 from lit_diffusion.metrics.score import Score
 from lit_diffusion.runs.summary import TRACKED
 
@@ -16,7 +17,7 @@ PAPERS = {
     "GaussianReverse": "[Ho et al. 2020](https://arxiv.org/abs/2006.11239)",
     "BernoulliReverse": "[Sohl-Dickstein et al. 2015](https://arxiv.org/abs/1503.03585)",
 }
-RECIPE = (  # settings of training, in the order of reading
+RECIPE = (  # training settings, in reading order
     "model.objective",
     "model.objective.weight",
     "model.objective.timesteps",
@@ -30,80 +31,77 @@ RECIPE = (  # settings of training, in the order of reading
     "ema.decay",
     "seed_everything",
 )
-MODEL = ("model.reverse", "model.sampler")  # all settings below
+MODEL = ("model.reverse", "model.sampler")  # with all settings below these keys
 
 
+@dataclass(frozen=True)
 class Card:
-    """README.md of an exported run. told: its summary.json; origin: its origin.json. kind: "ema" or "raw".
+    """README.md of an exported run. summary, origin: its summary.json and origin.json. kind: "ema" or "raw" weights.
 
-    num_steps: T, for a folder of diffusers; None for our own format.
+    num_steps: T for a folder of diffusers; None for lit_diffusion's format.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        config: Mapping[str, Any],
-        told: Mapping[str, Any],
-        origin: Mapping[str, Any],
-        kind: str,
-        step: int,
-        num_steps: int | None,
-    ):
-        self.name = run.resolve().name
-        self.config, self.told, self.origin, self.kind, self.step = config, told, origin, kind, step
-        self.num_steps = num_steps
-        self.settings = flatten(config)
-        pictures = (run / "samples").glob(f"*{step}_samples.png")
-        self.picture = next((one for one in pictures if one.stem.split("_")[0].lstrip("0") == str(step)), None)
-        self.data = data_of(config)
+    run: Path
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    kind: str
+    step: int
+    num_steps: int | None
+
+    @property
+    def picture(self) -> Path | None:
+        """The grid of samples drawn at the exported step, if any."""
+        files = (self.run / "samples").glob(f"*{self.step}_samples.png")
+        return next((one for one in files if one.stem.split("_")[0].lstrip("0") == str(self.step)), None)
 
     def text(self) -> str:
-        """In Markdown, after the few lines of metadata that the hub reads."""
+        """Markdown, after the metadata that the hub reads."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
         library = "diffusers" if self.num_steps else "lit_diffusion"
         yield from ("---", f"library_name: {library}", "pipeline_tag: unconditional-image-generation")
-        yield from ("tags:", "- diffusion", "- ddpm", "- lit_diffusion", "---", "", f"# {plain(self.name)}", "")
-        yield from self._what()
-        if status := self.told.get("status"):
-            reason = f" ({plain(self.told['reason'])})" if self.told.get("reason") else ""
-            if status != "finished":
-                yield from ("", f"**This run is not finished: its status is {plain(status)}{reason}.**")
+        yield from ("tags:", "- diffusion", "- ddpm", "- lit_diffusion", "---", "")
+        yield from (f"# {escape(self.run.resolve().name)}", "", *self._description())
+        status, reason = self.summary.get("status"), self.summary.get("reason")
+        if status and status != "finished":
+            because = f" ({escape(reason)})" if reason else ""
+            yield from ("", f"**This run is not finished: its status is {escape(status)}{because}.**")
         if self.picture:
             yield from ("", "![samples](samples.png)")
-        yield from ("", "## Use", "", *self._use())
+        settings = {key: value for key, value in flatten(self.config).items() if value is not None}
+        yield from ("", "## Use", "", *self._usage())
         yield from ("", "## Scores", "", *self._scores())
-        yield from ("", "## Model", "", *self._table(self._below(MODEL)))
-        title = "Recipe" if self.step or not self.origin else "Recipe with which training would go on"
-        yield from ("", f"## {title}", "", *self._table(self._at(RECIPE)), "")
-        yield "`config.yaml` holds every setting; `lit-diffusion import` makes a run of this folder again."
-        if isinstance(versions := self.told.get("versions"), dict) and versions:
-            made = ", ".join(f"{plain(name)} {plain(version)}" for name, version in versions.items())
-            yield from ("", f"Made with {made}; code at commit {plain(self.told.get('git'))}.")
+        yield from ("", "## Model", "", *format_table({k: v for k, v in settings.items() if is_within(k, MODEL)}))
+        title = "Recipe" if self.step or not self.origin else "Recipe for further training"
+        yield from ("", f"## {title}", "", *format_table({k: settings[k] for k in RECIPE if k in settings}), "")
+        yield "`config.yaml` holds every setting; `lit-diffusion import` turns this folder into a run again."
+        if isinstance(versions := self.summary.get("versions"), dict) and versions:
+            used = ", ".join(f"{escape(name)} {escape(version)}" for name, version in versions.items())
+            yield from ("", f"Trained with {used}; code at commit {escape(self.summary.get('git'))}.")
 
-    def _what(self) -> Iterator[str]:
-        """What kind of model it is, on what data, and whose training it is."""
-        reverse = name_of(spec_of_reverse(self.config))
-        weights = (
-            "the exponential moving average of the weights" if self.kind == "ema" else "the raw weights, no average"
-        )
-        paper, library = PAPERS.get(reverse, reverse), f"lit_diffusion {__version__}"
+    def _description(self) -> Iterator[str]:
+        """The kind of model, its data, and who trained it."""
+        reverse, data = class_name(self.config["model"]["init_args"]["reverse"]), escape(describe_data(self.config))
+        weights = "an exponential moving average of the weights" if self.kind == "ema" else "raw weights, not averaged"
+        model = f"A denoising diffusion model ({PAPERS.get(reverse, reverse)})"
+        library = f"lit_diffusion {__version__}"
         if not self.origin:
-            yield f"A denoising diffusion model ({paper}), trained on {plain(self.data)} with {library}: {weights}"
+            yield f"{model}, trained on {data} with {library}: {weights}"
             yield f"after {self.step:,} steps."
             return
-        source, form = plain(public_name(self.origin.get("source"))), plain(self.origin.get("format"))
-        since = f"trained on for {self.step:,} steps on {plain(self.data)}" if self.step else "and not trained since"
-        yield f"A denoising diffusion model ({paper}), imported from {source} ({form}) by {library}, {since}:"
+        source, form = escape(public_name(self.origin.get("source"))), escape(self.origin.get("format"))
+        since = f"trained for {self.step:,} more steps on {data}" if self.step else "not trained since"
+        yield f"{model}, imported from {source} ({form}) by {library}, {since}:"
         yield f"{weights}."
 
-    def _use(self) -> Iterator[str]:
+    def _usage(self) -> Iterator[str]:
         if self.num_steps is None:
             yield from ("```bash", "lit-diffusion import THIS_FOLDER -o runs/imported")
             yield from ("lightning predict -c runs/imported/config.yaml --ckpt_path last", "```")
             return
-        sampler, given = spec_of(self.config["model"]["init_args"].get("sampler")) or ("AncestralSampler", {})
+        sampler, given = parse_spec(self.config["model"]["init_args"].get("sampler")) or ("AncestralSampler", {})
         steps, ddim = given.get("steps"), sampler == "DDIMSampler"
         count = len(steps) if isinstance(steps, list) else steps or self.num_steps
         pipeline = "DDIMPipeline" if ddim else "DDPMPipeline"
@@ -114,92 +112,81 @@ class Card:
         yield "```"
 
     def _scores(self) -> Iterator[str]:
-        told = self.told.get("scores") or {}
-        scores = {name: one for name, one in told.items() if isinstance(one, dict) and not name.startswith(TRACKED)}
+        found = self.summary.get("scores") or {}
+        scores = {name: one for name, one in found.items() if isinstance(one, dict) and not name.startswith(TRACKED)}
         if not scores:
-            yield "None yet: `lightning test -c runs/NAME/config.yaml --ckpt_path last` measures them."
+            yield "None yet: `lightning test -c runs/NAME/config.yaml --ckpt_path last` computes them."
             return
-        for family in families(scores):
-            common = set(family[0][1]["protocol"].items())
-            for _, one in family[1:]:
-                common &= one["protocol"].items()
-            yield from ("| score | value | of its own |", "|---|---|---|")
-            for name, one in family:
-                own = {key: said for key, said in one["protocol"].items() if (key, said) not in common}
-                yield f"| {plain(name)} | {value_of(one)} | {in_words(own)} |"
-            shared = {key: said for key, said in family[0][1]["protocol"].items() if (key, said) in common}
-            yield from ("", f"Protocol: {in_words(shared)}.", "")
-        if any(is_of_others(one.get("protocol") or {}, self.step, self.kind) for one in scores.values()):
-            yield f"What is not of step {self.step} and {self.kind} weights is not of the weights in this folder."
-
-    def _at(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        return {key: self.settings[key] for key in keys if self.settings.get(key) is not None}
-
-    def _below(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        return {key: value for key, value in self.settings.items() if is_within(key, keys) and value is not None}
-
-    @staticmethod
-    def _table(settings: Mapping[str, Any]) -> Iterator[str]:
-        yield from ("| setting | value |", "|---|---|")
-        for key, value in settings.items():
-            yield f"| {plain(key)} | {plain(value)} |"
+        protocols = {name: escape_all(one.get("protocol")) for name, one in scores.items()}
+        for of_samples in (True, False):  # one pass measures each of these groups, which shares most of its protocol
+            group = [name for name, protocol in protocols.items() if ("features" in protocol) == of_samples]
+            if not group:
+                continue
+            shared = set.intersection(*(set(protocols[name].items()) for name in group))
+            yield from ("| score | value | details |", "|---|---|---|")
+            for name in group:
+                details = {key: value for key, value in protocols[name].items() if (key, value) not in shared}
+                yield f"| {escape(name)} | {format_value(scores[name])} | {format_protocol(details)} |"
+            common = {key: value for key, value in protocols[group[0]].items() if (key, value) in shared}
+            yield from ("", f"Protocol: {format_protocol(common)}.", "")
+        if any(is_of_other_weights(one.get("protocol") or {}, self.step, self.kind) for one in scores.values()):
+            yield f"Scores that are not of step {self.step} and {self.kind} weights are not of this folder."
 
 
-def families(scores: Mapping[str, Any]) -> Iterator[list[tuple[str, Any]]]:
-    """Scores of samples, and those of the bound: what is measured in one pass shares most of its protocol."""
-    told = {name: {**one, "protocol": plain_values(one.get("protocol"))} for name, one in scores.items()}
-    for of_samples in (True, False):
-        family = [(name, one) for name, one in told.items() if ("features" in one["protocol"]) == of_samples]
-        if family:
-            yield family
+def format_table(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Settings as a Markdown table."""
+    yield from ("| setting | value |", "|---|---|")
+    for key, value in settings.items():
+        yield f"| {escape(key)} | {escape(value)} |"
 
 
-def is_of_others(protocol: Mapping[str, Any], step: int, kind: str) -> bool:
-    """Whether a score is of other weights."""
+def is_of_other_weights(protocol: Mapping[str, Any], step: int, kind: str) -> bool:
+    """Whether a score was measured on other weights than those of this step and kind."""
     return protocol.get("step", step) != step or protocol.get("weights", kind) != kind
 
 
-def plain_values(protocol: Any) -> dict[str, str]:
-    """A protocol as text."""
-    return {str(key): plain(said) for key, said in protocol.items()} if isinstance(protocol, dict) else {}
-
-
-def value_of(score: Mapping[str, Any]) -> str:
-    """A score's number, and its spread."""
+def format_value(score: Mapping[str, Any]) -> str:
+    """A score's value with its spread."""
     value, std = score.get("value"), score.get("std")
-    return (
-        str(Score(value, std)) if isinstance(value, int | float) and isinstance(std, int | float | None) else "diverged"
-    )
+    is_number = isinstance(value, int | float) and isinstance(std, int | float | None)
+    return str(Score(value, std)) if is_number else "diverged"
 
 
-def in_words(protocol: Mapping[str, str]) -> str:
-    """A protocol in a line."""
-    return "; ".join(f"{plain(key)}: {said}" for key, said in protocol.items())
-
-
-def spec_of_reverse(config: Mapping[str, Any]) -> Any:
-    """The reverse model that a configuration names."""
-    return config["model"]["init_args"]["reverse"]
+def format_protocol(protocol: Mapping[str, str]) -> str:
+    """A protocol in one line; its values are escaped already."""
+    return "; ".join(f"{escape(key)}: {value}" for key, value in protocol.items())
 
 
 def public_name(source: Any) -> str:
-    """A name of the hub, or the last part of a path."""
+    """A name of the hub, or the last part of a path.
+
+    >>> public_name("google/ddpm-cifar10-32"), public_name("/home/me/model.pt")
+    ('google/ddpm-cifar10-32', 'model.pt')
+    """
     parts = str(source).split("/")
-    return (
-        str(source) if len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~") else parts[-1] or parts[-2]
-    )
+    is_of_hub = len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~")
+    return str(source) if is_of_hub else parts[-1] or parts[-2]
 
 
-def data_of(config: Mapping[str, Any]) -> str:
+def describe_data(config: Mapping[str, Any]) -> str:
     """The data set of a configuration: its class, and the name of its folder or file."""
     data = config["data"]
-    name, given = name_of_data(data), (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
+    name, given = data_name(data), (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
     where = given.get("root") if name == "ImageFolder" else given.get("file")
     return f"{name} ({Path(str(where)).name})" if where else name
 
 
-def plain(value: Any) -> str:
-    """A value as text of a Markdown table that marks nothing up and stays on its line; long lists cut short."""
+def escape(value: Any) -> str:
+    """A value as one line of Markdown text without markup; long lists are shortened.
+
+    >>> escape("<b>|x")
+    '\\\\<b\\\\>\\\\|x'
+    """
     if isinstance(value, list) and len(value) > 20:
         value = f"{len(value)} values from {value[0]} to {value[-1]}"
     return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", one_line(value))
+
+
+def escape_all(protocol: Any) -> dict[str, str]:
+    """A protocol with its values escaped; empty if it is not one."""
+    return {str(key): escape(value) for key, value in protocol.items()} if isinstance(protocol, dict) else {}

@@ -1,4 +1,4 @@
-"""What other code bases call the parts of the DDPM U-Net, and weights by our names from theirs."""
+"""Other code bases' names of the parameters of the DDPM U-Net, and the map from theirs to ours."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.nn import UNet
 
-MOST_NAMES = 12  # of each kind of mistake that a message lists
+MOST_NAMES = 12  # listed in a message, per kind of mistake
 PLACE = re.compile(
     r"(down|up)\.(\d+)\.(?:stages\.(\d+)\.(residual|attention)|(downsample|upsample))|middle\.(\d)\.(\w+)"
 )
@@ -18,9 +18,9 @@ PLACE = re.compile(
 @dataclass(frozen=True)
 class Names:
     """A code base's names. ends: of our stem, time.dense1, time.dense2, norm and head. places: of residual blocks and
-    attentions by where they stand, as text with fields: {i} of the level in the order of computation, {level} by
-    resolution, {j} of the block within the level, {k} of the block or {last} of the level among all that are computed
-    one after the other, {after} the parts of its block. residual, attention: of what is inside a block.
+    attentions by position, as text with fields: {i} is the level in order of computation, {level} by resolution, {j}
+    the block within the level, {k} the block and {last} the level's resampling counted over the whole way, {after}
+    the index behind the parts of its block. residual, attention: names of the layers inside a block.
     """
 
     ends: Mapping[str, str]
@@ -28,11 +28,11 @@ class Names:
     residual: Mapping[str, str]
     attention: Mapping[str, str]
 
-    def of(self, network: UNet) -> dict[str, str]:
-        """Their name of every parameter of ours."""
-        return {name: self._of(name, network) for name in network.state_dict()}
+    def map_names(self, network: UNet) -> dict[str, str]:
+        """Our name to theirs, for every parameter of the network."""
+        return {name: self._map_name(name, network) for name in network.state_dict()}
 
-    def _of(self, name: str, network: UNet) -> str:
+    def _map_name(self, name: str, network: UNet) -> str:
         part, _, leaf = name.rpartition(".")
         if part in self.ends:
             return f"{self.ends[part]}.{leaf}"
@@ -59,26 +59,30 @@ class Names:
         return ".".join([self.places[key].format(**fields), *([inside[inner]] if inner in inside else []), leaf])
 
 
-def adopted(theirs: Mapping[str, Tensor], network: UNet, names: Names, source: str) -> dict[str, Tensor]:
-    """The weights of `network` by our names. theirs: by their names. Maps of pixels may be 1x1 convolutions there.
+def map_state_dict(theirs: Mapping[str, Tensor], network: UNet, names: Names, source: str) -> dict[str, Tensor]:
+    """The weights of `network` by our names, from `theirs` by their names, which may have 1x1 convolutions for our
+    linear maps.
 
-    Raises ConfigError that lists by name what is missing, unknown or of another shape.
+    Raises ConfigError that lists missing and unknown names and other shapes.
     """
-    expected, ours = network.state_dict(), names.of(network)
+    expected, ours = network.state_dict(), names.map_names(network)
     like = {their: expected[our] for our, their in ours.items()}
-    shaped = {name: flat(weight, like[name]) if name in like else weight for name, weight in theirs.items()}
+    shaped = {
+        name: flatten_pixel_convolution(weight, like[name]) if name in like else weight
+        for name, weight in theirs.items()
+    }
     check_fit(shaped, like, source)
     return {our: shaped[their] for our, their in ours.items()}
 
 
-def flat(weight: Tensor, like: Tensor) -> Tensor:
-    """A convolution of one pixel as the matrix that it is, where `like` is a matrix."""
+def flatten_pixel_convolution(weight: Tensor, like: Tensor) -> Tensor:
+    """A 1x1 convolution as a matrix if `like` is a matrix."""
     is_pixel = like.ndim == 2 < weight.ndim and set(weight.shape[2:]) == {1}
     return weight.flatten(1) if is_pixel else weight
 
 
 def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Raises ConfigError, with names, unless both have the same names and shapes."""
+    """Raises ConfigError, with names, unless `weights` have exactly the expected names and shapes."""
     faults = {
         "missing": [name for name in expected if name not in weights],
         "unknown": [name for name in weights if name not in expected],
@@ -88,15 +92,12 @@ def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], sou
             if name in expected and weight.shape != expected[name].shape
         ],
     }
-    said = "; ".join(f"{what}: {listed(names)}" for what, names in faults.items() if names)
+    said = "; ".join(f"{what}: {join_names(names)}" for what, names in faults.items() if names)
     if said:
-        raise ConfigError(
-            f"{source}: its weights are not those of the model that it describes; {said}; write a whole file of that "
-            "model"
-        )
+        raise ConfigError(f"{source}: the weights do not match the model; {said}; use a complete file of this model")
 
 
-def listed(names: list[str]) -> str:
-    """Names, and how many more there are."""
+def join_names(names: list[str]) -> str:
+    """The first names, and the number of the others."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more

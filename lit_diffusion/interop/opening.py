@@ -1,4 +1,4 @@
-"""Which format a source has: found by what lies there, and in a file by its names."""
+"""Detects a source's format: in a folder by its files, in a file by its names."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,13 +7,13 @@ from pathlib import Path
 from torch import Tensor
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop import ddpm_release, hub, improved_diffusion, own, tensors
+from lit_diffusion.interop import ddpm_release, hub, improved_diffusion, native, tensors
 from lit_diffusion.interop.ddpm_release import ReleasedWeights
 from lit_diffusion.interop.diffusers import pipeline_folder
 from lit_diffusion.interop.improved_diffusion import ImprovedDiffusionWeights
 from lit_diffusion.interop.source import Source
 
-OF_MARK: dict[str, Callable[[str, Path, Mapping[str, Tensor]], Source]] = {  # a name in the file
+FORMATS: dict[str, Callable[[str, Path, Mapping[str, Tensor]], Source]] = {  # by a name that only this format has
     ddpm_release.MARK: lambda name, file, weights: ReleasedWeights(name, weights, [file]),
     improved_diffusion.MARK: lambda name, file, weights: ImprovedDiffusionWeights(name, weights, [file]),
     pipeline_folder.MARK: pipeline_folder.open_file,
@@ -21,35 +21,39 @@ OF_MARK: dict[str, Callable[[str, Path, Mapping[str, Tensor]], Source]] = {  # a
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def opened(name: str) -> Source:
-    """The model that `name` names: a folder, a file, or a name on the hub. Raises ConfigError where there is none that
-    is known.
+def open_source(name: str) -> Source:
+    """The model at `name`: a folder, a file, or a name of the hub. Raises ConfigError if it is missing or its format
+    unknown.
     """
     path = Path(name)
     try:
         path.exists()
     except OSError as error:
-        raise ConfigError(f"{name[:80]}..: no path ({error.strerror}); write a shorter one") from error
+        raise ConfigError(f"{name[:80]}...: not a valid path ({error.strerror}); use a shorter one") from error
     if path.is_dir():
-        return own.OwnModel(name, path) if (path / own.WEIGHTS).is_file() else pipeline_folder.open_folder(name, path)
+        return (
+            native.NativeModel(name, path)
+            if (path / native.WEIGHTS).is_file()
+            else pipeline_folder.open_folder(name, path)
+        )
     if path.is_file():
-        return of_file(name, path)
+        return open_weights(name, path)
     if not path.exists() and HUB_NAME.fullmatch(name) and path.suffix not in tensors.SUFFIXES and name[0] not in "./~":
         return pipeline_folder.open_folder(name, hub.download(name))
     raise ConfigError(
-        f"{name}: no such file or folder; write one that exists, or a name of the hub as google/ddpm-cifar10-32"
+        f"{name}: no such file or folder; use one that exists, or a name of the hub, such as google/ddpm-cifar10-32"
     )
 
 
-def of_file(name: str, file: Path) -> Source:
+def open_weights(name: str, file: Path) -> Source:
     """The model in a file of weights."""
-    if file.name == own.WEIGHTS and (file.parent / own.RECIPE).is_file():
-        return own.OwnModel(name, file.parent)
+    if file.name == native.WEIGHTS and (file.parent / native.RECIPE).is_file():
+        return native.NativeModel(name, file.parent)
     weights = tensors.read(file)
-    for mark, of_kind in OF_MARK.items():
+    for mark, of_kind in FORMATS.items():
         if mark in weights:
             return of_kind(name, file, weights)
     raise ConfigError(
-        f"{name} holds {tensors.listed_keys(weights)}, ..: no names of diffusers' UNet2DModel, of the DDPM release or "
-        "of improved-diffusion; write a file of one of these"
+        f"{name}: expected weights of diffusers' UNet2DModel, the DDPM release or improved-diffusion, got "
+        f"{tensors.first_keys(weights)}, ...; use a file of one of these"
     )

@@ -1,4 +1,4 @@
-"""The folder of an imported run: config.yaml, a checkpoint of no step yet, and where it came from."""
+"""The folder of an imported run: config.yaml, a checkpoint at step 0, and its origin."""
 
 import json
 from importlib.metadata import version
@@ -18,10 +18,10 @@ ORIGIN = "origin.json"
 def write(
     folder: Path, config: dict[str, Any], state: dict[str, Tensor], origin: dict[str, Any], is_average: bool
 ) -> None:
-    """Makes `folder`, whole or not at all, so that `lightning test` scores the model and `lightning fit` trains it on.
+    """Writes `folder` atomically, so that `lightning test` scores the model and `lightning fit` continues its training.
 
-    state: of DiffusionModule. is_average: the weights are an average already, which training goes on to update; else
-    its first step begins one.
+    state: of DiffusionModule. is_average: whether the weights are an average, which further training updates; if not,
+    its first step starts one.
     """
     with folder_written_whole(folder) as temporary:
         text = f"# Made by lit-diffusion import of {one_line(origin['source'])}.\n"
@@ -35,8 +35,8 @@ def write(
 
 
 def checkpoint(state: dict[str, Tensor], is_average: bool) -> dict[str, Any]:
-    """A checkpoint of a run before its first step: weights, and no state of optimizer, schedules or loops. Raw weights
-    and average are the same tensors, which the file holds once.
+    """A checkpoint of a run before its first step: weights without state of optimizer, schedules or loops. Raw weights
+    and average are the same tensors, which the file stores once.
     """
     return {
         "epoch": 0,

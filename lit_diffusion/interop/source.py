@@ -1,4 +1,4 @@
-"""What an import reads: weights by another code base's names, and what comes with them."""
+"""What an import reads: weights by another code base's names, and what describes them."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -12,17 +12,17 @@ from torch import Tensor
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.variance import Variance
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.construct import complete, name_of, part, spec_of
-from lit_diffusion.interop.names import Names, adopted
+from lit_diffusion.interop.construct import build_part, class_name, parse_spec, with_defaults
+from lit_diffusion.interop.names import Names, map_state_dict
 from lit_diffusion.nn import UNet
 
-OF_VARIANCE = {"LearnedRange": "Hybrid", "LearnedDiagonal": "VariationalBound"}  # objectives that train them
+OBJECTIVES = {"LearnedRange": "Hybrid", "LearnedDiagonal": "VariationalBound"}  # that train a learned variance
 
 
 class Source(ABC):
-    """A model of another code base. name: what the user calls it. files: all that is read. weights: by its own names.
+    """A model of another code base. name: as the user typed it. files: all files read. weights: by the source's names.
 
-    recipe: a configuration that lies beside the weights. notes: what the user should know.
+    recipe: a configuration next to the weights, if any. notes: for the user.
     """
 
     format: str
@@ -33,27 +33,27 @@ class Source(ABC):
         self.notes: list[str] = []
 
     @abstractmethod
-    def onto(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of DiffusionModule in a recipe, with the model that the source is.
+    def apply_to(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of DiffusionModule from a recipe, with the source's model in them.
 
-        Raises ConfigError, by name, for what ours cannot express.
+        Raises ConfigError, by name, for what lit_diffusion cannot express.
         """
 
     @abstractmethod
-    def state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Its weights by the names of our reverse model, made of `model`. Raises ConfigError where they do not fit."""
+    def map_state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The weights by the names of `reverse`, built from `model`. Raises ConfigError if they do not match."""
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of its files."""
+        """SHA-256 of each file, by file name."""
         return {file.name: sha256(file) for file in self.files}
 
 
 class UNetSource(Source):
     """A source whose network is the DDPM U-Net under other names.
 
-    channels: of its images; image_size: of their sides, None where nothing says it; guessed_size: of those that such a
-    network mostly has. outputs: channels of what the network returns; learned: the variance that the second half of
-    twice as many outputs stands for. recipe_needed: why it takes a recipe of the user's, if it does.
+    channels: of the images. image_size: side length in pixels, None if unknown. guessed_size: a guess for networks like
+    this one. outputs: output channels of the network. learned: the variance class if there are twice as many outputs as
+    channels. recipe_needed: why the user must give a recipe; None if not needed.
     """
 
     names: Names
@@ -66,17 +66,17 @@ class UNetSource(Source):
 
     @abstractmethod
     def network(self) -> dict[str, Any]:
-        """The options of our U-Net that the source settles, all others are the recipe's."""
+        """The options of our U-Net that the source determines; all others come from the recipe."""
 
     def reverse(self) -> dict[str, Any]:
-        """Other arguments of GaussianReverse that the source settles."""
+        """Other arguments of GaussianReverse that the source determines."""
         return {"variance": self.learned} if self.outputs == 2 * self.channels else {}
 
-    def onto(self, model: dict[str, Any]) -> dict[str, Any]:
-        name, reverse = spec_of(model["reverse"]) or ("", {})
+    def apply_to(self, model: dict[str, Any]) -> dict[str, Any]:
+        name, reverse = parse_spec(model["reverse"]) or ("", {})
         if name != "GaussianReverse":
-            raise ConfigError(f"{self.name} is a Gaussian diffusion model, the recipe's is {name}; write another -c")
-        kept = spec_of(reverse.get("network")) or ("", {})
+            raise ConfigError(f"{self.name}: expected a recipe with GaussianReverse, got {name}; use another -c")
+        kept = parse_spec(reverse.get("network")) or ("", {})
         network = {**(kept[1] if kept[0] == "UNet" else {}), **self.network()}
         reverse = {
             **reverse,
@@ -84,13 +84,15 @@ class UNetSource(Source):
             "channels": self.channels,
             "network": {"class_path": "UNet", "init_args": network},
         }
-        variance, objective = name_of(reverse.get("variance"), "BetaVariance"), name_of(model.get("objective"))
-        wanted = OF_VARIANCE.get(variance)
-        learns = part(variance, Variance).learned
+        variance, objective = class_name(reverse.get("variance"), "BetaVariance"), class_name(model.get("objective"))
+        wanted = OBJECTIVES.get(variance)
+        learns = build_part(variance, Variance).learned
         if self.outputs != self.channels * (2 if learns else 1):
             raise ConfigError(
-                f"{self.name} predicts {self.outputs} channels for images of {self.channels}, which does not go with "
-                f"{variance}; a learned variance takes twice as many, a fixed one as many"
+                f"{self.name}: expected {self.channels * (2 if learns else 1)} output channels for {variance} and "
+                "images of "
+                f"{self.channels} channels, got {self.outputs}; a learned variance needs twice as many, a fixed one "
+                "as many"
             )
         if wanted and objective == "Simple":
             model = {**model, "objective": wanted}
@@ -98,37 +100,35 @@ class UNetSource(Source):
             model = {**model, "objective": "Simple"}
         return {**model, "reverse": {"class_path": "GaussianReverse", "init_args": reverse}}
 
-    def state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
+    def map_state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
         network = reverse.get_submodule("network")
         if not isinstance(network, UNet):
-            raise ConfigError(
-                f"{self.name} is a U-Net, the recipe's network is {type(network).__name__}; write another -c"
-            )
-        options = complete(complete(model["reverse"])["network"])
-        found = adopted(self.separated(options), network, self.names, self.name)
+            raise ConfigError(f"{self.name}: expected a recipe with UNet, got {type(network).__name__}; use another -c")
+        options = with_defaults(with_defaults(model["reverse"])["network"])
+        found = map_state_dict(self.split_weights(options), network, self.names, self.name)
         schedule = reverse.process.schedule
         if any(True for _ in schedule.parameters()):
-            raise ConfigError(
-                f"{self.name} has no weights of {type(schedule).__name__}; write -c with a schedule that is not learned"
-            )
+            raise ConfigError(f"{self.name} has no weights of {type(schedule).__name__}; add -c with a fixed schedule")
         return {f"network.{name}": weight for name, weight in found.items()}
 
-    def separated(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """The weights, one for each of ours. options: of the U-Net."""
+    def split_weights(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """The weights, split and named one for one like ours. options: of the U-Net."""
         return self.weights
 
     def shape(self, name: str, dimensions: int) -> torch.Size:
-        """The shape of one of its weights. Raises ConfigError where there is none of so many dimensions, none empty."""
+        """The shape of a weight. Raises ConfigError if it is missing, empty or has another number of dimensions."""
         weight = self.weights.get(name)
         if weight is None:
-            raise ConfigError(f"{self.name}: its weights are not those of a U-Net; missing: {name}")
+            raise ConfigError(f"{self.name}: the weights are not those of a U-Net; missing: {name}")
         if weight.ndim != dimensions or not weight.numel():
-            raise ConfigError(f"{self.name}: {name} has shape {tuple(weight.shape)}, which is none of a U-Net's")
+            raise ConfigError(
+                f"{self.name}: {name}: expected {dimensions} dimensions, none empty, got shape {tuple(weight.shape)}"
+            )
         return weight.shape
 
 
 def sha256(file: Path) -> str:
-    """Of a file's content."""
+    """SHA-256 of a file's content, in hexadecimal."""
     with file.open("rb") as opened:
         digest = hashlib.sha256()
         while block := opened.read(2**20):
@@ -136,8 +136,8 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def multipliers(widths: Sequence[int], width: int, source: str, what: str) -> list[int]:
-    """Channels of the levels as whole multiples of the first convolution's. Raises ConfigError where they are none."""
+def find_multipliers(widths: Sequence[int], width: int, source: str, what: str) -> list[int]:
+    """Channels of the levels as multiples of the first convolution's. Raises ConfigError unless all are whole."""
     if not widths or any(one % width or one < width for one in widths):
-        raise ConfigError(f"{source}: {what} {list(widths)} are no whole multiples of {width}, and ours are")
+        raise ConfigError(f"{source}: {what}: expected whole multiples of {width}, got {list(widths)}")
     return [one // width for one in widths]

@@ -9,8 +9,8 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from lit_diffusion.diffusion import GaussianReverse
 from lit_diffusion.interop import import_command
-from lit_diffusion.interop.construct import reverse_of
-from lit_diffusion.interop.export_command import with_weights
+from lit_diffusion.interop.construct import build_reverse
+from lit_diffusion.interop.export_command import load_weights
 
 # What the three repositories of google/ddpm-* say where they differ from UNet2DModel's defaults.
 RELEASE = {
@@ -79,4 +79,4 @@ def model_of(run: Path) -> GaussianReverse:
     config = yaml.safe_load((run / "config.yaml").read_text())
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     weights = {name.removeprefix("reverse."): weight for name, weight in state.items()}
-    return with_weights(reverse_of(config["model"]["init_args"]), weights)
+    return load_weights(build_reverse(config["model"]["init_args"]), weights)

@@ -19,7 +19,7 @@ from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.diffusion import AncestralSampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import recipe
-from lit_diffusion.interop.construct import reverse_of
+from lit_diffusion.interop.construct import build_reverse
 from lit_diffusion.interop.diffusers.writing import Export
 from tests.interop.conftest import unet_config
 from tests.interop.originals import Weights, improved, released
@@ -62,7 +62,7 @@ def test_pickle_with_code_is_not_run(legacy, small, refused):
     os.remove(small / WEIGHTS)
     file = small / "unet/diffusion_pytorch_model.bin"
     torch.save({"conv_in.weight": torch.zeros(1), "x": Code()}, file, _use_new_zipfile_serialization=not legacy)
-    assert "holds code or objects beside tensors, and running it is refused" in refused("import", small, "-o", "run")
+    assert "holds code or objects besides tensors and is not loaded" in refused("import", small, "-o", "run")
     assert not os.path.exists("ran")
 
 
@@ -70,7 +70,7 @@ def test_half_precision_alone_is_named(small, refused):
     """Its file can be imported by its name."""
     file = small / "unet/diffusion_pytorch_model.fp16.safetensors"
     (small / WEIGHTS).rename(file)
-    assert f"write one of its files, as {file}" in refused("import", small, "-o", "run")
+    assert f"import one of its files, such as {file}" in refused("import", small, "-o", "run")
 
 
 def test_improved_diffusion_needs_a_recipe(tmp_path, refused):
@@ -80,12 +80,15 @@ def test_improved_diffusion_needs_a_recipe(tmp_path, refused):
     improved(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options, heads=1, scale_shift=True, time_scale=1)
     torch.save(dict(weights), tmp_path / "cifar10_uncond.pt")
     message = refused("import", "cifar10_uncond.pt", "-o", "run")
-    assert "do not tell T, schedule, number of heads and time_scale; write -c" in message
+    assert "do not contain T, schedule, number of heads and time_scale; add -c" in message
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"<html>", "is damaged or no file of weights"), (b"version https://git-lfs.github.com/spec/v1", "git lfs pull")],
+    [
+        (b"<html>", "is damaged or not a file of weights"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+    ],
 )
 @pytest.mark.parametrize("name", ["model.bin", "model.safetensors"])
 def test_what_is_no_file_of_weights(content, said, name, tmp_path, refused):
@@ -108,8 +111,8 @@ def test_card_of_a_summary_with_odd_parts(trained, tmp_path):
 
 
 def test_names_that_are_too_long(small, refused):
-    assert "no folder can be made there" in refused("import", small, "-o", "x" * 300)
-    assert "no path (File name too long)" in refused("import", "x" * 300, "-o", "run")
+    assert "cannot create a folder there" in refused("import", small, "-o", "x" * 300)
+    assert "not a valid path (File name too long)" in refused("import", "x" * 300, "-o", "run")
 
 
 def test_plain_pickle_with_code_is_not_run(tmp_path, refused):
@@ -120,18 +123,20 @@ def test_plain_pickle_with_code_is_not_run(tmp_path, refused):
 
 def test_folder_without_config(small, refused):
     os.remove(small / UNET)
-    assert f"{small} has no config.json, which says what network it is" in refused("import", small, "-o", "run")
+    assert f"{small}: config.json, which describes the network, is missing" in refused("import", small, "-o", "run")
 
 
 def test_file_without_config_beside_it(small, refused):
     os.remove(small / UNET)
-    assert "has no config.json beside it" in refused("import", small / WEIGHTS, "-o", "run")
+    assert "config.json, which describes the network, is missing next to it" in refused(
+        "import", small / WEIGHTS, "-o", "run"
+    )
 
 
 def test_folder_without_weights(small, refused):
     os.remove(small / WEIGHTS)
     message = refused("import", small, "-o", "run")
-    assert "has no diffusion_pytorch_model.safetensors or .bin; put one there" in message
+    assert "diffusion_pytorch_model.safetensors or .bin is missing; add one" in message
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_folder_without_weights(small, refused):
 def test_config_of_another_class_is_named(file, name, small, refused):
     changed(small / file, _class_name=name)
     message = refused("import", small, "-o", "run")
-    assert f"{small / file} is of {name}; only " in message
+    assert message.startswith(f"{small / file}: expected ") and f", got {name}" in message
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"UNet2DModel"', "\x00\x01", "[" * 100_000])
@@ -178,7 +183,9 @@ def test_archives_that_unpack_to_more_than_they_hold(small, refused):
     file = small / "unet/diffusion_pytorch_model.bin"
     torch.save({"conv_in.weight": torch.zeros(1).expand(10**10)}, file)
     (small / WEIGHTS).unlink()
-    assert "conv_in.weight holds torch.float32 values, no plain weights" in refused("import", small, "-o", "run")
+    assert "conv_in.weight: expected plain floating-point weights, got torch.float32" in refused(
+        "import", small, "-o", "run"
+    )
     with zipfile.ZipFile(file) as parts:
         contents = {name: parts.read(name) for name in parts.namelist()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
@@ -192,7 +199,7 @@ def test_archives_that_unpack_to_more_than_they_hold(small, refused):
 def test_first_weight_of_no_unet(name, weight, tmp_path, refused):
     others = ["conv_out.weight", "down.0.block.0.conv1.weight"] if name[0] == "c" else ["out.2.weight"]
     torch.save({name: weight, **{other: torch.zeros(3, 32, 3, 3) for other in others}}, tmp_path / "cifar10.pt")
-    assert f"{name} has shape" in refused("import", "cifar10.pt", "-o", "run")
+    assert f"{name}: expected 4 dimensions, none empty, got shape" in refused("import", "cifar10.pt", "-o", "run")
 
 
 @pytest.mark.parametrize("content", [{1: torch.zeros(2)}, [torch.zeros(2)], torch.zeros(2), {"a": 1}, {}, 3])
@@ -204,11 +211,11 @@ def test_files_of_torch_that_hold_no_names_and_weights(content, tmp_path, refuse
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"variance": "UNet"}, "UNet cannot be made of its settings"),
-        ({"variance": "Epsilon"}, "Epsilon is no Variance"),
+        ({"variance": "UNet"}, "could not build UNet from these settings"),
+        ({"variance": "Epsilon"}, "expected a Variance of lit_diffusion, got Epsilon"),
         ({"variance": {"class_path": "mine.Variance"}}, "mine.Variance"),
-        ({"clipx": True}, "GaussianReverse takes no clipx"),
-        ({"process": [1]}, "GaussianReverse cannot be made"),
+        ({"clipx": True}, "GaussianReverse has no argument clipx"),
+        ({"process": [1]}, "could not build GaussianReverse"),
         ({"decoder": {"class_path": "DiscretizedGaussian", "init_args": [1]}}, "DiscretizedGaussian: init_args"),
         ({"network": {"class_path": "mine.UNet"}}, None),
     ],
@@ -255,10 +262,10 @@ def test_names_cannot_write_into_the_configuration(folder_of, tmp_path):
             lambda w: w.update({"conv_in.weight": torch.zeros(32, 1, 5, 5)}),
             "of another shape: conv_in.weight (32, 1, 5, 5) instead of (32, 1, 3, 3);",
         ),
-        (lambda w: w["conv_in.bias"].fill_(float("nan")), "conv_in.bias holds values that are no numbers"),
+        (lambda w: w["conv_in.bias"].fill_(float("nan")), "conv_in.bias has values that are not finite"),
         (
             lambda w: w.update({"conv_in.bias": torch.zeros(32, dtype=torch.int64)}),
-            "conv_in.bias holds torch.int64 values",
+            "conv_in.bias: expected plain floating-point weights, got torch.int64",
         ),
     ],
     ids=["missing", "unknown", "shape", "nan", "integers"],
@@ -329,7 +336,7 @@ def test_settings_that_ours_cannot_express_are_refused_by_name(file, settings, s
 def test_learned_range_needs_twice_the_outputs(small, refused):
     changed(small / SCHEDULER, variance_type="learned_range")
     message = refused("import", small, "-o", "run")
-    assert "predicts 1 channels for images of 1, which does not go with LearnedRange" in message
+    assert "expected 2 output channels for LearnedRange and images of 1 channels, got 1" in message
 
 
 def test_schedule_on_which_eps_says_nothing(folder_of, refused):
@@ -350,34 +357,35 @@ SMALL_MODEL = {
 
 def test_recipe_for_other_images(small, refused):
     message = refused("import", small, "-o", "run", "-c", "configs/cifar10.yaml")
-    assert "configs/cifar10.yaml: CIFAR10 has 32x32 images of 3 channels, the model 8x8 of 1" in message
+    assert "configs/cifar10.yaml: CIFAR10 has 32x32 images of 3 channels, but the model 8x8 of 1" in message
 
 
 def test_overlay_is_no_recipe(small, refused):
     message = refused("import", small, "-o", "run", "-c", "configs/schedule/cosine.yaml")
-    assert "write -c configs/cifar10.yaml before overlays" in message
+    assert "add -c configs/cifar10.yaml or another complete file before overlays" in message
 
 
 def test_images_of_a_size_that_no_recipe_has(small, refused):
     changed(small / UNET, sample_size=24)
     message = refused("import", small, "-o", "run")
-    assert "is a model of 24x24 images of 1 channels, and says nothing of its data; write -c" in message
+    assert "no recipe for 24x24 images of 1 channels; add -c" in message
 
 
 def test_what_is_not_there(refused, tmp_path):
     assert "no such file or folder" in refused("import", "./nothing.safetensors", "-o", "run")
     (tmp_path / "notes.txt").write_text("hello")
-    assert "is no file of weights that is known" in refused("import", "notes.txt", "-o", "run")
+    assert "expected a file of weights; use one of .safetensors" in refused("import", "notes.txt", "-o", "run")
     torch.save({"a.weight": torch.zeros(2)}, tmp_path / "other.pt")
-    assert "other.pt holds a.weight, ..: no names of diffusers' UNet2DModel" in refused(
-        "import", "other.pt", "-o", "run"
+    assert (
+        "other.pt: expected weights of diffusers' UNet2DModel, the DDPM release or improved-diffusion, got a.weight, "
+        "...;" in refused("import", "other.pt", "-o", "run")
     )
 
 
 def test_folder_that_is_there_already(small, refused, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/kept").touch()
-    assert "-o: run is there already" in refused("import", small, "-o", "run")
+    assert "-o: run already exists" in refused("import", small, "-o", "run")
 
 
 @pytest.mark.parametrize(("signum", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
@@ -451,11 +459,11 @@ def test_hub_name_without_a_network_says_what_to_fetch_and_where_to_put_it(refus
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = refused("import", "google/ddpm-cifar10-32", "-o", "run")
     assert message.startswith(
-        "google/ddpm-cifar10-32 is no file and no folder here, and cannot be fetched from the hub, nor is"
+        "google/ddpm-cifar10-32 is not a file or folder, not in the hub's cache, and cannot be downloaded"
     )
     assert message.endswith(
         "download config.json, scheduler_config.json and diffusion_pytorch_model.safetensors of google/ddpm-cifar10-32 "
-        "by hand into a folder, and write that folder"
+        "by hand into a folder, and import that folder"
     )
 
 
@@ -477,22 +485,22 @@ def trained(small, tmp_path):
 @pytest.mark.parametrize(
     ("status", "reason", "said"),
     [
-        ("diverged", "the loss is nan at step 2", "has diverged (the loss is nan at step 2)"),
-        ("running", None, "has not finished"),
-        ("failed", "SIGTERM", "has failed (SIGTERM)"),
+        ("diverged", "the loss is nan at step 2", "diverged (the loss is nan at step 2)"),
+        ("running", None, "did not finish"),
+        ("failed", "SIGTERM", "failed (SIGTERM)"),
     ],
 )
 def test_export_of_a_run_that_has_not_finished_takes_force(status, reason, said, trained, refused, capsys):
     changed(trained / "summary.json", status=status, reason=reason)
-    assert refused("export", trained, "-o", "out") == f"{trained} {said}; --force exports it all the same"
+    assert refused("export", trained, "-o", "out") == f"{trained} {said}; use --force to export it anyway"
     dispatch(["export", str(trained), "-o", "out", "--force"])
-    assert f"{said}; exported all the same" in capsys.readouterr().err
+    assert f"{said}; exported anyway" in capsys.readouterr().err
     card = (trained.parent.parent / "out/README.md").read_text()
     assert f"its status is {status}" in card
 
 
 def test_export_of_what_is_no_run(refused, trained, tmp_path):
-    assert "is no run: it has no config.yaml" in refused("export", tmp_path)
+    assert ": expected the folder of a run with a config.yaml" in refused("export", tmp_path)
     assert "has no summary.json" in (os.remove(trained / "summary.json"), refused("export", trained))[1]
 
 
@@ -515,7 +523,7 @@ CANNOT = [
     ),
     (
         {"network": {"class_path": "ClassicUNet", "init_args": {}}},
-        "UNet2DModel cannot express ClassicUNet; write --format",
+        "UNet2DModel cannot express ClassicUNet; use --format",
     ),
     ({"network": {"class_path": "mine.UNet", "init_args": {}}}, "mine.UNet"),
 ]
@@ -523,17 +531,19 @@ CANNOT = [
 
 @pytest.mark.parametrize(("change", "said"), CANNOT, ids=[said for _, said in CANNOT])
 def test_runs_that_diffusers_cannot_express_are_refused_by_name(change, said):
-    config = recipe.overlaid(
+    config = recipe.overlay(
         recipe.read(["configs/digits.yaml"]), {"model": {"init_args": {"reverse": {"init_args": change}}}}
     )
     with pytest.raises(ConfigError, match=re.escape(said)):
         model = config["model"]["init_args"]
-        Export(reverse_of(model), model["reverse"]["init_args"], AncestralSampler(), 8)
+        Export(build_reverse(model), model["reverse"]["init_args"], AncestralSampler(), 8)
 
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_size_that_is_none(size, trained, refused):
-    assert f"--size: {size} is no whole number" in refused("export", trained, "-o", "out", "--size", size)
+    assert f"--size: expected a whole number from 1 to 1e+06, got {size}" in refused(
+        "export", trained, "-o", "out", "--size", size
+    )
 
 
 def test_resumed_run_needs_its_optimizer(trained, command, tmp_path):

@@ -93,4 +93,4 @@ def test_name_that_the_hub_does_not_know(small, hub, tmp_path):
     result = run(tmp_path, hub[1], "import", "google/other", "-o", "run")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
-    assert "google/other is no file and no folder here, and cannot be fetched from the hub" in result.stderr
+    assert "google/other is not a file or folder, not in the hub's cache, and cannot be downloaded" in result.stderr

@@ -81,7 +81,7 @@ def test_weights_come_over_bit_by_bit(names, ending, folder_of, tmp_path):
         former = {re.sub("|".join(FORMER), lambda one: FORMER[one[0]], name): weight for name, weight in state.items()}
         save_file(former, file) if ending == "safetensors" else torch.save(former, file)
     ours = imported(folder, tmp_path / "run").network
-    their = NAMES.of(ours)
+    their = NAMES.map_names(ours)
     assert sorted(their.values()) == sorted(state)
     assert all(torch.equal(weight, state[their[name]]) for name, weight in ours.state_dict().items())
 
@@ -148,7 +148,7 @@ def test_without_a_scheduler_what_is_the_recipes_is_said(folder_of, tmp_path, ca
     shutil.rmtree(folder / "scheduler")
     ours = imported(folder, tmp_path / "run")
     assert ours.num_steps == 1000
-    said = "note       no scheduler_config.json: schedule, T, prediction and variance are the recipe's"
+    said = "note       no scheduler_config.json: schedule, T, prediction and variance come from the recipe"
     assert said in capsys.readouterr().out
 
 
@@ -224,5 +224,5 @@ def test_improved_diffusion_computes_what_its_release_does(scale_shift, attends,
         (4000, "CosineSchedule") if scale_shift else (1000, "LinearSchedule")
     )
     assert_same_as_function(lambda x, t: improved(weights, x, t, **options), ours.network, (3, 8, 8))
-    said = f"T, schedule, num_heads ({heads}) and time_scale ({time_scale:g}) are the recipe's"
+    said = f"T, schedule, num_heads ({heads}) and time_scale ({time_scale:g}) come from the recipe"
     assert said in capsys.readouterr().out

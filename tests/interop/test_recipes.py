@@ -57,28 +57,28 @@ def test_files_are_laid_over_each_other_as_on_the_command_line(files, command, t
 )
 def test_recipe_is_that_of_the_data_set_in_the_name_or_of_the_images(name, images, expected):
     """The nearest part of the path counts."""
-    assert recipe.guessed(name, *images) == f"configs/{expected}.yaml"
+    assert recipe.guess(name, *images) == f"configs/{expected}.yaml"
 
 
 def test_data_are_those_of_the_models_images_where_they_can_be():
     """Size and channels of a folder's images; a data set of its own size must have that of the model."""
     folder = {"class_path": "ImageFolder", "init_args": {"root": "data", "size": 256}}
-    grey = recipe.with_images(folder, 1, 64, "mine.yaml")["init_args"]
+    grey = recipe.set_images(folder, 1, 64, "mine.yaml")["init_args"]
     assert grey == {"root": "data", "size": 64, "channels": 1}
-    assert recipe.with_images(folder, 3, None, "mine.yaml") == folder
-    assert recipe.with_images("ImageFolder", 1, 64, "mine.yaml") == "ImageFolder"
-    with pytest.raises(ConfigError, match="CIFAR10 has 32x32 images of 3 channels, the model 64x64 of 3"):
-        recipe.with_images("CIFAR10", 3, 64, "mine.yaml")
+    assert recipe.set_images(folder, 3, None, "mine.yaml") == folder
+    assert recipe.set_images("ImageFolder", 1, 64, "mine.yaml") == "ImageFolder"
+    with pytest.raises(ConfigError, match="CIFAR10 has 32x32 images of 3 channels, but the model 64x64 of 3"):
+        recipe.set_images("CIFAR10", 3, 64, "mine.yaml")
 
 
 def test_reference_that_leads_nowhere(command, tmp_path):
     (tmp_path / "mine.yaml").write_text("seed_everything: ${nothing}\n")
-    with pytest.raises(ConfigError, match="mine.yaml: a .* leads nowhere"):
+    with pytest.raises(ConfigError, match="mine.yaml: could not resolve"):
         recipe.read(["mine.yaml"])
 
 
 def test_references_read_no_environment(command, tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", "x")
     (tmp_path / "mine.yaml").write_text("seed_everything: ${oc.env:SECRET}\n")
-    with pytest.raises(ConfigError, match="mine.yaml: a "):
+    with pytest.raises(ConfigError, match="mine.yaml: "):
         recipe.read(["mine.yaml"])

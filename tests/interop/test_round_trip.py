@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.diffusion import AncestralSampler, DDIMSampler
-from lit_diffusion.interop.construct import reverse_of
+from lit_diffusion.interop.construct import build_reverse
 from lit_diffusion.interop.diffusers import scheduler, unet_config
 from tests.conftest import CONFIGS, TINY
 from tests.interop.conftest import SMALL, imported
@@ -82,7 +82,7 @@ def test_without_our_config_the_exported_folder_is_the_same_model(command, tmp_p
     (tmp_path / "exported/config.yaml").unlink()
     theirs = imported("exported", tmp_path / "back", "-c", "configs/digits.yaml")
     assert_equal_states({f"reverse.{k}": w for k, w in theirs.state_dict().items()}, states(run)[0])
-    trained = reverse_of(yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"])
+    trained = build_reverse(yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"])
     trained.load_state_dict(theirs.state_dict(), assign=True)
     assert type(theirs.process.schedule).__name__ == "TabulatedSchedule"
     x, y = (AncestralSampler()(one, (4, 1, 8, 8), torch.Generator().manual_seed(1)) for one in (theirs, trained))
@@ -206,7 +206,7 @@ def test_the_card_says_data_recipe_and_scores_with_their_protocols(command, tmp_
     fid = json.loads((tmp_path / "runs/trained/summary.json").read_text())["scores"]["fid"]
     for said in (
         "trained on Digits",
-        "the raw weights, no average\nafter 3 steps",
+        "raw weights, not averaged\nafter 3 steps",
         "num_inference_steps=7",
         f"| fid | {fid['value']:.4g} | reference: Digits:train, 1500 images |",
         fid["protocol"]["features_sha256"],

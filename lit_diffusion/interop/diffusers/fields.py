@@ -1,6 +1,6 @@
-"""What diffusers' configurations say: every setting is known and can be expressed by ours, or it is refused by name.
+"""Settings in diffusers' configurations: each is known and supported, or refused by name.
 
-Tested against diffusers VERSION; its classes' defaults stand in `unet.py` and `scheduler.py`.
+Tested against diffusers VERSION; the defaults of its classes are in `unet_config.py` and `scheduler.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,34 +11,40 @@ from lit_diffusion.errors import ConfigError, one_line
 VERSION = "0.42.1"
 
 
-def checked(
+def check_settings(
     config: Mapping[str, Any], defaults: Mapping[str, Any], choices: Mapping[str, Sequence[Any]], file: str
 ) -> dict[str, Any]:
-    """All settings, with defaults. Raises ConfigError, by name, for what ours cannot express.
+    """All settings, including defaults. Raises ConfigError, by name, for what lit_diffusion cannot express.
 
-    Keys that begin with _ are diffusers' notes to itself.
+    Ignores keys that start with `_`, which diffusers writes for itself.
     """
     given = {key: value for key, value in config.items() if not key.startswith("_")}
     if unknown := [key for key in given if key not in defaults]:
         key = unknown[0]
-        raise ConfigError(f"{file}: {one_line(key)}: ours cannot express {one_line(repr(given[key]))[:80]}")
+        raise ConfigError(
+            f"{file}: {one_line(key)}: unknown setting {one_line(repr(given[key]))[:80]}, which is not supported"
+        )
     settings = {**defaults, **given}
     for key, choice in choices.items():
-        if key in settings and not any(same(settings[key], one) for one in choice):
-            could = " or ".join(map(repr, choice))
-            raise ConfigError(f"{file}: {key}: ours cannot express {one_line(repr(settings[key]))[:80]}, only {could}")
+        if key in settings and not any(is_same(settings[key], one) for one in choice):
+            supported = " or ".join(map(repr, choice))
+            raise ConfigError(f"{file}: {key}: expected {supported}, got {one_line(repr(settings[key]))[:80]}")
     return settings
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal, and true or false only as such."""
+def is_same(one: Any, other: Any) -> bool:
+    """Equality that distinguishes True from 1 and False from 0.
+
+    >>> is_same(1, 1.0), is_same(True, 1)
+    (True, False)
+    """
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def number(value: Any, where: str, least: float = 0, most: float = 1e6, whole: bool = False) -> Any:
-    """A setting, if it is a number in these bounds. Raises ConfigError otherwise. where: file and key."""
+def check_number(value: Any, where: str, least: float = 0, most: float = 1e6, whole: bool = False) -> Any:
+    """Returns a number. Raises ConfigError unless it is within the bounds. where: the file and the key."""
     is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:
         kind = "whole number" if whole else "number"
-        raise ConfigError(f"{where}: {one_line(repr(value))[:80]} is no {kind} from {least:g} to {most:g}; write one")
+        raise ConfigError(f"{where}: expected a {kind} from {least:g} to {most:g}, got {one_line(repr(value))[:80]}")
     return value

@@ -1,4 +1,4 @@
-"""DDPMScheduler and DDIMScheduler: their configs, and our schedule, parameterization, variance and sampler."""
+"""Configs of DDPMScheduler and DDIMScheduler, from and to our schedule, parameterization, variance and sampler."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler
 from lit_diffusion.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule, QuadraticSchedule
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.diffusers.fields import VERSION, checked, number
+from lit_diffusion.interop.diffusers.fields import VERSION, check_number, check_settings
 
 SCHEDULER: dict[str, Any] = {
     "num_train_timesteps": 1000,
@@ -21,9 +21,9 @@ SCHEDULER: dict[str, Any] = {
     "clip_sample_range": 1.0,
     "prediction_type": "epsilon",
     "thresholding": False,
-    "dynamic_thresholding_ratio": 0.995,  # of thresholding, as the next
+    "dynamic_thresholding_ratio": 0.995,  # like the next, used by thresholding only
     "sample_max_value": 1.0,
-    "timestep_spacing": "leading",  # of fewer steps than T: which ones are the sampler's `steps` here
+    "timestep_spacing": "leading",  # of fewer steps than T, which our sampler's `steps` lists
     "steps_offset": 0,
     "rescale_betas_zero_snr": False,
 }
@@ -43,12 +43,12 @@ SCHEDULER_CHOICES: dict[str, tuple[Any, ...]] = {
     "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "learned_range"),
     "set_alpha_to_one": (True,),
 }
-FORMER: dict[str, tuple[Any, ...]] = {  # settings of diffusers before 0.10, and values that say what ours do
+FORMER: dict[str, tuple[Any, ...]] = {  # settings before diffusers 0.10, with the values that we support
     "timestep_values": (None,),
     "tensor_format": ("np", "pt"),
     "predict_epsilon": (True, None),
 }
-MOST_BETAS = 8000  # that a configuration can list
+MOST_BETAS = 8000  # listed in a configuration at most
 SCHEDULES = {
     "linear": "LinearSchedule",
     "scaled_linear": "QuadraticSchedule",
@@ -63,73 +63,73 @@ VARIANCES = {
 }
 
 
-def settings_of(content: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """All settings of a scheduler's config. Raises ConfigError, by name, for what ours cannot express."""
-    former = {key for key, said in FORMER.items() if key in content and content[key] in said}
-    told = {key: value for key, value in content.items() if key not in former}
-    if told.get("clip_sample") is False:  # nothing is clipped to it
-        told.pop("clip_sample_range", None)
-    return checked(told, SCHEDULERS[content["_class_name"]], SCHEDULER_CHOICES, file)
+def read_settings(content: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """All settings of a scheduler's config. Raises ConfigError, by name, for what is not supported."""
+    former = {key for key, values in FORMER.items() if key in content and content[key] in values}
+    given = {key: value for key, value in content.items() if key not in former}
+    if given.get("clip_sample") is False:  # it has no effect then
+        given.pop("clip_sample_range", None)
+    return check_settings(given, SCHEDULERS[content["_class_name"]], SCHEDULER_CHOICES, file)
 
 
-def reverse_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """The arguments of our GaussianReverse for a checked config of a scheduler; DDIM's says no variance."""
+def convert_reverse(config: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """The arguments of our GaussianReverse for a check_settings config of a scheduler; DDIM's says no variance."""
     variance = {"variance": VARIANCES[config["variance_type"]]} if "variance_type" in config else {}
     return {
-        "process": {"schedule": schedule_of(config, file)},
+        "process": {"schedule": convert_schedule(config, file)},
         "parameterization": PARAMETERIZATIONS[config["prediction_type"]],
         "clip_x_0": config["clip_sample"],
         **variance,
     }
 
 
-def schedule_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """Ours with the betas of a checked config of a scheduler."""
+def convert_schedule(config: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Ours with the betas of a check_settings config of a scheduler."""
     steps, betas = config["num_train_timesteps"], config["trained_betas"]
-    number(steps, f"{file}: num_train_timesteps", 1, whole=True)
+    check_number(steps, f"{file}: num_train_timesteps", 1, whole=True)
     if betas is not None:
         if not isinstance(betas, list) or len(betas) != steps or steps > MOST_BETAS:
             raise ConfigError(
-                f"{file}: trained_betas: not {steps} numbers, as num_train_timesteps says, or more than {MOST_BETAS}"
+                f"{file}: trained_betas: expected {steps} numbers, as in num_train_timesteps, and at most {MOST_BETAS}"
             )
-        betas = [number(one, f"{file}: trained_betas") for one in betas]
+        betas = [check_number(one, f"{file}: trained_betas") for one in betas]
         return {"class_path": "TabulatedSchedule", "init_args": {"betas": betas}}
     ends = {} if config["beta_schedule"] == "squaredcos_cap_v2" else {k: config[k] for k in ("beta_start", "beta_end")}
     for key, value in ends.items():
-        number(value, f"{file}: {key}")
+        check_number(value, f"{file}: {key}")
     return {"class_path": SCHEDULES[config["beta_schedule"]], "init_args": {"num_steps": steps, **ends}}
 
 
-def scheduler_config(reverse: GaussianReverse, sampler: Sampler) -> dict[str, Any]:
-    """The config of a scheduler for our reverse model and sampler.
+def make_scheduler_config(reverse: GaussianReverse, sampler: Sampler) -> dict[str, Any]:
+    """The config of a scheduler for our reverse model and sampler. Raises ConfigError for what it cannot express.
 
-    DDPM's takes evenly spread steps with both ends, as ours. DDIM's goes from t to t - T // steps whatever its list of
-    steps says, so that only its own spacings make sense.
-    Raises ConfigError, by name, for what it cannot express.
+    DDPMScheduler takes evenly spaced steps including both ends, like our sampler. DDIMScheduler steps from t to
+    t - T // steps whatever its list of steps, so only its default spacing is correct.
     """
     schedule = reverse.process.schedule
     is_ddim = isinstance(sampler, DDIMSampler)
     if is_ddim and reverse.variance.learned:
         raise ConfigError(
-            "model.sampler: DDIMScheduler cannot express a network that learns its variance; write a run's "
-            "configuration with AncestralSampler, or --format safetensors"
+            "model.sampler: DDIMScheduler cannot express a network with a learned variance; use AncestralSampler in "
+            "the "
+            "run's config.yaml, or --format safetensors"
         )
     name = "DDIMScheduler" if is_ddim else "DDPMScheduler"
-    own = {"variance_type": choice("variance", VARIANCES, reverse.variance), "timestep_spacing": "linspace"}
+    of_ddpm = {"variance_type": translate("variance", VARIANCES, reverse.variance), "timestep_spacing": "linspace"}
     return {
         "_class_name": name,
         "_diffusers_version": VERSION,
         **SCHEDULERS[name],
-        **({} if is_ddim else own),
-        **betas_of(schedule),
+        **({} if is_ddim else of_ddpm),
+        **describe_betas(schedule),
         "num_train_timesteps": schedule.num_steps,
         "clip_sample": reverse.clip_x_0,
-        "prediction_type": choice("parameterization", PARAMETERIZATIONS, reverse.parameterization),
+        "prediction_type": translate("parameterization", PARAMETERIZATIONS, reverse.parameterization),
     }
 
 
-def betas_of(schedule: NoiseSchedule) -> dict[str, Any]:
-    """The settings of a scheduler with these betas: a name where there is one that gives them, else all of them."""
+def describe_betas(schedule: NoiseSchedule) -> dict[str, Any]:
+    """A scheduler's settings for these betas: the name of a schedule that produces them, else the list of all."""
     t = schedule.steps()
     betas = schedule.beta(t, t - 1)
     ends = {"beta_start": betas[0].item(), "beta_end": betas[-1].item()}
@@ -140,28 +140,33 @@ def betas_of(schedule: NoiseSchedule) -> dict[str, Any]:
     }
     for name, other in named.items():
         if torch.allclose(schedule.table, other.table, rtol=1e-9, atol=0):
-            return {"beta_schedule": name, **({} if name == "squaredcos_cap_v2" else rounded(ends))}
+            return {"beta_schedule": name, **({} if name == "squaredcos_cap_v2" else round_ends(ends))}
     if schedule.num_steps > MOST_BETAS:
         raise ConfigError(
-            f"{type(schedule).__name__}: diffusers has no name for it, and more than {MOST_BETAS} betas are not "
-            "listed; write --format safetensors"
+            f"{type(schedule).__name__}: diffusers has no such schedule, and at most {MOST_BETAS} betas are listed; "
+            "use "
+            "--format safetensors"
         )
     return {"trained_betas": betas.tolist()}
 
 
-def rounded(ends: dict[str, float]) -> dict[str, float]:
-    """Without what logarithms have added at the last digits."""
+def round_ends(ends: dict[str, float]) -> dict[str, float]:
+    """Removes the rounding errors of logarithms from the last digits.
+
+    >>> round_ends({"beta_start": 0.00010000000000000286})
+    {'beta_start': 0.0001}
+    """
     return {key: float(f"{value:.12g}") for key, value in ends.items()}
 
 
-def choice(key: str, theirs: Mapping[str, str], ours: object) -> str:
-    """Their word for a part of ours. Raises ConfigError where there is none."""
+def translate(key: str, theirs: Mapping[str, str], ours: object) -> str:
+    """diffusers' word for a part of ours. Raises ConfigError if there is none."""
     name = type(ours).__name__
     words = [word for word, other in theirs.items() if other == name]
     if not words:
         raise ConfigError(
-            f"model.reverse.{key}: diffusers' schedulers cannot express {name}; what they can is "
-            f"{', '.join(dict.fromkeys(theirs.values()))}. --format safetensors takes every model",
+            f"model.reverse.{key}: diffusers' schedulers cannot express {name}, only "
+            f"{', '.join(dict.fromkeys(theirs.values()))}; use --format safetensors, which supports every model",
             key=f"model.reverse.{key}",
         )
     return words[0]

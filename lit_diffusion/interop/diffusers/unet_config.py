@@ -1,14 +1,14 @@
-"""UNet2DModel: its config and its names, and our U-Net that computes the same."""
+"""Configs and names of UNet2DModel, from and to those of our U-Net that computes the same."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from lit_diffusion.errors import ConfigError
-from lit_diffusion.interop.diffusers.fields import VERSION, number
+from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.interop.diffusers.fields import VERSION, check_number
 from lit_diffusion.interop.names import Names
-from lit_diffusion.interop.source import multipliers
+from lit_diffusion.interop.source import find_multipliers
 from lit_diffusion.nn import UNet
 from lit_diffusion.nn.blocks import Attention
 
@@ -40,9 +40,9 @@ UNET: dict[str, Any] = {  # defaults
     "add_attention": True,
     "class_embed_type": None,
     "num_class_embeds": None,
-    "num_train_timesteps": None,  # of a learned time embedding alone
+    "num_train_timesteps": None,  # used by a learned time embedding only
 }
-UNET_CHOICES: dict[str, tuple[Any, ...]] = {  # what ours can express
+UNET_CHOICES: dict[str, tuple[Any, ...]] = {  # that our U-Net can express
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
     "freq_shift": (0, 1),
@@ -89,32 +89,34 @@ NAMES = Names(
 FORMER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # names up to diffusers 0.14
 
 
-def network_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
+def convert_network(config: Mapping[str, Any], file: str) -> dict[str, Any]:
     """The options of our U-Net for a checked config of UNet2DModel. Raises ConfigError for what it cannot express."""
     for key in ("in_channels", "out_channels", "layers_per_block", "norm_num_groups"):
-        number(config[key], f"{file}: {key}", 1, whole=True)
+        check_number(config[key], f"{file}: {key}", 1, whole=True)
     for key in ("dropout", "norm_eps"):
-        number(config[key], f"{file}: {key}")
+        check_number(config[key], f"{file}: {key}")
     widths = config["block_out_channels"]
     if not isinstance(widths, list) or not widths:
-        raise ConfigError(f"{file}: block_out_channels: {widths!r} are no channels; write a list of whole numbers")
-    width = [number(one, f"{file}: block_out_channels", 1, whole=True) for one in widths][0]
-    attends = levels_that_attend(config, len(widths), file)
+        raise ConfigError(
+            f"{file}: block_out_channels: expected a list of whole numbers, got {one_line(repr(widths))[:80]}"
+        )
+    width = [check_number(one, f"{file}: block_out_channels", 1, whole=True) for one in widths][0]
+    attends = find_attention_levels(config, len(widths), file)
     if config["time_embedding_dim"] not in (None, 4 * width):
-        raise ConfigError(f"{file}: time_embedding_dim: ours has 4 times {width}, not {config['time_embedding_dim']}")
+        raise ConfigError(f"{file}: time_embedding_dim: expected 4 x {width}, got {config['time_embedding_dim']}")
     scale_shift, groups = config["resnet_time_scale_shift"] == "scale_shift", config["norm_num_groups"]
-    # with scale_shift the middle attention of UNet2DModel has no norm unless its groups are given
+    # with scale_shift the middle attention of UNet2DModel has no norm unless its groups are set
     if config["attn_norm_num_groups"] not in ((groups,) if scale_shift else (None, groups)):
         raise ConfigError(
-            f"{file}: attn_norm_num_groups: ours has a norm of {groups} groups before every attention, this network "
+            f"{file}: attn_norm_num_groups: expected a norm of {groups} groups before every attention, got "
             f"{config['attn_norm_num_groups'] or 'none'} in the middle"
         )
     head = config["attention_head_dim"]
     if head is not None:
-        number(head, f"{file}: attention_head_dim", 1, whole=True)
+        check_number(head, f"{file}: attention_head_dim", 1, whole=True)
     return {
         "width": width,
-        "multipliers": multipliers(widths, width, file, "block_out_channels"),
+        "multipliers": find_multipliers(widths, width, file, "block_out_channels"),
         "num_blocks": config["layers_per_block"],
         "attention_levels": attends,
         "num_heads": 1,
@@ -130,35 +132,38 @@ def network_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
     }
 
 
-def levels_that_attend(config: Mapping[str, Any], levels: int, file: str) -> list[int]:
-    """Of the block types, which must be of our kinds and the same on both ways. Raises ConfigError otherwise."""
+def find_attention_levels(config: Mapping[str, Any], levels: int, file: str) -> list[int]:
+    """The levels with attention. Raises ConfigError unless the block types are supported and symmetric."""
     attends: list[list[bool]] = []
     for way, kind in (("down", "DownBlock2D"), ("up", "UpBlock2D")):
         key = f"{way}_block_types"
         types = config[key]
         if not isinstance(types, list) or len(types) != levels:
-            raise ConfigError(f"{file}: {key}: {types!r} are not {levels} blocks, one for each of block_out_channels")
+            raise ConfigError(
+                f"{file}: {key}: expected {levels} blocks, one per block_out_channels, got {one_line(repr(types))[:80]}"
+            )
         if other := [one for one in types if one not in (kind, f"Attn{kind}")]:
-            raise ConfigError(f"{file}: {key}: ours cannot express {other[0]}, only {kind} or Attn{kind}")
+            raise ConfigError(f"{file}: {key}: expected {kind} or Attn{kind}, got {one_line(repr(other[0]))[:80]}")
         attends.append([one == f"Attn{kind}" for one in types])
     if attends[0] != attends[1][::-1]:
-        raise ConfigError(f"{file}: up_block_types: ours attends at the same levels both ways, these do not")
+        raise ConfigError(f"{file}: up_block_types: expected attention at the same levels as in down_block_types")
     return [level for level, one in enumerate(attends[0]) if one]
 
 
-def unet_config(network: UNet, options: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """The config of UNet2DModel for our U-Net with all its options, and images of `size`.
+def make_unet_config(network: UNet, options: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """The config of UNet2DModel for our U-Net. options: all of the U-Net's. size: side length of the images in pixels.
 
-    Raises ConfigError, by name, for what it cannot express.
+    Raises ConfigError, by name, for what UNet2DModel cannot express.
     """
     width, factors, attends = options["width"], list(options["multipliers"]), options["attention_levels"]
     if factors[0] != 1:
         raise ConfigError(
-            f"UNet.multipliers: UNet2DModel cannot express {factors}: its first level has the width itself"
+            f"UNet.multipliers: UNet2DModel cannot express {factors}, only lists that start with 1; use --format "
+            "safetensors"
         )
     if options["time_scale"] != 1:
         raise ConfigError(
-            f"UNet.time_scale: UNet2DModel cannot express {options['time_scale']:g}: it has no such scale"
+            f"UNet.time_scale: UNet2DModel cannot express {options['time_scale']:g}, only 1; use --format safetensors"
         )
     types = ["AttnDownBlock2D" if level in attends else "DownBlock2D" for level in range(len(factors))]
     ups = ["AttnUpBlock2D" if level in attends else "UpBlock2D" for level in reversed(range(len(factors)))]
@@ -177,7 +182,7 @@ def unet_config(network: UNet, options: Mapping[str, Any], size: int) -> dict[st
         "layers_per_block": options["num_blocks"],
         "downsample_padding": int(options["symmetric_padding"]),
         "dropout": options["dropout"],
-        "attention_head_dim": head_dim(network),
+        "attention_head_dim": head_channels(network),
         "norm_num_groups": options["groups"],
         "attn_norm_num_groups": options["groups"] if options["scale_shift"] else None,
         "norm_eps": options["norm_eps"],
@@ -185,14 +190,16 @@ def unet_config(network: UNet, options: Mapping[str, Any], size: int) -> dict[st
     }
 
 
-def head_dim(network: nn.Module) -> int | None:
-    """Channels of every head, None where all attentions have one head."""
+def head_channels(network: nn.Module) -> int | None:
+    """Channels per attention head; None if all attentions have one head."""
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
     if all(one.num_heads == 1 for one in attentions):
         return None
     sizes = {one.query.in_features // one.num_heads for one in attentions}
     if len(sizes) > 1:
         raise ConfigError(
-            f"UNet.num_heads: UNet2DModel cannot express heads of {sorted(sizes)} channels: all its heads have as many"
+            f"UNet.num_heads: UNet2DModel cannot express heads of {sorted(sizes)} channels, only of one size; use "
+            "--format "
+            "safetensors"
         )
     return sizes.pop()

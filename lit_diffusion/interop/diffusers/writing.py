@@ -1,4 +1,4 @@
-"""A run of ours as a folder of diffusers, which DDPMPipeline.from_pretrained loads."""
+"""A run as a folder of diffusers, which DDPMPipeline.from_pretrained loads."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.interop import tensors
-from lit_diffusion.interop.construct import complete
+from lit_diffusion.interop.construct import with_defaults
 from lit_diffusion.interop.diffusers import scheduler, unet_config
 from lit_diffusion.interop.diffusers.fields import VERSION
 from lit_diffusion.interop.diffusers.pipeline_folder import CONFIG, INDEX, SCHEDULER_CONFIG, WEIGHTS
@@ -20,9 +20,9 @@ from lit_diffusion.nn import UNet
 
 
 class Export:
-    """The three configurations of the folder; raises ConfigError, by name, for what they cannot express.
+    """The three configs of the folder. Raises ConfigError, by name, for what they cannot express.
 
-    arguments: of the reverse model in the run's configuration. size: of the images' sides, if it is known.
+    arguments: of the reverse model in the run's configuration. size: side length of the images in pixels, if known.
     """
 
     def __init__(self, reverse: ReverseModel, arguments: Mapping[str, Any], sampler: Sampler, size: int | None):
@@ -32,10 +32,12 @@ class Export:
         if not isinstance(network, UNet):
             raise refusal("model.reverse.network", type(network).__name__)
         if size is None:
-            raise ConfigError("--size: the run's data do not say the size of their images; write it, as --size 32")
+            raise ConfigError(
+                "--size: the run's data do not determine the size of the images; add it, such as --size 32"
+            )
         self.network, self.num_steps = network, reverse.num_steps
-        self.unet = unet_config.unet_config(network, complete(arguments["network"]), size)
-        self.scheduler = scheduler.scheduler_config(reverse, sampler)
+        self.unet = unet_config.make_unet_config(network, with_defaults(arguments["network"]), size)
+        self.scheduler = scheduler.make_scheduler_config(reverse, sampler)
         self.index = {
             "_class_name": "DDIMPipeline" if self.scheduler["_class_name"] == "DDIMScheduler" else "DDPMPipeline",
             "_diffusers_version": VERSION,
@@ -44,8 +46,8 @@ class Export:
         }
 
     def write(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Writes the files. weights: of the reverse model, by our names."""
-        theirs = {their: weights[f"network.{our}"] for our, their in unet_config.NAMES.of(self.network).items()}
+        """Writes the files. weights: of the reverse model."""
+        theirs = {their: weights[f"network.{our}"] for our, their in unet_config.NAMES.map_names(self.network).items()}
         for name in ("unet", "scheduler"):
             (folder / name).mkdir()
         tensors.write(folder / "unet" / f"{WEIGHTS}.safetensors", theirs)
@@ -58,5 +60,5 @@ class Export:
 
 
 def refusal(key: str, name: str) -> ConfigError:
-    """What has no counterpart at all."""
-    return ConfigError(f"{key}: diffusers' UNet2DModel cannot express {name}; write --format safetensors", key=key)
+    """The error for a class without a counterpart in diffusers."""
+    return ConfigError(f"{key}: diffusers' UNet2DModel cannot express {name}; use --format safetensors", key=key)

@@ -1,4 +1,4 @@
-"""Our own models without code: a folder with `model.safetensors`, all weights by our names, and `config.yaml`."""
+"""Our format, without code: a folder with `model.safetensors`, all weights by our names, and `config.yaml`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,20 +14,20 @@ from lit_diffusion.interop.source import Source
 WEIGHTS, RECIPE = "model.safetensors", "config.yaml"
 
 
-class OwnModel(Source):
-    """What `lit-diffusion export --format safetensors` writes: any model of ours."""
+class NativeModel(Source):
+    """What `lit-diffusion export --format safetensors` writes, for any model of lit_diffusion."""
 
     format = "lit_diffusion"
 
     def __init__(self, name: str, folder: Path):
         self.recipe = folder / RECIPE
         if not self.recipe.is_file():
-            raise ConfigError(f"{folder} has no {RECIPE}, which says what model it is; put it there")
+            raise ConfigError(f"{folder}: {RECIPE}, which describes the model, is missing; add it")
         super().__init__(name, tensors.read(folder / WEIGHTS), [folder / WEIGHTS, self.recipe])
 
-    def onto(self, model: dict[str, Any]) -> dict[str, Any]:
-        """The recipe's own model."""
+    def apply_to(self, model: dict[str, Any]) -> dict[str, Any]:
+        """The recipe's model, unchanged."""
         return model
 
-    def state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
+    def map_state(self, reverse: ReverseModel, model: Mapping[str, Any]) -> dict[str, Tensor]:
         return dict(self.weights)
