@@ -20,7 +20,7 @@ from lit_diffusion.callbacks.timing import Timing
 class RunProgress(ProgressBar):
     """One bar for all training steps, with loss and images/s, and one for each sampling or validation in between.
 
-    Where the output is no terminal, a line every `plain_every` seconds takes the place of the bars.
+    If the output is not a terminal, a line every `plain_every` seconds replaces the bars.
     """
 
     def __init__(self, plain_every: float = 10.0, file: TextIO | None = None):

@@ -86,7 +86,7 @@ class RunSummary(Callback):
 
     @classmethod
     def read(cls, trainer: Trainer) -> dict[str, Any] | None:
-        """The summary that is there, or None. Raises ConfigError where it is none."""
+        """The existing summary, or None. Raises ConfigError if the file is not a summary."""
         path = cls._path(trainer)
         return summaries.read(path) if path.exists() else None
 
