@@ -53,7 +53,7 @@ def examine_packages() -> Iterator[Finding]:
     bad = find_malicious()
     yield from bad
     try:
-        own = distribution(PACKAGE)
+        package = distribution(PACKAGE)
     except PackageNotFoundError:
         yield warning(PACKAGE, "not installed, so its requirements are unknown", reinstall_command(), version=None)
         return
@@ -62,11 +62,11 @@ def examine_packages() -> Iterator[Finding]:
     except ImportError:
         repair = pip_command("install", "packaging")
         yield problem("packaging", "missing, so versions cannot be compared", repair, version=None)
-        lines = (line.partition(";")[0].strip() for line in own.requires or [] if "extra ==" not in line)
+        lines = (line.partition(";")[0].strip() for line in package.requires or [] if "extra ==" not in line)
         yield from (report_missing(bare_name(line), line) for line in lines if find_installed(bare_name(line)) is None)
         return
-    yield check_python((own.metadata.get_all("Requires-Python") or [""])[0])
-    declared = [Requirement(line) for line in own.requires or []]
+    yield check_python((package.metadata.get_all("Requires-Python") or [""])[0])
+    declared = [Requirement(line) for line in package.requires or []]
     declared = [one for one in declared if one.marker is None or one.marker.evaluate({"extra": ""})]
     for one in declared:
         if one.name not in {finding.subject for finding in bad}:
@@ -84,26 +84,26 @@ def check_python(specifier: str) -> Finding:
 def check_package(requirement: Any, others: list[str]) -> Finding:
     """Whether a requirement is installed in a compatible version, and compatible with the `others`."""
     name, needed, wanted = requirement.name, str(requirement.specifier), str(requirement).partition(";")[0].strip()
-    own = find_installed(name)
-    if own is None:
+    found = find_installed(name)
+    if found is None:
         return report_missing(name, wanted)
-    if not own.version:
+    if not found.version:
         repair = pip_command("install", "--force-reinstall", wanted)
         return problem(name, "damaged: its metadata has no version", repair, version=None, needed=needed)
-    facts = {"version": own.version, "needed": needed}
-    if not is_compatible(needed, own.version):
-        return problem(name, f"{own.version}, needed {needed}", pip_command("install", wanted), **facts)
-    for wish, version in find_conflicts(own, others):
-        text = f"{own.version} needs {wish}, installed is {version}"
+    facts = {"version": found.version, "needed": needed}
+    if not is_compatible(needed, found.version):
+        return problem(name, f"{found.version}, needed {needed}", pip_command("install", wanted), **facts)
+    for wish, version in find_conflicts(found, others):
+        text = f"{found.version} needs {wish}, installed is {version}"
         return warning(name, text, pip_command("install", "--upgrade", name, bare_name(wish)), **facts)
-    return ok(name, f"{own.version}, needed {needed}", **facts)
+    return ok(name, f"{found.version}, needed {needed}", **facts)
 
 
-def find_conflicts(own: Distribution, others: list[str]) -> Iterator[tuple[str, str]]:
+def find_conflicts(found: Distribution, others: list[str]) -> Iterator[tuple[str, str]]:
     """Unmet requirements of a package on `others`, with the version installed; such as torchvision's on torch."""
     from packaging.requirements import Requirement
 
-    for one in map(Requirement, own.requires or []):
+    for one in map(Requirement, found.requires or []):
         applies = one.name in others and (one.marker is None or one.marker.evaluate({"extra": ""}))
         other = find_installed(one.name) if applies else None
         if other is not None and other.version and not is_compatible(str(one.specifier), other.version):
@@ -159,26 +159,28 @@ def find_source() -> list[str]:
 
 def examine_command() -> Iterator[Finding]:
     """The `lightning` that PATH finds and its owner: lightning-sdk installs one too, and so do other environments."""
-    own = Path(sys.executable).parent
+    scripts = Path(sys.executable).parent
     found = shutil.which(COMMAND)
     facts = {"path": found, "claimed_by": sorted(find_claims())}
-    if found is None and (own / COMMAND).exists():
-        yield warning(SUBJECT, f"{own / COMMAND} is not on PATH", f"{path_command(own)}, or use {FALLBACK}", **facts)
+    if found is None and (scripts / COMMAND).exists():
+        yield warning(
+            SUBJECT, f"{scripts / COMMAND} is not on PATH", f"{path_command(scripts)}, or use {FALLBACK}", **facts
+        )
     elif found is None:
         yield warning(SUBJECT, "there is no such command", f"{reinstall_command()}, or use {FALLBACK}", **facts)
     else:
-        yield check_owner(Path(found), own, facts)
+        yield check_owner(Path(found), scripts, facts)
 
 
-def check_owner(found: Path, own: Path, facts: dict[str, Any]) -> Finding:
-    """The owner of the file that PATH finds. own: the folder of this environment's commands."""
+def check_owner(found: Path, scripts: Path, facts: dict[str, Any]) -> Finding:
+    """The owner of the file that PATH finds. scripts: the folder of this environment's commands."""
     text = found.read_bytes()[:4096].decode(errors="replace")
     module = find_module(text)
     owner = PACKAGE if module == PACKAGE else find_claims().get(module, module or "something else")
     facts = {**facts, "owner": owner}
     folder = (find_interpreter(text) or found).parent
-    if not (folder.exists() and folder.samefile(own)):
-        repair = f"{path_command(own)}, or use {FALLBACK}"
+    if not (folder.exists() and folder.samefile(scripts)):
+        repair = f"{path_command(scripts)}, or use {FALLBACK}"
         return warning(SUBJECT, f"{found} belongs to another environment and runs {owner}", repair, **facts)
     if owner != PACKAGE:
         repair = f"{reinstall_command()}; lit-diffusion and {FALLBACK} are the same command"

@@ -39,9 +39,15 @@ def class_name(value: Any, otherwise: str = "none") -> str:
     return spec[0] if spec else otherwise
 
 
-def data_name(value: Any) -> str:
-    """The short name of the data set that a configuration names, from any package."""
-    return last_part(str(value.get("class_path") if isinstance(value, Mapping) else value))
+def parse_data(value: Any) -> tuple[str, Mapping[str, Any]]:
+    """The short name of the data set in a configuration, from any package, and its arguments.
+
+    >>> parse_data({"class_path": "my_package.Birds", "init_args": {"size": 64}}), parse_data("Digits")
+    (('Birds', {'size': 64}), ('Digits', {}))
+    """
+    if isinstance(value, Mapping):
+        return last_part(str(value.get("class_path"))), value.get("init_args") or {}
+    return last_part(str(value)), {}
 
 
 def find_parameters(name: str) -> Mapping[str, inspect.Parameter]:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lit_diffusion.config import sources as config_sources
 from lit_diffusion.config.keys import PACKAGE, shorten_class
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.interop.construct import CLASSES, data_name, expand_classes, parse_spec
+from lit_diffusion.interop.construct import CLASSES, expand_classes, parse_data, parse_spec
 
 # (channels, size) of the images of the data sets that have one size, and the recipe for such images.
 SHAPES = {"CIFAR10": (3, 32), "MNIST": (1, 28), "FashionMNIST": (1, 28), "Digits": (1, 8)}
@@ -54,10 +54,10 @@ def read(names: Iterable[str]) -> dict[str, Any]:
             "model": {**recipe["model"], "init_args": {k: expand_classes(v) for k, v in arguments.items()}},
         }
     try:
-        resolved: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(recipe), resolve=True)  # type: ignore[assignment]
+        resolved: Any = OmegaConf.to_container(OmegaConf.create(recipe), resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{' and '.join(names)}: could not resolve ${{...}}: {first_words(error)}") from error
-    return resolved
+    return dict(resolved)
 
 
 def check(recipe: dict[str, Any], name: str) -> dict[str, Any]:
@@ -150,14 +150,13 @@ def guess(name: str, channels: int, size: int | None) -> str:
 
 def set_images(data: Any, channels: int, size: int | None, recipe: str) -> Any:
     """A recipe's `data` set to these images. Raises ConfigError if the data set has others."""
-    name = data_name(data)
+    name, arguments = parse_data(data)
     if name in SHAPES and SHAPES[name] != (channels, size or SHAPES[name][1]):
         has_channels, side = SHAPES[name]
         raise ConfigError(
             f"{recipe}: {name} has {side}x{side} images of {has_channels} channels, but the model {size}x{size} of "
             f"{channels}; add -c with such data"
         )
-    arguments = (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
     changed = {"channels": channels} if name == "ImageFolder" and arguments.get("channels", 3) != channels else {}
     if size and "size" in arguments:
         changed["size"] = size
@@ -166,6 +165,6 @@ def set_images(data: Any, channels: int, size: int | None, recipe: str) -> Any:
 
 def image_size(data: Any) -> int | None:
     """The side length in pixels of the images of a configuration's `data`; None if unknown."""
-    arguments = (data.get("init_args") or {}) if isinstance(data, Mapping) else {}
-    size = arguments.get("size", SHAPES.get(data_name(data), (None, None))[1])
+    name, arguments = parse_data(data)
+    size = arguments.get("size", SHAPES.get(name, (None, None))[1])
     return size if isinstance(size, int) else None
