@@ -44,15 +44,15 @@ OPTIONS = {
     "dangling interpolation": (["--data.batch_size=${nowhere}"], "nowhere"),
     "channels against data": (
         ["--model.reverse.channels=3"],
-        "model.reverse.channels: the data's examples have 1 channels",
+        "model.reverse.channels: expected the data's 1 channels, got 3; set",
     ),
     "levels against data": (
         ["--model.reverse.decoder.num_levels=256"],
-        "the data has 17 levels, the decoder 256 levels; write",
+        "expected a decoder for the data's 17 levels, got one for 256 levels; set",
     ),
     "channels against variance": (
         ["--model.reverse.network=tests.test_bad_input.OneChannel"],
-        "model.reverse.network: the network returns 3 channels where BetaVariance on examples of 1 needs 1",
+        "model.reverse.network: expected 1 output channels, which BetaVariance needs for examples of 1, got 3",
     ),
     "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
     "network options that do not fit": (
@@ -65,7 +65,7 @@ OPTIONS = {
     ),
     "network for other images": (
         ["--model.reverse.network=tests.test_bad_input.Wants64Pixels"],
-        "model.reverse.network: the network does not take examples of (1, 8, 8) and steps",
+        "model.reverse.network: the network cannot be called with examples of shape (1, 8, 8) and steps",
     ),
     "a model of Lightning's that is none of ours": (
         ["--model=tests.test_bad_input.ForeignModel"],
@@ -92,7 +92,7 @@ OPTIONS = {
     ),
     "L_simple with a learned variance": (
         ["--model.reverse.variance=LearnedDiagonal"],
-        "model.objective: Simple trains no variance, but model.reverse.variance is LearnedDiagonal; use",
+        "model.objective: Simple does not train a variance, but model.reverse.variance is LearnedDiagonal; use",
     ),
     "hybrid with a fixed variance": (
         ["--model.objective=Hybrid"],
@@ -100,7 +100,7 @@ OPTIONS = {
     ),
     "beta outside [0, 1]": (
         ["--model.reverse.process.schedule.beta_end=2"],
-        LINE + "model.reverse.process.schedule: LinearSchedule gives beta_4 = 1.00005, outside [0, 1]; choose",
+        LINE + "model.reverse.process.schedule: expected every beta of LinearSchedule in [0, 1], got beta_4 = 1.00005",
     ),
     "jsd with epsilon": (
         [JSD],
@@ -108,11 +108,11 @@ OPTIONS = {
     ),
     "more sampling steps than T": (
         ["--model.sampler.steps=8"],
-        "AncestralSampler takes 8 steps, but the model has T = 7; write",
+        "AncestralSampler.steps: expected at most the model's T = 7, got 8",
     ),
     "eta below 0": (
         ["--model.sampler=DDIMSampler", "--model.sampler.eta=-0.1"],
-        LINE + "model.sampler: DDIMSampler's eta is -0.1; write a number in [0, 1]",
+        LINE + "model.sampler: DDIMSampler.eta: expected a number in [0, 1], got -0.1",
     ),
     "steps out of order": (["--model.sampler.steps=[3, 2]"], "model.sampler"),
     "batch larger than the data": (

@@ -17,7 +17,15 @@ from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of, float64_device
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.data.image_data import ImageData
-from lit_diffusion.diffusion.bound_estimate import BoundEstimate, BoundSums, Curve, Estimate, estimate, mean_of, strata
+from lit_diffusion.diffusion.bound_estimate import (
+    BoundEstimate,
+    BoundSums,
+    Curve,
+    Estimate,
+    cut_strata,
+    estimate,
+    estimate_mean,
+)
 from lit_diffusion.diffusion.null_model import NullModel, bits
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.metrics.score import Score
@@ -77,7 +85,7 @@ class BitsPerDim(Evaluation):
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
         data = data_of(trainer)
         splits = [split for split in self.splits if data.sizes[split]]
-        first = strata(diffusion_of(pl_module).reverse.process.schedule, self.terms)
+        first = cut_strata(diffusion_of(pl_module).reverse.process.schedule, self.terms)
         pairs, scores = (len(first) - 1) * sum(data.sizes[split] for split in splits), dict[str, Score]()
         with task(trainer, self.activity, pairs, "terms") as advance:
             for split in splits:
@@ -148,7 +156,7 @@ def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[st
         # example by example: the difference does not have the spread of the density itself
         values["gap"] = bits(torch.cat(log_p)) * scale / math.prod(shape) - k
     protocol = {**protocol, "unit": "bits/pixel" if images else "bits"}
-    return {name: Score(*finite(mean_of(value)), protocol) for name, value in values.items()}
+    return {name: Score(*finite(estimate_mean(value)), protocol) for name, value in values.items()}
 
 
 def finite(number: Estimate) -> tuple[float | None, float | None]:

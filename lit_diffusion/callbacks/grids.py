@@ -79,10 +79,10 @@ class SampleGrids(AfterStep):
         process, data = reverse.process, data_of(trainer)
         images = data.example_images(self.num_images).to(reverse.device)
         in_chain = images[: self._in_chain(trainer)]
-        noise = process.kind.draw_noise(in_chain, torch.Generator(reverse.device).manual_seed(0))
+        base = process.kind.draw_base(in_chain, torch.Generator(reverse.device).manual_seed(0))
         steps = column_steps(process.num_steps)[::-1]
         at_steps = [torch.full((len(in_chain),), t, device=images.device) for t in steps]
-        columns = [process.marginal(in_chain, t).reparameterize(noise) for t in at_steps]
+        columns = [process.marginal(in_chain, t).rsample(base) for t in at_steps]
         self._save(trainer, examples.grid(images, data.extent), "data")
         self._save(trainer, examples.chain(columns, [f"t={t}" for t in steps], data.extent), "forward")
 

@@ -12,7 +12,7 @@ from lit_diffusion.callbacks.lookup import data_of, diffusion_of, float64_device
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_data import ImageData
-from lit_diffusion.diffusion.bound_estimate import mean_of
+from lit_diffusion.diffusion.bound_estimate import estimate_mean
 from lit_diffusion.diffusion.null_model import bits
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.metrics.parzen import ParzenWindows
@@ -90,7 +90,7 @@ class ParzenWindow(Evaluation):
         best = int(windows["train"].log_density(self.num_samples).mean(dim=1).argmax())
         if best in (0, len(self.sigmas) - 1) and len(self.sigmas) > 1:
             say(trainer, f"the best sigma, {self.sigmas[best]:.3g}, is an end of its range; use a wider range")
-        log_likelihood = mean_of(bits(windows["test"].log_density(self.num_samples)[best]).cpu())
+        log_likelihood = estimate_mean(bits(windows["test"].log_density(self.num_samples)[best]).cpu())
         diverged = int(trainer.strategy.reduce(bad, reduce_op="sum")) > 0
         protocol = {
             **describe_samples(trainer, pl_module, sampler, self.batch_size),

@@ -1,41 +1,51 @@
 """The mathematics of diffusion models: torch only, no framework, no files."""
 
 from lit_diffusion.diffusion.bernoulli import BernoulliReverse, CleanBit, PreviousBit
-from lit_diffusion.diffusion.decoder import DiscretizedGaussian, GaussianDensity, TanhDiscretizedGaussian
+from lit_diffusion.diffusion.decoder import Decoder, DiscretizedGaussian, GaussianDensity, TanhDiscretizedGaussian
 from lit_diffusion.diffusion.distributions import Bernoulli, Gaussian
 from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.diffusion.learned_schedule import LearnedSchedule
-from lit_diffusion.diffusion.objective import Hybrid, Simple, VariationalBound
-from lit_diffusion.diffusion.parameterization import Attractor, CleanImage, Epsilon, PosteriorMean, Velocity
-from lit_diffusion.diffusion.process import BinomialProcess, GaussianProcess
-from lit_diffusion.diffusion.sampler import AncestralSampler, DDIMSampler
+from lit_diffusion.diffusion.objective import Hybrid, Objective, Simple, VariationalBound
+from lit_diffusion.diffusion.parameterization import (
+    Attractor,
+    CleanImage,
+    Epsilon,
+    Parameterization,
+    PosteriorMean,
+    Velocity,
+)
+from lit_diffusion.diffusion.process import BinomialProcess, GaussianProcess, Process
+from lit_diffusion.diffusion.reverse import ReverseModel
+from lit_diffusion.diffusion.sampler import AncestralSampler, DDIMSampler, Sampler
 from lit_diffusion.diffusion.schedule import (
     ConstantSchedule,
     CosineSchedule,
     JSDSchedule,
     LinearSchedule,
     LogSNRSchedule,
+    NoiseSchedule,
     QuadraticSchedule,
     RescaledLinearSchedule,
     SigmoidSchedule,
     TabulatedSchedule,
     WarmupSchedule,
 )
-from lit_diffusion.diffusion.timesteps import AllTimesteps, ImportanceSampled, LowDiscrepancy, Uniform
+from lit_diffusion.diffusion.timesteps import AllTimesteps, ImportanceSampled, LowDiscrepancy, Timesteps, Uniform
 from lit_diffusion.diffusion.variance import (
     BetaVariance,
     LearnedDiagonal,
     LearnedRange,
     PosteriorVariance,
     SigmoidVariance,
+    Variance,
 )
-from lit_diffusion.diffusion.weighting import BoundWeight, Constant, MinSNR
+from lit_diffusion.diffusion.weighting import BoundWeight, Constant, MinSNR, Weighting
 
 __all__ = [
     "AllTimesteps",
     "AncestralSampler",
-    "Bernoulli",
     "Attractor",
+    "Bernoulli",
     "BernoulliReverse",
     "BetaVariance",
     "BinomialProcess",
@@ -46,6 +56,7 @@ __all__ = [
     "ConstantSchedule",
     "CosineSchedule",
     "DDIMSampler",
+    "Decoder",
     "DiscretizedGaussian",
     "Epsilon",
     "Gaussian",
@@ -62,18 +73,27 @@ __all__ = [
     "LogSNRSchedule",
     "LowDiscrepancy",
     "MinSNR",
+    "NoiseSchedule",
+    "Objective",
+    "Parameterization",
     "PosteriorMean",
     "PosteriorVariance",
     "PreviousBit",
+    "Process",
     "QuadraticSchedule",
     "RescaledLinearSchedule",
+    "ReverseModel",
+    "Sampler",
     "SigmoidSchedule",
     "SigmoidVariance",
     "Simple",
     "TabulatedSchedule",
     "TanhDiscretizedGaussian",
+    "Timesteps",
     "Uniform",
+    "Variance",
     "VariationalBound",
     "Velocity",
     "WarmupSchedule",
+    "Weighting",
 ]

@@ -2,33 +2,35 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from lit_diffusion.diffusion.condition import Condition
 from lit_diffusion.diffusion.distributions import Bernoulli, Distribution
 from lit_diffusion.diffusion.process import BinomialProcess
-from lit_diffusion.diffusion.reverse import NetworkReverse, Prediction
+from lit_diffusion.diffusion.reverse import NetworkReverse, ReversePrediction
 from lit_diffusion.errors import ConfigError
 
-SINGLE_STEPS = "PreviousBit knows single steps only; write CleanBit, or a sampler over all steps (steps: null)"
+SINGLE_STEPS = "expected all T steps for PreviousBit, got a chain that skips some; set steps: null, or train CleanBit"
 
 
 class BitParameterization(ABC):
-    """Which value the network's output (B, *) is the logit of."""
+    """The binary value whose logit the network's output (B, *) is. predicts_x_0: whether that is x_0."""
+
+    predicts_x_0 = True
 
     def check_steps(self, steps: Sequence[int]) -> None:
-        """Raises ConfigError where there is no `transition` down that ascending subset of 1..T."""
+        """Raises ConfigError if there is no `transition` along this ascending subset of 1..T."""
 
     @abstractmethod
     def transition(self, process: BinomialProcess, bit: Bernoulli, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
-        """p(x_s | x_t), if `bit` is the distribution that the output stands for."""
+        """p(x_s | x_t) for the predicted distribution `bit`."""
 
     @abstractmethod
-    def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Distribution:
-        """The distribution that the output should stand for, if x_t came from x_0."""
+    def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Bernoulli:
+        """The distribution that the network should predict if x_t came from x_0."""
 
 
 class CleanBit(BitParameterization):
@@ -41,13 +43,15 @@ class CleanBit(BitParameterization):
             bit.rate * up.complement + bit.complement * down.complement,
         )
 
-    def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Distribution:
+    def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Bernoulli:
         one = (x_0 > 0).to(x_0)
         return Bernoulli(one, 1 - one)
 
 
 class PreviousBit(BitParameterization):
-    """x_{t-1} itself, the f_b of Sohl-Dickstein et al. 2015: for chains over all the steps."""
+    """x_{t-1} itself, the f_b of Sohl-Dickstein et al. 2015, for chains over all T steps."""
+
+    predicts_x_0 = False
 
     def transition(self, process: BinomialProcess, bit: Bernoulli, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
         if not torch.equal(s, t - 1):
@@ -58,15 +62,15 @@ class PreviousBit(BitParameterization):
         if list(steps) != [*range(1, len(steps) + 1)]:
             raise ConfigError(SINGLE_STEPS)
 
-    def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Distribution:
+    def target(self, process: BinomialProcess, x_0: Tensor, x_t: Tensor, t: Tensor) -> Bernoulli:
         return process.posterior(x_0, x_t, t, t - 1)
 
 
 class BernoulliReverse(NetworkReverse):
     """p(x_s | x_t), a Bernoulli for each value of x in {-1, 1}  (Sohl-Dickstein et al. 2015, section 2.2).
 
-    network: called once with (channels, channels); its output (B, C, *) is the logit of P(1) of what `parameterization`
-        says. channels: C of the images, or the length of sequences.
+    network: called once with (channels, channels); its output (B, C, *) is the logit of P(1) of the value that
+        `parameterization` names. channels: C of the images, or the length of sequences.
     """
 
     process: BinomialProcess
@@ -80,6 +84,10 @@ class BernoulliReverse(NetworkReverse):
     ):
         super().__init__(process, network, channels, channels, self)
         self.parameterization = parameterization
+
+    @property
+    def predicts_x_0(self) -> bool:
+        return self.parameterization.predicts_x_0
 
     def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> "BernoulliPrediction":
         """One evaluation of the network; there is nothing to clip."""
@@ -100,26 +108,27 @@ class BernoulliReverse(NetworkReverse):
         if num_levels != 2:
             found = "real values" if num_levels is None else f"{num_levels} levels"
             raise ConfigError(
-                f"the data has {found}, and BernoulliReverse is of binary data; write data of two levels, as "
+                f"expected binary data for BernoulliReverse, got {found}; use data of two levels, such as "
                 "BinarizedDigits, or GaussianReverse",
                 key="model.reverse",
             )
 
 
-class BernoulliPrediction(Prediction):
-    """What one evaluation of the network says about any earlier x_s. output: logits, (B, *)."""
+class BernoulliPrediction(ReversePrediction):
+    """What one evaluation of the network says about any earlier x_s.
+
+    output: logits, (B, *). bit: the distribution with these logits, of x_0, or of x_{t-1} for `PreviousBit`.
+    """
+
+    reverse: BernoulliReverse
 
     def __init__(self, reverse: BernoulliReverse, x_t: Tensor, t: Tensor, output: Tensor):
         self.reverse, self.x_t, self.t, self.output = reverse, x_t, t, output
-
-    @cached_property
-    def bit(self) -> Bernoulli:
-        """The distribution of what the network predicts."""
-        return Bernoulli(self.output.sigmoid(), (-self.output).sigmoid())
+        self.bit = Bernoulli(output.sigmoid(), (-output).sigmoid())
 
     @property
     def x_0(self) -> Tensor:
-        """The mean of what the network predicts, (B, *): of x_0, or of x_{t-1} for `PreviousBit`."""
+        """The mean of the predicted value, (B, *): of x_0, or of x_{t-1} for `PreviousBit`."""
         return self.bit.mean
 
     def transition(self, s: Tensor) -> Bernoulli:
@@ -127,7 +136,12 @@ class BernoulliPrediction(Prediction):
         reverse = self.reverse
         return reverse.parameterization.transition(reverse.process, self.bit, self.x_t, self.t, s)
 
-    def simple_loss(self, x_0: Tensor, noise: Tensor) -> Tensor:
-        """Cross entropy of the network's own target, in nats, (B, *)."""
+    def simple_loss(self, x_0: Tensor, base: Tensor) -> Tensor:
+        """Cross entropy of the network's target, in nats, (B, *)."""
         target = self.reverse.parameterization.target(self.reverse.process, x_0, self.x_t, self.t)
         return target.rate * softplus(-self.output) + target.complement * softplus(self.output)
+
+    def multiply(self, condition: Condition, covariance: Callable[[], Tensor]) -> "BernoulliPrediction":
+        """Adds the log odds of r to the logits."""
+        odds = condition.log_odds(self.x_0.flatten(1)).view_as(self.x_t)
+        return BernoulliPrediction(self.reverse, self.x_t, self.t, self.output + odds)

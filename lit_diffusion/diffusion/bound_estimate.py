@@ -1,7 +1,7 @@
 """The bound as a score: all its terms on many images, or an unbiased estimate from a few steps of each image.
 
-The steps 1..T are cut into strata of neighbouring steps. Each image gives one term of each stratum, at a step drawn
-uniformly from it, which counts as many times as the stratum has steps. With T strata that is every term of the bound.
+The steps 1..T are cut into strata of neighbouring steps. For each image one term of each stratum is evaluated, at a
+step drawn uniformly from it, and multiplied by the stratum's number of steps. With T strata these are all the terms.
 """
 
 import math
@@ -17,16 +17,16 @@ from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.schedule import NoiseSchedule, spread
 
 # Variance of the Gaussian data whose information the strata share. Larger values move strata to noisier steps, infinity
-# makes them equal in log SNR. 20 terms of models of digits vary least for 4 to 16, on each of four schedules.
+# makes them equal in log SNR. Estimates from 20 terms for models of digits vary least for 4 to 16, on four schedules.
 DATA_VARIANCE = 4.0
 GOLDEN = (math.sqrt(5) - 1) / 2  # the fractional parts of its multiples are even on [0, 1), however many are taken
 
 
-def strata(schedule: NoiseSchedule, terms: int | None = None) -> Tensor:
+def cut_strata(schedule: NoiseSchedule, terms: int | None = None) -> Tensor:
     """The first step of each of k = min(terms, T) strata, and T + 1: (k+1,) int64 on the CPU.
 
-    t = 1 is a stratum of its own. The others, never empty, have nearly equal shares of the information that x_t holds
-    on Gaussian data of variance v, log(1 + v SNR_t) / 2: the terms of such data. terms: null for all, a step a stratum.
+    The first stratum is t = 1 alone. The others, never empty, have nearly equal shares of the information that x_t has
+    about Gaussian data of variance v, log(1 + v SNR_t) / 2. terms: k, or None for T strata of one step.
     """
     num_steps = schedule.num_steps
     if terms is None or terms >= num_steps:
@@ -37,16 +37,15 @@ def strata(schedule: NoiseSchedule, terms: int | None = None) -> Tensor:
     shares = lost[-1] * torch.arange(1, terms - 1) / (terms - 1)
     h = torch.arange(terms - 2)
     inner = (torch.searchsorted(lost, shares) + 2).clamp(min=3)
-    inner = (
-        torch.minimum((inner - h).cummax(0).values, torch.tensor(num_steps + 3 - terms)) + h
-    )  # one step or more each
+    # one step or more in each
+    inner = torch.minimum((inner - h).cummax(0).values, torch.tensor(num_steps + 3 - terms)) + h
     return torch.cat([torch.tensor([1, 2]), inner, torch.tensor([num_steps + 1])])
 
 
 class BoundSums:
-    """Sums over (image, stratum) pairs, float64 on `device`; those of parts of the pairs add up to those of all.
+    """Sums over (image, stratum) pairs, float64 on `device`; sums over parts of the pairs add up to those over all.
 
-    first: as `strata` gives it. images: (N, 3) bits/dim, of each image L_T, the estimate of L_1 + .. + L_{T-1}, L_0.
+    first: from `cut_strata`. images: (N, 3) bits/dim, of each image L_T, the estimate of L_1 + .. + L_{T-1}, L_0.
     strata: (k, 6), the number of draws in each stratum, and over these the sums of y, y^2, y offset / size, e, e^2,
     where y is the term times the stratum's size in bits/dim, offset counts from the stratum's first step, and e is the
     mean squared error of the predicted x_0 on the [-1, 1] scale.
@@ -69,14 +68,19 @@ class BoundSums:
         image, own, stratum, first, size = (i.to(x_0.device) for i in indices)
         position = uniform_lattice(x_0.new_empty(len(x_0)), own, stratum, generator)
         offset = (position * size).long().minimum(size - 1)  # rounding may reach the end
-        noise = reverse.process.kind.noise(uniform_lattice(x_0, own, stratum, generator))
+        base = reverse.process.kind.base_icdf(uniform_lattice(x_0, own, stratum, generator))
         x, t = x_0[own], first + offset
-        prediction = reverse.predict(reverse.process.marginal(x, t).reparameterize(noise), t, clip=True)
+        prediction = reverse.predict(reverse.process.marginal(x, t).rsample(base), t, clip=True)
         error = ((prediction.x_0 - x) ** 2).flatten(1).mean(1)
         measured = torch.stack([bound_term(prediction, x), prior_kl(reverse, x_0)[own], error], dim=1)
-        self._count(*(i.to(self.images.device) for i in (image, stratum, offset, size, measured)), x_0)
+        image, stratum, offset, size, measured = (
+            i.to(self.images.device) for i in (image, stratum, offset, size, measured)
+        )
+        self._count(image, stratum, offset, size, measured, x_0)
 
-    def _count(self, image: Tensor, stratum: Tensor, offset: Tensor, size: Tensor, measured: Tensor, x_0: Tensor):
+    def _count(
+        self, image: Tensor, stratum: Tensor, offset: Tensor, size: Tensor, measured: Tensor, x_0: Tensor
+    ) -> None:
         nats, e = measured.double().tensor_split([2], dim=1)
         term, prior = bits_per_dim(nats, x_0).unbind(1)
         e, y, last = e[:, 0], size * term, stratum == 0
@@ -89,8 +93,8 @@ class BoundSums:
 def uniform_lattice(like: Tensor, own: Tensor, stratum: Tensor, generator: torch.Generator) -> Tensor:
     """Numbers in [0, 1) for pairs of images `own` (B,) and strata (B,): (B, *) for `like` (number of images, *).
 
-    Each is uniform by itself and independent of those of other images. The numbers of one image are a lattice with a
-    random origin (Cranley & Patterson 1976): even over neighbouring strata, so that deviations of their terms cancel.
+    Each is uniform, and independent between images. The numbers of one image are a lattice with a random origin
+    (Cranley & Patterson 1976): even over neighbouring strata, so that deviations of their terms cancel.
     """
     origin = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)[own]
     return (origin + spread(stratum * GOLDEN % 1, origin)) % 1
@@ -105,10 +109,10 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """The bound by strata, (k,) each, from the stratum of t = 1 on; NaN where there is no number.
+    """The bound by strata, (k,) each, starting at t = 1; NaN where a value is undefined.
 
     terms: sum of the terms at t = first..last; rate: L_T and the terms above t, bits/dim; rmse: root mean squared error
-    of the estimate of x_0 on the 0..255 scale. Both are of the mean over first..last  (Ho et al. 2020, section 4.3).
+    of the estimate of x_0 on the 0..255 scale. Both for the mean over first..last  (Ho et al. 2020, section 4.3).
     """
 
     first: Tensor
@@ -123,10 +127,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class BoundEstimate:
-    """L and its parts in bits/dim, the RMSE of the estimate of x_0 at t = 1 on the 0..255 scale, and all that by step.
+    """L and its parts in bits/dim, the RMSE of the estimate of x_0 at t = 1 on the 0..255 scale, and both by step.
 
     A standard error covers the images, as independent draws of their distribution, and the draws of steps and noise: it
-    is the standard deviation of the images' values, each with draws of its own, over the root of their number.
+    is the standard deviation of the images' values, which have independent draws, over the root of their number.
     """
 
     total: Estimate
@@ -139,7 +143,7 @@ class BoundEstimate:
 
 
 def estimate(sums: BoundSums, scale: float = 127.5) -> BoundEstimate:
-    """What the sums over all pairs say. scale: of the RMSE, 127.5 for that of 8 bits of data in [-1, 1]."""
+    """The bound estimated from the sums over all pairs. scale: of the RMSE, 127.5 for 8-bit data in [-1, 1]."""
     images, strata = sums.images.cpu(), sums.strata.cpu()
     count, y, y2, below, e, e2 = strata.unbind(1)
     terms, terms_error = mean_and_error(count, y, y2)
@@ -157,8 +161,16 @@ def estimate(sums: BoundSums, scale: float = 127.5) -> BoundEstimate:
         rmse=rmse,
         rmse_error=rmse_error,
     )
-    parts = [images.sum(1), *images.unbind(1), images[:, :2].sum(1)]
-    return BoundEstimate(*map(mean_of, parts), as_estimate(rmse[0], rmse_error[0]), curve)
+    prior, diffusion, reconstruction = images.unbind(1)
+    return BoundEstimate(
+        total=estimate_mean(images.sum(1)),
+        prior_kl=estimate_mean(prior),
+        diffusion_kl=estimate_mean(diffusion),
+        reconstruction_nll=estimate_mean(reconstruction),
+        rate=estimate_mean(images[:, :2].sum(1)),
+        rmse=to_estimate(rmse[0], rmse_error[0]),
+        curve=curve,
+    )
 
 
 def mean_and_error(count: Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,11 +180,11 @@ def mean_and_error(count: Tensor, total: Tensor, squares: Tensor) -> tuple[Tenso
     return mean, torch.where(count > 1, (variance / count).sqrt(), torch.nan)
 
 
-def mean_of(values: Tensor) -> Estimate:
-    """Of one value an image, (N,)."""
-    return as_estimate(*mean_and_error(torch.tensor(len(values)), values.sum(), (values**2).sum()))
+def estimate_mean(values: Tensor) -> Estimate:
+    """The mean of one value per image, (N,), with its standard error."""
+    return to_estimate(*mean_and_error(torch.tensor(len(values)), values.sum(), (values**2).sum()))
 
 
-def as_estimate(value: Tensor, error: Tensor) -> Estimate:
-    """From scalar tensors."""
+def to_estimate(value: Tensor, error: Tensor) -> Estimate:
+    """An estimate from scalar tensors."""
     return Estimate(value.item(), error.item() if error.isfinite() else None)

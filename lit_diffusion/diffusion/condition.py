@@ -1,4 +1,4 @@
-"""What may be known of x_0: factors r(x_0) on its density  (Sohl-Dickstein et al. 2015, section 2.5)."""
+"""Conditions on x_0: factors r(x_0) on its density  (Sohl-Dickstein et al. 2015, section 2.5)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,25 +11,23 @@ from lit_diffusion.errors import ConfigError
 
 
 class Condition(ABC):
-    """What is known of x_0: a factor r(x_0) on its density."""
+    """A condition on x_0: a factor r(x_0) on its density."""
 
     @abstractmethod
     def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:
-        """Mean of N(mean, covariance) times r: mean (B, D), covariance (B, D, D), or (B, 1, 1) for a multiple of I."""
+        """Mean of N(mean, covariance) times r, (B, D), for mean (B, D), covariance (B, D, D) or (B, 1, 1), times I."""
 
     @abstractmethod
     def log_odds(self, mean: Tensor) -> Tensor:
-        """log r(x_i = 1) - log r(x_i = -1), nats, of binary values whose mean is (B, D): (B, D)."""
+        """log r(x_i = 1) - log r(x_i = -1) in nats, (B, D), for binary values with mean (B, D)."""
 
 
 class Known(Condition):
-    """Some values are known: r is a point. values: (*) or (B, *); mask: bool, the same shape, true where known."""
+    """Some values are known: r is a point mass. values: (*) or (B, *); mask: bool, same shape, true where known."""
 
     def __init__(self, values: Tensor, mask: Tensor):
         if mask.shape != values.shape:
-            raise ConfigError(
-                f"the mask has shape {tuple(mask.shape)}, the values {tuple(values.shape)}; write a mask for each value"
-            )
+            raise ConfigError(f"mask: expected the shape of the values, {tuple(values.shape)}, got {tuple(mask.shape)}")
         self.values, self.mask = values, mask.bool()
         refuse_non_finite(values[self.mask])
 
@@ -49,16 +47,16 @@ class Known(Condition):
 
 
 class Observed(Condition):
-    """Every value was seen through noise: r(x) = N(values; x, std^2 I), or for binary data values flipped with
-    probability `flipped`. values: (*) or (B, *).
+    """Every value is observed with an error: r(x) = N(values; x, std^2 I), or for binary data flipped with probability
+    `flipped`. values: (*) or (B, *).
     """
 
     def __init__(self, values: Tensor, std: float = 0.0, flipped: float = 0.0):
         if not 0 <= std < math.inf:
-            raise ConfigError(f"std: {std:g} is no standard deviation; write 0 or more")
+            raise ConfigError(f"std: expected a finite number of 0 or more, got {std:g}")
         refuse_non_finite(values)
         if not 0 <= flipped < 0.5:
-            raise ConfigError(f"flipped: {flipped:g} leaves nothing known, or less; write a probability in [0, 0.5)")
+            raise ConfigError(f"flipped: expected a probability in [0, 0.5), got {flipped:g}")
         self.values, self.std, self.flipped = values, std, flipped
 
     def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:
@@ -66,8 +64,8 @@ class Observed(Condition):
         if covariance.shape[-1] == 1:
             scale = covariance[..., 0]
             return mean + scale / (scale + self.std**2).clamp(min=torch.finfo(mean.dtype).tiny) * error
-        noise = self.std**2 * torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
-        return mean + (covariance @ inverse(covariance + noise) @ error[..., None])[..., 0]
+        error_covariance = self.std**2 * torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
+        return mean + (covariance @ inverse(covariance + error_covariance) @ error[..., None])[..., 0]
 
     def log_odds(self, mean: Tensor) -> Tensor:
         refuse_other_than_signs(self.values)
@@ -76,7 +74,7 @@ class Observed(Condition):
 
 
 class Guided(Condition):
-    """Any differentiable log r, as a classifier's log probability: its gradient at the mean counts.
+    """Any differentiable log r, such as a classifier's log probability, by its gradient at the mean.
 
     log_r: (B, *) to (B,), called with examples of `shape` (*); the mean moves by covariance times gradient.
     """
@@ -97,44 +95,45 @@ class Guided(Condition):
         with torch.inference_mode(False), torch.enable_grad():
             x = mean.clone().detach().requires_grad_()
             if math.prod(self.shape) != mean.shape[1]:
-                raise ConfigError(f"shape: examples of {self.shape} have not the {mean.shape[1]} values of the model's")
+                raise ConfigError(f"shape: expected examples of {mean.shape[1]} values, got {self.shape}")
             value = self.log_r(x.unflatten(1, self.shape))
             if value.shape != (len(x),) or not value.requires_grad:
                 raise ConfigError(
-                    f"log r is {tuple(value.shape)}, {'' if value.requires_grad else 'without a gradient, '}for "
-                    f"{len(x)} examples; write a differentiable function with one number for each"
+                    f"log_r: expected a differentiable function with shape ({len(x)},) for {len(x)} examples, got "
+                    f"{tuple(value.shape)}{'' if value.requires_grad else ' without a gradient'}"
                 )
             (gradient,) = torch.autograd.grad(value.sum(), x)
         if not (value.isfinite().all() and gradient.isfinite().all()):
-            raise ConfigError("log r is not finite for an estimate of x_0; write an r that is positive everywhere")
+            raise ConfigError(
+                "log_r: expected finite values and gradients, got others; use an r that is positive everywhere"
+            )
         return gradient
 
 
 def inverse(covariance: Tensor) -> Tensor:
-    """Of symmetric matrices (B, D, D); of a singular one, as an inexact denoiser may have, the pseudo-inverse."""
+    """The (pseudo-)inverse of symmetric matrices (B, D, D), which an inexact denoiser may make singular."""
     return torch.linalg.pinv(covariance, hermitian=True)
 
 
 def refuse_non_finite(values: Tensor) -> None:
-    """Raises ConfigError unless all are numbers."""
+    """Raises ConfigError unless all values are finite."""
     if not values.isfinite().all():
-        raise ConfigError("what is known is not finite; write numbers, and a mask that leaves out the others")
+        raise ConfigError("values: expected finite numbers where known; mask out the others")
 
 
 def refuse_other_than_signs(values: Tensor) -> None:
-    """Raises ConfigError for what is no binary data."""
+    """Raises ConfigError unless all values are -1 or 1."""
     if not (values.abs() == 1).all():
-        raise ConfigError("what is known of binary data is neither -1 nor 1; write data of two levels")
+        raise ConfigError("values: expected -1 or 1, since the data is binary")
 
 
 def flat_like(values: Tensor, mean: Tensor) -> Tensor:
-    """(*) or (B, *) as (B, D) beside a mean (B, D), on its device. Raises ConfigError for another number of values."""
+    """Values (*) or (B, *) as (B, D), on the device of mean (B, D). Raises ConfigError if their numbers differ."""
     whole = values.numel() == mean.shape[1] or values.ndim == 1
     flat = values.flatten() if whole else values.flatten(1)
     if flat.shape[-1] != mean.shape[1] or (flat.ndim == 2 and len(flat) not in (1, len(mean))):
         raise ConfigError(
-            f"what is known has shape {tuple(values.shape)}, and the examples have {mean.shape[1]} values; write one "
-            "for each of them"
+            f"values: expected one for each of the examples' {mean.shape[1]} values, got shape {tuple(values.shape)}"
         )
     flat = flat.to(mean.device)
     return (flat if flat.dtype == torch.bool else flat.to(mean.dtype)).expand_as(mean)

@@ -36,20 +36,23 @@ class LevelDecoder(Decoder):
 
     def __init__(self, num_levels: int = 256):
         if num_levels < 2:
-            raise ConfigError(f"{type(self).__name__} has num_levels {num_levels}; write 2 or more, as 256 for 8 bits")
+            raise ConfigError(
+                f"{type(self).__name__}.num_levels: expected 2 or more, got {num_levels}; use 256 for 8 bits"
+            )
         self.num_levels = num_levels
+        self._half_width = 1 / (num_levels - 1)
 
     def nll(self, x_0: Tensor, p: Gaussian) -> Tensor:
         """-log p(x_0) in nats, element-wise, for x_0 (B, *) on the levels and p over the same shape."""
-        half, info = 1 / (self.num_levels - 1), torch.finfo(p.variance.dtype)
-        # far beyond what a pixel resolves; so that neither squares nor derivatives overflow
+        half, info = self._half_width, torch.finfo(p.variance.dtype)
+        # far beyond what a pixel resolves, so that neither squares nor derivatives overflow
         inverse, limit = p.variance.clamp(min=info.tiny**0.5).rsqrt(), info.max**0.5 / 2
         low, high = (((edge - p.mean) * inverse).clamp(-limit, limit) for edge in (x_0 - half, x_0 + half))
         return -self.log_mass(low, high, x_0 < -1 + half, x_0 > 1 - half)
 
     @abstractmethod
     def log_mass(self, low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Tensor:
-        """Log mass of a standard normal between `low` and `high`; masks say where a bin is open below or above."""
+        """Log mass of a standard normal between `low` and `high`; masks of bins that are open below or above."""
 
 
 class DiscretizedGaussian(LevelDecoder):
@@ -66,7 +69,7 @@ class DiscretizedGaussian(LevelDecoder):
 
 
 class TanhDiscretizedGaussian(LevelDecoder):
-    """The released code's approximation of the normal CDF by a tanh, masses clamped at 1e-12: for parity with it."""
+    """The released code's tanh approximation of the normal CDF, masses clamped at 1e-12; for parity with that code."""
 
     def log_mass(self, low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Tensor:
         cdf_low, cdf_high = self._cdf(low), self._cdf(high)
@@ -79,7 +82,7 @@ class TanhDiscretizedGaussian(LevelDecoder):
 
 
 def log_ndtr(z: Tensor) -> Tensor:
-    """log of the normal CDF, with a gradient that is right in the lower tail as well.
+    """log of the normal CDF, with an accurate gradient in the lower tail too.
 
     torch.special.log_ndtr has the same values, but its gradient takes the exponential of a difference of large numbers:
     a tenth off in float32 at z = -2000, zero or infinite beyond.

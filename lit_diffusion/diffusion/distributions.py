@@ -2,13 +2,19 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+Same = TypeVar("Same", bound="Distribution")
+
 
 class Distribution(ABC):
     """What processes and reverse models return, and bound, objectives and samplers use: (B, *), element-wise, in nats.
+
+    A draw is a function of a draw from a fixed base distribution: of standard normal eps for Gaussians, of a number
+    uniform on [0, 1) for Bernoulli variables.
 
     mean: (B, *).
     """
@@ -17,33 +23,36 @@ class Distribution(ABC):
 
     @staticmethod
     @abstractmethod
-    def noise(uniform: Tensor) -> Tensor:
-        """What `reparameterize` takes, (*), of uniform numbers in [0, 1), (*)."""
+    def base_icdf(uniform: Tensor) -> Tensor:
+        """The inverse CDF of the base distribution, (*), at numbers in [0, 1), (*)."""
 
     @staticmethod
     @abstractmethod
-    def draw_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A draw of it, of the shape, type and device of `like`, from `generator` or else from torch's global one."""
+    def draw_base(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A draw from the base distribution with the shape, type and device of `like`.
+
+        generator: by default torch's global one.
+        """
 
     @abstractmethod
-    def reparameterize(self, noise: Tensor) -> Tensor:
-        """The draw (B, *) that a noise (B, *) stands for."""
+    def rsample(self, base: Tensor) -> Tensor:
+        """The draw (B, *) that follows from the base distribution's draw (B, *), with gradients if there are any."""
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One draw (B, *), from `generator` or else from torch's global one."""
-        return self.reparameterize(self.draw_noise(self.mean, generator))
+        """One draw (B, *), from `generator` or by default from torch's global one."""
+        return self.rsample(self.draw_base(self.mean, generator))
 
     @abstractmethod
     def outcome(self, generator: torch.Generator | None = None) -> Tensor:
-        """What the last step of a chain ends in, (B, *)."""
+        """The result of the last step of a chain, (B, *)."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density or log probability of x, (B, *)."""
 
     @abstractmethod
-    def kl(self, other: "Distribution") -> Tensor:
-        """KL(self, other), (B, *), for two of one kind; infinite where `other` gives no room to `self`."""
+    def kl(self: Same, other: Same) -> Tensor:
+        """KL(self, other), (B, *), for two of the same class; infinite where `other` excludes what `self` allows."""
 
     @abstractmethod
     def entropy(self) -> Tensor:
@@ -54,6 +63,10 @@ class Gaussian(Distribution):
     """A diagonal Gaussian N(mean, variance); a variance of zero, or too small to divide by, is a point mass.
 
     mean: (B, *); variance: broadcastable against it, usually (B, 1, ..., 1). Every method is element-wise.
+
+    >>> p, q = Gaussian(torch.tensor([1.0]), torch.tensor([1.0])), Gaussian(torch.tensor([0.0]), torch.tensor([1.0]))
+    >>> p.kl(q)  # half the squared distance of the means
+    tensor([0.5000])
     """
 
     def __init__(self, mean: Tensor, variance: Tensor):
@@ -61,19 +74,19 @@ class Gaussian(Distribution):
         self.variance = variance
 
     @staticmethod
-    def noise(uniform: Tensor) -> Tensor:
-        """The standard normal's quantile, finite at 0: float32 keeps the variance to 1 in 10^6."""
+    def base_icdf(uniform: Tensor) -> Tensor:
+        """The standard normal's quantiles, finite at 0: in float32 their variance is 1 to within 10^-6."""
         eps = torch.finfo(uniform.dtype).eps
         return math.sqrt(2) * torch.erfinv(2 * uniform.clamp(eps / 4, 1 - eps / 2) - 1)
 
     @staticmethod
-    def draw_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw_base(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Standard normal."""
         return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
-    def reparameterize(self, noise: Tensor) -> Tensor:
-        """mean + sqrt(variance) * eps, (B, *), for standard normal eps (B, *)."""
-        return self.mean + self.variance.sqrt() * noise
+    def rsample(self, base: Tensor) -> Tensor:
+        """mean + sqrt(variance) * eps, (B, *), for base = eps (B, *)."""
+        return self.mean + self.variance.sqrt() * base
 
     def outcome(self, generator: torch.Generator | None = None) -> Tensor:
         """The mean: a last step adds no noise  (Ho et al. 2020, algorithm 2)."""
@@ -81,7 +94,7 @@ class Gaussian(Distribution):
 
     @property
     def is_point(self) -> Tensor:
-        """Where it is a point mass, of the shape of `variance`."""
+        """Whether it is a point mass, bool with the shape of `variance`."""
         return self.variance < torch.finfo(self.variance.dtype).tiny
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -91,7 +104,7 @@ class Gaussian(Distribution):
         density = -0.5 * ((x - self.mean) ** 2 / variance + torch.log(2 * math.pi * variance))
         return torch.where(spread, density, torch.where(x == self.mean, torch.inf, -torch.inf))
 
-    def kl(self, other: Distribution) -> Tensor:
+    def kl(self, other: "Gaussian") -> Tensor:
         """KL(self, other), (B, *).
 
         Infinite where exactly one of the two is a point mass or where two point masses differ, zero where they agree,
@@ -114,35 +127,31 @@ class Gaussian(Distribution):
 class Bernoulli(Distribution):
     """Binary values -1 and 1, the levels of an image of two: P(x = 1) = rate, P(x = -1) = complement.
 
-    rate, complement: (B, *), summing to 1; both are kept, as 1 - rate has no precision left near 1. Every method is
-    element-wise.
+    rate, complement: (B, *), summing to 1; both are stored because 1 - rate loses all precision near 1. Every method
+    is element-wise.
     """
 
     def __init__(self, rate: Tensor, complement: Tensor | None = None):
         self.rate = rate
         self.complement = 1 - rate if complement is None else complement
-
-    @property
-    def mean(self) -> Tensor:
-        """rate - complement, (B, *)."""
-        return self.rate - self.complement
+        self.mean = self.rate - self.complement
 
     @staticmethod
-    def noise(uniform: Tensor) -> Tensor:
-        """Uniform numbers themselves."""
+    def base_icdf(uniform: Tensor) -> Tensor:
+        """The identity."""
         return uniform
 
     @staticmethod
-    def draw_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw_base(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Uniform on [0, 1)."""
         return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
-    def reparameterize(self, noise: Tensor) -> Tensor:
-        """1 where the uniform noise lies below the rate, else -1: (B, *). No gradient reaches the rate."""
-        return torch.where(noise < self.rate, 1.0, -1.0).to(noise)
+    def rsample(self, base: Tensor) -> Tensor:
+        """1 where the uniform number `base` is below the rate, else -1: (B, *). No gradient reaches the rate."""
+        return torch.where(base < self.rate, 1.0, -1.0).to(base)
 
     def outcome(self, generator: torch.Generator | None = None) -> Tensor:
-        """A draw: the mean is no binary value."""
+        """A draw, since the mean is not a binary value."""
         return self.sample(generator)
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -150,19 +159,19 @@ class Bernoulli(Distribution):
         p = torch.where(x > 0, self.rate, self.complement)
         return torch.where(p > 0, torch.where(p > 0, p, 1).log(), -torch.inf)
 
-    def kl(self, other: Distribution) -> Tensor:
+    def kl(self, other: "Bernoulli") -> Tensor:
         """KL(self, other), (B, *); infinite where `other` excludes a value that `self` does not."""
-        return relative(self.rate, other.rate) + relative(self.complement, other.complement)
+        return relative_entropy(self.rate, other.rate) + relative_entropy(self.complement, other.complement)
 
     def entropy(self) -> Tensor:
         """-rate log rate - complement log complement, (B, *)."""
         return torch.special.entr(self.rate) + torch.special.entr(self.complement)
 
 
-def relative(p: Tensor, q: Tensor) -> Tensor:
+def relative_entropy(p: Tensor, q: Tensor) -> Tensor:
     """p log(p / q) - p + q, infinite where q = 0 alone, with gradient zero there.
 
-    The terms of a KL, to which -p + q adds nothing in sum; it is what keeps the precision of nearly equal p and q.
+    The terms of a KL: -p + q sums to zero there and preserves the precision of nearly equal p and q.
     """
     inside = q > 0
     safe_q = torch.where(inside, q, 1)

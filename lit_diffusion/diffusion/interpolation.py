@@ -1,4 +1,4 @@
-"""Ways from one image or latent to another."""
+"""Paths from one image or latent to another."""
 
 from torch import Tensor
 
@@ -12,8 +12,8 @@ def linear(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     """sin((1 - w) theta) / sin(theta) a + sin(w theta) / sin(theta) b, theta the angle between a and b.
 
-    a, b: (B, *), of standard normal numbers, which every point on the way then resembles in length; weights (K,);
-    returns (B, K, *). Linear where the two point the same way  (Song et al. 2020, arXiv 2010.02502, appendix D.5).
+    a, b: (B, *) of standard normal numbers, whose typical norm every point on the path has; weights (K,);
+    returns (B, K, *). Linear where a and b are parallel  (Song et al. 2020, arXiv 2010.02502, appendix D.5).
     """
     flat_a, flat_b = a.double().flatten(1), b.double().flatten(1)
     cosine = (flat_a * flat_b).sum(1) / (flat_a.norm(dim=1) * flat_b.norm(dim=1))

@@ -1,4 +1,4 @@
-"""The simplest model of data, with which a bound is compared (Sohl-Dickstein et al. 2015, table 1)."""
+"""The simplest model of data, a baseline for the bound (Sohl-Dickstein et al. 2015, table 1)."""
 
 import math
 from collections.abc import Iterable
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.bound import per_image
+from lit_diffusion.diffusion.bound import sum_per_image
 from lit_diffusion.diffusion.decoder import DiscretizedGaussian
 from lit_diffusion.diffusion.distributions import Bernoulli, Gaussian
 
 
 class NullModel:
-    """One Gaussian, or for binary data one Bernoulli, for every value alike: mean and variance of the training data.
+    """The same Gaussian, or Bernoulli for binary data, for every value: mean and variance of the training data.
 
     batches: of examples (B, *); num_levels: of the data, None for real values. Levels have the mass of their bins.
     """
@@ -31,11 +31,11 @@ class NullModel:
         x = x_0.double()
         if self.num_levels == 2:
             rate = torch.full_like(x, (1 + self.mean) / 2)
-            return per_image(-Bernoulli(rate).log_prob(x))
+            return sum_per_image(-Bernoulli(rate).log_prob(x))
         gaussian = Gaussian(torch.full_like(x, self.mean), torch.full_like(x, self.variance))
         if self.num_levels is None:
-            return per_image(-gaussian.log_prob(x))
-        return per_image(DiscretizedGaussian(self.num_levels).nll(x, gaussian))
+            return sum_per_image(-gaussian.log_prob(x))
+        return sum_per_image(DiscretizedGaussian(self.num_levels).nll(x, gaussian))
 
 
 def bits(nats: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training objectives: what is minimised, per image."""
+"""Training objectives: the loss per image."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_diffusion.diffusion.bound import bits_per_dim, bound_term, prior_kl
-from lit_diffusion.diffusion.gaussian import GaussianPrediction, GaussianReverse
-from lit_diffusion.diffusion.reverse import Prediction, ReverseModel
+from lit_diffusion.diffusion.reverse import ReverseModel, ReversePrediction
 from lit_diffusion.diffusion.timesteps import Draw, Timesteps, Uniform
 from lit_diffusion.diffusion.weighting import Constant, Weighting
 from lit_diffusion.errors import ConfigError
@@ -18,8 +17,8 @@ from lit_diffusion.seeding import seed_step
 class Objective(nn.Module, ABC):
     """A loss per image: the mean over t of a loss per step, estimated at the steps that `timesteps` draws.
 
-    Noise and steps come from torch's global generator, which the training loop seeds at every step. trains_schedule:
-    its minimum is one for the noise schedule too.
+    Steps and noise come from torch's global generator, which the training loop seeds at every step. trains_schedule:
+    whether minimising it makes sense for the noise schedule too.
     """
 
     trains_schedule = False
@@ -29,51 +28,54 @@ class Objective(nn.Module, ABC):
         self.timesteps = Uniform() if timesteps is None else timesteps
 
     def bind(self, reverse: ReverseModel) -> None:
-        """Called once before training. Raises ConfigError where objective and reverse model contradict each other."""
+        """Called once before training. Raises ConfigError if the objective cannot train this reverse model."""
         schedule = reverse.process.schedule
-        if schedule.learned and not (self.trains_schedule and isinstance(reverse, GaussianReverse)):
-            what = type(self).__name__ if isinstance(reverse, GaussianReverse) else type(reverse).__name__
+        if schedule.learned and not (self.trains_schedule and reverse.passes_schedule_gradient):
+            what = type(self).__name__ if reverse.passes_schedule_gradient else type(reverse).__name__
             raise ConfigError(
-                f"{type(schedule).__name__} is learned by the bound of a Gaussian model, and {what} would exploit it "
-                "or has no gradient for it; write VariationalBound with GaussianReverse, or a fixed schedule",
+                f"expected the bound of a Gaussian model, which alone can train {type(schedule).__name__}, got {what}; "
+                "use VariationalBound with GaussianReverse, or a fixed schedule",
                 key="model.objective",
             )
         if schedule.learned and not self.timesteps.memoryless:
             raise ConfigError(
-                f"{type(self.timesteps).__name__} remembers losses of steps, whose noise a learned schedule changes; "
-                "write Uniform or LowDiscrepancy",
+                f"expected timesteps without a memory of losses, since a learned schedule changes their noise, got "
+                f"{type(self.timesteps).__name__}; use Uniform or LowDiscrepancy",
                 key="model.objective.timesteps",
             )
         self.timesteps.bind(reverse.num_steps)
 
     def draw(self, reverse: ReverseModel, x_0: Tensor) -> tuple[Draw, Tensor]:
-        """All that is random in the loss of images x_0 (B, *): K steps each, and noise (B, K, *)."""
+        """All randomness in the loss of images x_0 (B, *): K steps each, and base draws (B, K, *) for x_t.
+
+        Base draws are eps of Gaussian processes, uniform numbers of binomial ones (see `Distribution.draw_base`).
+        """
         draw = self.timesteps.draw(len(x_0), x_0.device)
-        return draw, reverse.process.kind.draw_noise(x_0.new_empty(*draw.t.shape, *x_0.shape[1:]))
+        return draw, reverse.process.kind.draw_base(x_0.new_empty(*draw.t.shape, *x_0.shape[1:]))
 
     def forward(self, reverse: ReverseModel, x_0: Tensor, drawn: tuple[Draw, Tensor] | None = None) -> Tensor:
-        """The loss of each image x_0 (B, *): (B,). `drawn`, of `draw`, fixes what is random."""
-        draw, noise = self.draw(reverse, x_0) if drawn is None else drawn
+        """The loss of each image x_0 (B, *): (B,). drawn: as `draw` returns it, by default a fresh draw."""
+        draw, base = self.draw(reverse, x_0) if drawn is None else drawn
         images = x_0.repeat_interleave(draw.t.shape[1], dim=0)  # (B * K, *)
-        t, noise = draw.t.flatten(), noise.flatten(0, 1)
-        prediction = reverse.predict(reverse.process.marginal(images, t).reparameterize(noise), t)
-        losses = self.loss(prediction, images, noise)
+        t, base = draw.t.flatten(), base.flatten(0, 1)
+        prediction = reverse.predict(reverse.process.marginal(images, t).rsample(base), t)
+        losses = self.loss(prediction, images, base)
         if self.training:
             self.timesteps.update(t, losses.detach())
-        return (losses.view_as(draw.t) * draw.weight).sum(1) + self.beside_steps(reverse, x_0)
+        return (losses.view_as(draw.t) * draw.weight).sum(1) + self.step_free_loss(reverse, x_0)
 
-    def beside_steps(self, reverse: ReverseModel, x_0: Tensor) -> Tensor:
-        """What belongs to no step, (B,)."""
+    def step_free_loss(self, reverse: ReverseModel, x_0: Tensor) -> Tensor:
+        """The part of the loss that does not depend on t, (B,)."""
         return x_0.new_zeros(len(x_0))
 
     @abstractmethod
-    def loss(self, prediction: Prediction, x_0: Tensor, noise: Tensor) -> Tensor:
-        """The loss (N,) of one prediction each for N images x_0 (N, *), whose noise was `noise`."""
+    def loss(self, prediction: ReversePrediction, x_0: Tensor, base: Tensor) -> Tensor:
+        """The loss (N,) of one prediction for each of N images x_0 (N, *), with x_t drawn by `base` (N, *)."""
 
 
 class Simple(Objective):
-    """L_simple: mean squared error on the network's own target  (Ho et al. 2020, eq. 14); for binary data mean cross
-    entropy.
+    """L_simple: mean squared error of the network's target  (Ho et al. 2020, eq. 14); mean cross entropy for
+    binary data.
 
     Unit: squared error or nats per dimension, times the weighting. Refuses a learned variance, which it does not train.
     """
@@ -84,21 +86,21 @@ class Simple(Objective):
 
     def bind(self, reverse: ReverseModel) -> None:
         super().bind(reverse)
-        if self.weighting.gaussian_only and not isinstance(reverse, GaussianReverse):
+        if self.weighting.needs_eps and not reverse.has_eps:
             raise ConfigError(
-                f"{type(self.weighting).__name__} weighs squared errors, and {type(reverse).__name__} has none; write "
-                "Constant",
+                f"expected a weighting of cross entropies for {type(reverse).__name__}, got "
+                f"{type(self.weighting).__name__}, which weights squared errors; use Constant",
                 key="model.objective.weighting",
             )
         if reverse.learns_variance:
             raise ConfigError(
-                f"Simple trains no variance, but model.reverse.variance is {type(reverse.variance).__name__}; use "
+                f"Simple does not train a variance, but model.reverse.variance is {reverse.protocol['variance']}; use "
                 "VariationalBound or Hybrid, or BetaVariance",
                 key="model.objective",
             )
 
-    def loss(self, prediction: Prediction, x_0: Tensor, noise: Tensor) -> Tensor:
-        error = prediction.simple_loss(x_0, noise).flatten(1).mean(1)
+    def loss(self, prediction: ReversePrediction, x_0: Tensor, base: Tensor) -> Tensor:
+        error = prediction.simple_loss(x_0, base).flatten(1).mean(1)
         return self.weighting(prediction.reverse, prediction.t).to(error) * error
 
 
@@ -107,9 +109,9 @@ class VariationalBound(Objective):
 
     scale: `per_term` is the mean of one term in bits/dim, as the released code trains; `times_T` is T times that, an
     unbiased estimate of the whole bound in bits/dim without L_T, as Nichol & Dhariwal 2021 train. The two differ in how
-    gradient clipping and Adam's eps act. L_T is added where the schedule is learned, in the same unit (L_T / T for
-    per_term); else it has no parameters and is left out. frozen_noise: every batch has the noise and steps of the
-    first, as in Sohl-Dickstein et al. 2015: a loss without noise, and biased by that one draw.
+    gradient clipping and Adam's eps act. L_T is added if the schedule is learned, in the same unit (L_T / T for
+    per_term); otherwise it has no parameters and is left out. frozen_noise: every batch has the noise and steps of the
+    first, as in Sohl-Dickstein et al. 2015: a deterministic loss, biased by that one draw.
 
     Refuses a schedule whose bound is infinite because early steps add no noise and later ones do.
     """
@@ -124,14 +126,14 @@ class VariationalBound(Objective):
     ):
         super().__init__(timesteps)
         if scale not in ("per_term", "times_T"):
-            raise ConfigError(f"scale: {scale} is no choice; write per_term or times_T")
+            raise ConfigError(f"scale: expected per_term or times_T, got {scale}")
         self.scale, self.frozen_noise = scale, frozen_noise
 
     def bind(self, reverse: ReverseModel) -> None:
         super().bind(reverse)
         refuse_infinite_bound(reverse, self)
 
-    def loss(self, prediction: Prediction, x_0: Tensor, noise: Tensor) -> Tensor:
+    def loss(self, prediction: ReversePrediction, x_0: Tensor, base: Tensor) -> Tensor:
         terms = 1 if self.scale == "per_term" else prediction.reverse.num_steps
         return terms * bits_per_dim(bound_term(prediction, x_0), x_0)
 
@@ -142,9 +144,9 @@ class VariationalBound(Objective):
             seed_step(0, x_0.device)
             return super().draw(reverse, x_0)
 
-    def beside_steps(self, reverse: ReverseModel, x_0: Tensor) -> Tensor:
+    def step_free_loss(self, reverse: ReverseModel, x_0: Tensor) -> Tensor:
         if not reverse.process.schedule.learned:
-            return super().beside_steps(reverse, x_0)
+            return super().step_free_loss(reverse, x_0)
         terms = reverse.num_steps if self.scale == "per_term" else 1
         return bits_per_dim(prior_kl(reverse, x_0), x_0) / terms
 
@@ -152,7 +154,7 @@ class VariationalBound(Objective):
 class Hybrid(Objective):
     """L_hybrid = L_simple + weight * L, where L trains the variance alone  (Nichol & Dhariwal 2021, eq. 16).
 
-    weight: lambda, on the full T-term bound in bits/dim. Refuses a fixed variance, on which L would have no effect.
+    weight: lambda, on the full T-term bound in bits/dim. Refuses a fixed variance, which L cannot train.
     """
 
     def __init__(self, timesteps: Timesteps | None = None, weight: float = 0.001):
@@ -161,35 +163,30 @@ class Hybrid(Objective):
 
     def bind(self, reverse: ReverseModel) -> None:
         super().bind(reverse)
-        if not isinstance(reverse, GaussianReverse):
-            raise ConfigError(
-                f"Hybrid trains a variance, and {type(reverse).__name__} has none; use VariationalBound or Simple",
-                key="model.objective",
-            )
         if not reverse.learns_variance:
+            fixed = reverse.protocol.get("variance")
             raise ConfigError(
-                f"Hybrid trains a variance by the bound, but model.reverse.variance is "
-                f"{type(reverse.variance).__name__}, which has nothing to learn; use LearnedRange, or Simple",
+                f"Hybrid trains a variance by the bound, but model.reverse.variance is {fixed}, which is fixed; use "
+                "LearnedRange, or Simple"
+                if fixed
+                else f"Hybrid trains a variance, but {type(reverse).__name__} has none; use VariationalBound or Simple",
                 key="model.objective",
             )
         refuse_infinite_bound(reverse, self)
 
-    def loss(self, prediction: GaussianPrediction, x_0: Tensor, noise: Tensor) -> Tensor:
-        simple = prediction.simple_loss(x_0, noise).flatten(1).mean(1)
+    def loss(self, prediction: ReversePrediction, x_0: Tensor, base: Tensor) -> Tensor:
+        simple = prediction.simple_loss(x_0, base).flatten(1).mean(1)
         term = bits_per_dim(bound_term(prediction.detach_mean(), x_0), x_0)
         return simple + self.weight * prediction.reverse.num_steps * term
 
 
 def refuse_infinite_bound(reverse: ReverseModel, objective: Objective) -> None:
-    """Raises ConfigError where some posterior q(x_{t-1} | x_t, x_0) is a point although beta_t > 0."""
-    if not isinstance(reverse, GaussianReverse):
-        return  # a distribution over few values is never a point where another is none
-    t = reverse.process.schedule.steps()[1:]
-    variance = reverse.process.posterior_coefficients(t, t - 1)[2]
-    infinite = (variance == 0) & (reverse.process.schedule.beta(t, t - 1) > 0)
-    if infinite.any():
+    """Raises ConfigError if some L_{t-1} is infinite because the steps before t add no noise."""
+    step = reverse.process.first_infinite_term()
+    if step is not None:
         raise ConfigError(
-            f"{type(objective).__name__} is infinite for {type(reverse.process.schedule).__name__}: its first steps "
-            f"add no noise and step {int(t[infinite][0])} does; make beta_1 positive, or use Simple",
+            f"expected a schedule with a finite bound for {type(objective).__name__}, got "
+            f"{type(reverse.process.schedule).__name__}, which adds noise at step {step} but not before; make beta_1 "
+            "positive, or use Simple",
             key="model.objective",
         )

@@ -17,18 +17,18 @@ SMALLEST_SIGNAL = torch.finfo(torch.float32).tiny
 class Parameterization(ABC):
     """A quantity that is an affine function of x_0 given x_t, and so determines it.
 
-    Images are (B, *); t is (B,) in 1..T. `clips_mean` says whether clipping the predicted x_0 to [-1, 1] also moves the
-    mean of the reverse step.
+    Images are (B, *); t is (B,) in 1..T. clips_mean: whether clipping the predicted x_0 to [-1, 1] also moves the mean
+    of the reverse step.
     """
 
     clips_mean = True
 
     def read(self, output: Tensor, x_t: Tensor, variance: Callable[[], Tensor]) -> Tensor:
-        """The prediction (B, *) of the network's first output. variance: of the reverse step, if that is part of it."""
+        """The prediction (B, *) from the network's first output. variance: computes that of the reverse step."""
         return output
 
     def check(self, process: GaussianProcess) -> None:
-        """Raises ConfigError where x_0 does not follow from the prediction at some step of the schedule."""
+        """Raises ConfigError if x_0 does not follow from the prediction at some step of the schedule."""
 
     @abstractmethod
     def target(self, process: GaussianProcess, x_0: Tensor, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -36,10 +36,18 @@ class Parameterization(ABC):
 
     @abstractmethod
     def to_x_0(self, process: GaussianProcess, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The x_0 that an output stands for."""
+        """The x_0 that follows from an output.
+
+        >>> from lit_diffusion.diffusion import GaussianProcess, LinearSchedule
+        >>> process, t = GaussianProcess(LinearSchedule()), torch.tensor([500])
+        >>> x_0, eps = torch.tensor([[0.5]]), torch.tensor([[-1.0]])
+        >>> x_t = process.marginal(x_0, t).rsample(eps)
+        >>> Epsilon().to_x_0(process, eps, x_t, t)
+        tensor([[0.5000]])
+        """
 
     def to_eps(self, process: GaussianProcess, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that an output stands for."""
+        """The eps that follows from an output."""
         return process.eps(self.to_x_0(process, output, x_t, t), x_t, t)
 
     @abstractmethod
@@ -61,7 +69,7 @@ class PosteriorMean(Parameterization):
         if lost.any():
             raise ConfigError(
                 f"PosteriorMean does not determine x_0 at step {int(t[lost][0])} of {type(process.schedule).__name__}, "
-                "where beta is 0 or all signal is gone before; use CleanImage or Velocity, or another schedule"
+                "where beta is 0 or no signal is left; use CleanImage or Velocity, or another schedule"
             )
 
     def target(self, process: GaussianProcess, x_0: Tensor, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -76,10 +84,10 @@ class PosteriorMean(Parameterization):
 
 
 class Attractor(PosteriorMean):
-    """The point z_mu that x_t is drawn to by the share Sigma of the way: mu = (x_t - z_mu) (1 - Sigma) + z_mu.
+    """The point z_mu towards which x_t moves by the fraction Sigma: mu = (x_t - z_mu) (1 - Sigma) + z_mu.
 
-    Sohl-Dickstein et al. 2015, appendix D.2.1, where Sigma is a `SigmoidVariance`. It predicts mu~ in other words: a
-    network that returns z_mu = 0 and no Sigma of its own keeps the noise where it is.
+    Sohl-Dickstein et al. 2015, appendix D.2.1, where Sigma is a `SigmoidVariance`. It is another form of mu~: a
+    network that returns z_mu = 0 only shrinks x_t.
     """
 
     def read(self, output: Tensor, x_t: Tensor, variance: Callable[[], Tensor]) -> Tensor:
@@ -100,7 +108,7 @@ class CleanImage(Parameterization):
 
 
 class Epsilon(Parameterization):
-    """The noise eps (Ho et al. 2020, eq. 11)."""
+    """eps (Ho et al. 2020, eq. 11)."""
 
     def check(self, process: GaussianProcess) -> None:
         t = process.schedule.steps()
@@ -116,8 +124,8 @@ class Epsilon(Parameterization):
         return eps
 
     def to_x_0(self, process: GaussianProcess, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        alpha_bar, noise = process.schedule.alpha_bar(t), process.schedule.noise(t)
-        return spread(alpha_bar.rsqrt(), x_t) * x_t - spread((noise / alpha_bar).sqrt(), x_t) * output
+        alpha_bar, sigma2 = process.schedule.alpha_bar(t), process.schedule.sigma2(t)
+        return spread(alpha_bar.rsqrt(), x_t) * x_t - spread((sigma2 / alpha_bar).sqrt(), x_t) * output
 
     def to_eps(self, process: GaussianProcess, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         return output
@@ -130,21 +138,21 @@ class Velocity(Parameterization):
     """v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0  (Salimans & Ho 2022, arXiv 2202.00512, section 4)."""
 
     def target(self, process: GaussianProcess, x_0: Tensor, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self._amplitudes(process, x_0, t)
-        return signal * eps - noise * x_0
+        signal, sigma = self._amplitudes(process, x_0, t)
+        return signal * eps - sigma * x_0
 
     def to_x_0(self, process: GaussianProcess, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self._amplitudes(process, x_t, t)
-        return signal * x_t - noise * output
+        signal, sigma = self._amplitudes(process, x_t, t)
+        return signal * x_t - sigma * output
 
     def to_eps(self, process: GaussianProcess, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        signal, noise = self._amplitudes(process, x_t, t)
-        return noise * x_t + signal * output
+        signal, sigma = self._amplitudes(process, x_t, t)
+        return sigma * x_t + signal * output
 
     def sensitivity(self, process: GaussianProcess, t: Tensor) -> Tensor:
-        return 1 / process.schedule.noise(t)
+        return 1 / process.schedule.sigma2(t)
 
     @staticmethod
     def _amplitudes(process: GaussianProcess, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         schedule = process.schedule
-        return spread(schedule.alpha_bar(t).sqrt(), x), spread(schedule.noise(t).sqrt(), x)
+        return spread(schedule.alpha_bar(t).sqrt(), x), spread(schedule.sigma2(t).sqrt(), x)

@@ -6,34 +6,59 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from lit_diffusion.diffusion.condition import Condition
 from lit_diffusion.diffusion.distributions import Distribution
 from lit_diffusion.diffusion.process import Process
 from lit_diffusion.errors import ConfigError
 
 
-class Prediction(ABC):
+class ReversePrediction(ABC):
     """What one evaluation of the network for x_t (B, *) at steps t (B,) says about any earlier x_s.
 
-    output: what the network predicted, (B, *). x_0: the clean example that it stands for, (B, *).
+    output: the network's output, in its parameterization, (B, *).
     """
 
     reverse: "ReverseModel"
     x_t: Tensor
     t: Tensor
     output: Tensor
-    x_0: Tensor
+
+    @property
+    @abstractmethod
+    def x_0(self) -> Tensor:
+        """The predicted clean example, (B, *)."""
+
+    @property
+    def eps(self) -> Tensor:
+        """The eps that leads from `x_0` to x_t, (B, *); only if `has_eps`."""
+        raise NotImplementedError(f"{type(self).__name__} has no eps")
 
     @abstractmethod
     def transition(self, s: Tensor) -> Distribution:
         """p(x_s | x_t) for steps s (B,), s < t."""
 
     @abstractmethod
-    def simple_loss(self, x_0: Tensor, noise: Tensor) -> Tensor:
-        """The element-wise loss (B, *) of L_simple, if x_t came from x_0 by `noise`."""
+    def simple_loss(self, x_0: Tensor, base: Tensor) -> Tensor:
+        """The element-wise loss of L_simple, (B, *), if x_t was drawn from q(x_t | x_0) with `base` (B, *)."""
+
+    def detach_mean(self) -> "ReversePrediction":
+        """The same prediction with gradients through the variance only; only if `learns_variance`."""
+        raise NotImplementedError(f"{type(self).__name__} has no variance")
+
+    @abstractmethod
+    def multiply(self, condition: Condition, covariance: Callable[[], Tensor]) -> "ReversePrediction":
+        """The prediction for p(x_0 | x_t) r(x_0), r given by `condition`; only if `predicts_x_0`.
+
+        covariance: computes that of p(x_0 | x_t), (B, 1, 1) or (B, D, D), which binary values do not need.
+        """
 
 
 class ReverseModel(nn.Module, ABC):
-    """p(x_s | x_t) for all steps s < t: objectives, bound and samplers receive it. It owns the process."""
+    """p(x_s | x_t) for all steps s < t, and its process: what objectives, bound and samplers receive.
+
+    They ask what it can do (`has_eps`, `learns_variance`, `passes_schedule_gradient`, `predicts_x_0`), never which
+    class it is. What a model cannot do raises NotImplementedError.
+    """
 
     def __init__(self, process: Process):
         super().__init__()
@@ -46,49 +71,73 @@ class ReverseModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
+        """The device of the network."""
         return next(self.parameters()).device
 
     @property
     def has_eps(self) -> bool:
-        """Whether the noise is Gaussian: x_t = signal x_0 + sigma eps."""
+        """Whether the noise is Gaussian: x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps."""
         return False
 
     @property
     def learns_variance(self) -> bool:
-        """Whether the network has an output that L_simple would not train."""
+        """Whether the network has an output for the variance, which L_simple would not train."""
         return False
+
+    @property
+    def passes_schedule_gradient(self) -> bool:
+        """Whether the bound has a gradient with respect to the schedule, through x_t."""
+        return False
+
+    @property
+    def predicts_x_0(self) -> bool:
+        """Whether the network predicts x_0, or something that determines it, and not x_{t-1} alone."""
+        return True
 
     @property
     @abstractmethod
     def protocol(self) -> dict[str, object]:
-        """What scores of its samples and of its bound depend on, beside the process and the weights."""
+        """What scores of samples and of the bound depend on, besides the process and the weights."""
 
     @abstractmethod
-    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> Prediction:
-        """One evaluation of the network for x_t (B, *) at steps t (B,), in 1..T; `clip` asks for what sampling and
-        evaluation use.
+    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> ReversePrediction:
+        """One evaluation of the network for x_t (B, *) at steps t (B,) in 1..T.
+
+        clip: clip the predicted x_0 as in sampling and evaluation, if the model clips.
         """
 
     @abstractmethod
     def reconstruction_nll(self, x_0: Tensor, p: Distribution) -> Tensor:
-        """-log p(x_0 | x_1) in nats, (B, *), for the distribution of the last step."""
+        """-log p(x_0 | x_1) in nats, (B, *), for the distribution p of the last step."""
+
+    def target_sensitivity(self, t: Tensor) -> Tensor:
+        """Squared error of the network's target per unit of squared error of x_0, (B,) float64; only if `has_eps`."""
+        raise NotImplementedError(f"{type(self).__name__} has no squared error")
+
+    def bound_sensitivity(self, t: Tensor) -> Tensor:
+        """Nats of L_{t-1} per unit of squared error of x_0, (B,) float64; only if `has_eps` and with a fixed variance.
+
+        Zero where the variance is zero.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no squared error")
 
     def check_steps(self, steps: Sequence[int]) -> None:
-        """Raises ConfigError where the model cannot go down that ascending subset of 1..T; by default it can any."""
+        """Raises ConfigError if the chain cannot visit this ascending subset of 1..T only; by default any is fine."""
 
     @abstractmethod
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
-        """Raises ConfigError unless the model fits examples of shape (C, *) and so many levels, None for reals."""
+        """Raises ConfigError unless the model fits examples of shape (C, *) with `num_levels`, None for reals."""
 
 
 class NetworkReverse(ReverseModel):
-    """A reverse model that owns its network.
+    """A reverse model that holds its network.
 
-    network: called once with (input channels, output channels) and returns a module that is called with x_t
-        (B, C, *) and the index t - 1 (B,).
-    channels: C of the examples: of images, or the length of vectors. outputs: channels that the network returns, as
-        `asked_by` needs them.
+    network: called once with (input channels, output channels); returns a module that is called with x_t (B, C, *) and
+        the index t - 1 (B,).
+    channels: C of the examples: channels of images, or the length of vectors. outputs: output channels that `asked_by`
+        needs.
+
+    Raises ConfigError if the network cannot be built, or is built for another T.
     """
 
     def __init__(
@@ -99,60 +148,61 @@ class NetworkReverse(ReverseModel):
         try:
             self.network = network(channels, outputs)
         except ConfigError:
-            raise  # the network has said itself what is wrong
+            raise  # the network's message is better than ours
         except (TypeError, ValueError) as error:
             raise network_error(f"cannot be built for {channels} input and {outputs} output channels", error) from error
-        own = getattr(self.network, "num_steps", self.num_steps)
-        if own != self.num_steps:
+        built_for = getattr(self.network, "num_steps", self.num_steps)
+        if built_for != self.num_steps:
             raise ConfigError(
-                f"the network has readouts for {own} steps, the schedule {self.num_steps}; write the same number",
+                f"expected a network for the schedule's {self.num_steps} steps, got readouts for {built_for}; set "
+                "both num_steps to the same number",
                 key="model.reverse.network",
             )
 
     @abstractmethod
     def check_levels(self, num_levels: int | None) -> None:
-        """Raises ConfigError unless the model is one of data with so many levels, None for real values."""
+        """Raises ConfigError unless the model is for data with `num_levels` levels, None for real values."""
 
     def evaluate(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """What the network returns, (B, outputs, *), in the precision of x_t: mixed precision ends here."""
-        output = self.network(x_t, t - 1).to(x_t.dtype)
+        """The network's output, (B, outputs, *), in the precision of x_t: mixed precision ends here."""
+        output: Tensor = self.network(x_t, t - 1).to(x_t.dtype)
         if output.shape[1] != self.outputs:
             raise ConfigError(
-                f"the network returns {output.shape[1]} channels where {self._asked_by} on examples of {self.channels} "
-                f"needs {self.outputs}; let it take its output channels from its second argument",
+                f"expected {self.outputs} output channels, which {self._asked_by} needs for examples of "
+                f"{self.channels}, got {output.shape[1]}; take the number from the network's second argument",
                 key="model.reverse.network",
             )
         return output
 
     @torch.no_grad()
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
-        """As for every model; runs the network on one example."""
+        """As in the base class; evaluates the network for one example."""
         self.check_levels(num_levels)
         if shape[0] != self.channels:
             raise ConfigError(
-                f"the data's examples have {shape[0]} channels, the model {self.channels}; "
-                f"write model.reverse.channels: {shape[0]}",
+                f"expected the data's {shape[0]} channels, got {self.channels}; set model.reverse.channels: {shape[0]}",
                 key="model.reverse.channels",
             )
-        if hasattr(self.network, "check_image_shape"):
-            self.network.check_image_shape(shape)
+        check_image_shape: Callable[[tuple[int, ...]], None] | None = getattr(self.network, "check_image_shape", None)
+        if check_image_shape is not None:
+            check_image_shape(shape)
         training = self.training
         try:
             t = torch.ones(1, dtype=torch.long, device=self.device)
             output = self.eval().predict(torch.zeros(1, *shape, device=self.device), t).output
         except (RuntimeError, TypeError, StopIteration) as error:
-            raise network_error(f"does not take examples of {shape} and steps", error) from error
+            raise network_error(f"cannot be called with examples of shape {shape} and steps", error) from error
         finally:
             self.train(training)
         if output.shape[1:] != shape:
-            raise network_error(f"makes {tuple(output.shape[1:])} of examples of {shape}")
+            raise network_error(f"returns shape {tuple(output.shape[1:])} for examples of shape {shape}")
 
 
 def network_error(problem: str, cause: Exception | None = None) -> ConfigError:
-    """What is wrong with a network, in one line."""
+    """A network's problem as one line."""
     reason = f" ({' '.join(str(cause).split())})" if cause and str(cause) else ""
     return ConfigError(
-        f"the network {problem}{reason}; write one that is built by (input channels, output channels) and called with "
-        "examples and steps, as UNet",
+        f"the network {problem}{reason}; use a class such as UNet, which is built from (input channels, output "
+        "channels) and called with examples and steps",
         key="model.reverse.network",
     )

@@ -19,7 +19,11 @@ class NoiseSchedule(nn.Module):
     Every method takes integer steps t in 0..T of shape (B,) and returns (B,) in float64; `spread` casts the result once
     for use with images. The tables are not buffers: a precision plugin or a device without float64 must not round them.
 
-    learned: whether gradients reach it. Raises ConfigError if a beta lies outside [0, 1] or there are none.
+    learned: whether it is trained by gradients. Raises ConfigError if a beta lies outside [0, 1] or there are none.
+
+    >>> schedule = NoiseSchedule(torch.tensor([0.1, 0.2, 0.5]))
+    >>> schedule.alpha_bar(torch.tensor([0, 1, 2, 3]))
+    tensor([1.0000, 0.9000, 0.7200, 0.3600], dtype=torch.float64)
     """
 
     learned = False
@@ -28,13 +32,12 @@ class NoiseSchedule(nn.Module):
         super().__init__()
         name = type(self).__name__
         if betas.numel() < 1:
-            raise ConfigError(f"{name} has no steps; write num_steps: 1 or more")
+            raise ConfigError(f"expected 1 step or more for {name}, got none; set num_steps")
         outside = ((betas >= 0) & (betas <= 1)).logical_not()
         if outside.any():
             t = int(outside.nonzero()[0])
             raise ConfigError(
-                f"{name} gives beta_{t + 1} = {betas[t]:.6g}, outside [0, 1]; choose its arguments so that every beta "
-                "lies between 0 and 1"
+                f"expected every beta of {name} in [0, 1], got beta_{t + 1} = {betas[t]:.6g}; change its arguments"
             )
         log_alpha = torch.log1p(-betas.double()).clamp(min=LOG_ZERO)
         self._log_alpha_bar = {torch.device("cpu"): torch.cat([torch.zeros(1), log_alpha.cumsum(0)]).double()}
@@ -42,7 +45,7 @@ class NoiseSchedule(nn.Module):
     @property
     def num_steps(self) -> int:
         """T."""
-        return len(self.table) - 1
+        return len(self._log_alpha_bar[torch.device("cpu")]) - 1
 
     @property
     def table(self) -> Tensor:
@@ -55,22 +58,26 @@ class NoiseSchedule(nn.Module):
 
     def log_alpha_bar(self, t: Tensor) -> Tensor:
         """log alpha_bar_t. Zero at t = 0; LOG_ZERO or below where alpha_bar_t = 0."""
-        t = self.beside_table(t)
+        t = self.to_table_device(t)
         if t.device not in self._log_alpha_bar:
             with torch.inference_mode(False):  # a gradient may need it later
-                self._log_alpha_bar[t.device] = self.table.to(t.device)
+                self._log_alpha_bar[t.device] = self._log_alpha_bar[torch.device("cpu")].to(t.device)
         return self._log_alpha_bar[t.device][t]
 
     @staticmethod
-    def beside_table(t: Tensor) -> Tensor:
-        """Steps t where the tables for their device are: there, or on the CPU for GPUs without float64, Apple's."""
+    def to_table_device(t: Tensor) -> Tensor:
+        """Steps t on the device of the tables: their own device, or the CPU for Apple's GPUs, which lack float64."""
         return t.cpu() if t.device.type == "mps" else t
 
     def alpha_bar(self, t: Tensor) -> Tensor:
-        """alpha_bar_t, the variance kept of x_0; 1 at t = 0."""
+        """alpha_bar_t, the fraction of the variance of x_0 left in x_t; 1 at t = 0.
+
+        >>> LinearSchedule().alpha_bar(torch.tensor([0, 500, 1000]))
+        tensor([1.0000e+00, 7.8676e-02, 4.0358e-05], dtype=torch.float64)
+        """
         return self.log_alpha_bar(t).exp()
 
-    def noise(self, t: Tensor) -> Tensor:
+    def sigma2(self, t: Tensor) -> Tensor:
         """1 - alpha_bar_t, the variance of the noise in x_t; exact where alpha_bar_t is close to 1."""
         return -torch.expm1(self.log_alpha_bar(t))
 
@@ -84,7 +91,7 @@ class NoiseSchedule(nn.Module):
 
     def log_snr(self, t: Tensor) -> Tensor:
         """log(alpha_bar_t / (1 - alpha_bar_t)); infinite without noise, LOG_ZERO or below without signal."""
-        return self.log_alpha_bar(t) - self.noise(t).log()
+        return self.log_alpha_bar(t) - self.sigma2(t).log()
 
 
 def spread(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -112,8 +119,9 @@ class QuadraticSchedule(NoiseSchedule):
 
     def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
         if min(beta_start, beta_end) < 0:
-            raise ConfigError(f"QuadraticSchedule takes square roots; write beta_start and beta_end in [0, 1], not "
-                              f"{beta_start:g} and {beta_end:g}")  # fmt: skip
+            raise ConfigError(
+                f"expected beta_start and beta_end of QuadraticSchedule in [0, 1], got {beta_start:g} and {beta_end:g}"
+            )
         super().__init__(linspace(math.sqrt(beta_start), math.sqrt(beta_end), num_steps) ** 2)
 
 
@@ -129,7 +137,7 @@ class WarmupSchedule(NoiseSchedule):
 
     def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02, fraction: float = 0.1):
         if not 0 <= fraction <= 1:
-            raise ConfigError(f"WarmupSchedule's fraction is {fraction:g}; write a number in [0, 1], as 0.1 or 0.5")
+            raise ConfigError(f"WarmupSchedule.fraction: expected a number in [0, 1], got {fraction:g}; use 0.1 or 0.5")
         betas = linspace(beta_end, beta_end, num_steps)
         warmup = int(num_steps * fraction)
         betas[:warmup] = linspace(beta_start, beta_end, warmup)
@@ -139,7 +147,7 @@ class WarmupSchedule(NoiseSchedule):
 class JSDSchedule(NoiseSchedule):
     """beta_t = 1 / (T - t + 1): 1/T, 1/(T-1), ..., 1 (Sohl-Dickstein et al. 2015; Ho et al. 2020, code: `jsd`).
 
-    It erases a constant fraction of the signal a step, and all of it by the end: alpha_bar_T = 0.
+    It erases an equal share of the initial signal at each step, and all of it by the end: alpha_bar_T = 0.
     """
 
     def __init__(self, num_steps: int = 1000):
@@ -150,7 +158,7 @@ class CosineSchedule(NoiseSchedule):
     """alpha_bar(u) = cos^2((u + s) / (1 + s) pi / 2), u = t / T, beta <= max_beta (Nichol & Dhariwal 2021, eq. 17)."""
 
     def __init__(self, num_steps: int = 1000, s: float = 0.008, max_beta: float = 0.999):
-        super().__init__(betas_of(lambda u: torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2, num_steps, max_beta))
+        super().__init__(compute_betas(lambda u: torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2, num_steps, max_beta))
 
 
 class SigmoidSchedule(NoiseSchedule):
@@ -164,7 +172,7 @@ class SigmoidSchedule(NoiseSchedule):
     ):
         if not (start < end and tau > 0):
             raise ConfigError(
-                f"SigmoidSchedule needs start < end and tau > 0, not {start:g}, {end:g}, {tau:g}; write for example "
+                f"expected start < end and tau > 0 for SigmoidSchedule, got {start:g}, {end:g} and {tau:g}; use "
                 "start: -3, end: 3, tau: 1"
             )
 
@@ -172,20 +180,20 @@ class SigmoidSchedule(NoiseSchedule):
             low, high = (torch.sigmoid(torch.tensor(v / tau, dtype=torch.float64)) for v in (start, end))
             return (high - torch.sigmoid((u * (end - start) + start) / tau)) / (high - low)
 
-        super().__init__(betas_of(alpha_bar, num_steps, max_beta))
+        super().__init__(compute_betas(alpha_bar, num_steps, max_beta))
 
 
 class LogSNRSchedule(NoiseSchedule):
-    """log SNR falls in equal steps: the variance of the noise in x_t over that of x_0's part, (1 - alpha_bar) /
-    alpha_bar, grows from `first_noise` at t = 1 to `last_noise` at T by equal factors. For data with details much finer
-    than their extent: first_noise is well below the square of the finest detail.
+    """log SNR falls in equal steps: 1 / SNR = (1 - alpha_bar) / alpha_bar grows from `first_noise` at t = 1 to
+    `last_noise` at T by equal factors. For data with details much finer than their extent: choose first_noise well
+    below the square of the finest detail.
     """
 
     def __init__(self, num_steps: int = 1000, first_noise: float = 1e-4, last_noise: float = 1e4):
         if not 0 < first_noise <= last_noise < math.inf:
             raise ConfigError(
-                f"LogSNRSchedule needs 0 < first_noise <= last_noise, not {first_noise:g} and {last_noise:g}; write "
-                "for example first_noise: 1e-4, last_noise: 1e4"
+                f"expected 0 < first_noise <= last_noise for LogSNRSchedule, got {first_noise:g} and {last_noise:g}; "
+                "use first_noise: 1e-4, last_noise: 1e4"
             )
         log_alpha_bar = -torch.log1p(linspace(math.log(first_noise), math.log(last_noise), num_steps).exp())
         before = torch.cat([torch.zeros(min(1, max(num_steps, 0)), dtype=torch.float64), log_alpha_bar[:-1]])
@@ -193,18 +201,18 @@ class LogSNRSchedule(NoiseSchedule):
 
 
 class TabulatedSchedule(NoiseSchedule):
-    """The betas themselves, beta_1..beta_T, as weights of other code bases come with."""
+    """A list of beta_1..beta_T, for example from the checkpoint of another code base."""
 
     def __init__(self, betas: list[float]):
         super().__init__(torch.tensor(betas, dtype=torch.float64))
 
 
 def linspace(start: float, end: float, num_steps: int) -> Tensor:
-    """(num_steps,) float64; empty, and so refused by NoiseSchedule, where num_steps is not positive."""
+    """(num_steps,) float64; empty if num_steps is not positive, which NoiseSchedule refuses."""
     return torch.linspace(start, end, max(num_steps, 0), dtype=torch.float64)
 
 
-def betas_of(alpha_bar: Callable[[Tensor], Tensor], num_steps: int, max_beta: float) -> Tensor:
+def compute_betas(alpha_bar: Callable[[Tensor], Tensor], num_steps: int, max_beta: float) -> Tensor:
     """beta_t = min(1 - alpha_bar(t/T) / alpha_bar((t-1)/T), max_beta) for a curve on [0, 1]: (T,) float64."""
     u = torch.linspace(0, 1, max(num_steps, 0) + 1, dtype=torch.float64)
     curve = alpha_bar(u)

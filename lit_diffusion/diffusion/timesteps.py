@@ -1,4 +1,4 @@
-"""Which steps t an objective looks at, and with which weight."""
+"""The steps t at which an objective is evaluated, and their weights."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Draw:
 class Timesteps(nn.Module, ABC):
     """A distribution over steps. Draws from torch's global generator, which the training loop seeds at every step.
 
-    memoryless: it does not depend on earlier losses.
+    memoryless: whether it is independent of earlier losses.
     """
 
     memoryless = True
 
     def bind(self, num_steps: int) -> None:
-        """Told T once, before training."""
+        """Called once before training with the number of steps T."""
         self.num_steps = num_steps
 
     @abstractmethod
@@ -41,11 +41,11 @@ class Timesteps(nn.Module, ABC):
         """Steps and weights for a batch of B images."""
 
     def update(self, t: Tensor, loss: Tensor) -> None:
-        """Told the loss (N,) at each step t (N,) of the last training batch."""
+        """Called after each training batch with the losses (N,) at its steps t (N,)."""
 
 
 class Uniform(Timesteps):
-    """One step an image, t ~ Uniform(1..T)  (Ho et al. 2020, algorithm 1)."""
+    """One step per image, t ~ Uniform(1..T)  (Ho et al. 2020, algorithm 1)."""
 
     def draw(self, batch_size: int, device: torch.device) -> Draw:
         t = torch.randint(1, self.num_steps + 1, (batch_size, 1), device=device)
@@ -53,8 +53,8 @@ class Uniform(Timesteps):
 
 
 class LowDiscrepancy(Timesteps):
-    """One step an image, evenly spread over the batch from one common random offset: uniform for each image, and less
-    noise in the batch's mean  (Kingma et al. 2021, arXiv 2107.00630, appendix I.1).
+    """One step per image, evenly spread over the batch from one common random offset: uniform for each image, with a
+    lower variance of the batch's mean  (Kingma et al. 2021, arXiv 2107.00630, appendix I.1).
     """
 
     def draw(self, batch_size: int, device: torch.device) -> Draw:
@@ -64,9 +64,9 @@ class LowDiscrepancy(Timesteps):
 
 
 class AllTimesteps(Timesteps):
-    """Every step of every image, as lectures first write the algorithm: no variance from t, at T times the cost.
+    """Every step of every image: no variance from t, at T times the cost.
 
-    A batch of B images makes B * T evaluations of the network at once; choose the batch size accordingly.
+    A batch of B images takes B * T evaluations of the network at once; choose the batch size accordingly.
     """
 
     def draw(self, batch_size: int, device: torch.device) -> Draw:
@@ -81,14 +81,17 @@ class ImportanceSampled(Timesteps):
     The history is shared by all ranks and stored in checkpoints.
     """
 
+    losses: Tensor  # (T, history)
+    counts: Tensor  # (T,)
+
     memoryless = False
 
     def __init__(self, history: int = 10, uniform: float = 0.001):
         super().__init__()
         if history < 1 or not 0 < uniform <= 1:
             raise ConfigError(
-                f"ImportanceSampled has history {history} and uniform {uniform:g}; write a history of 1 or more and a "
-                "uniform share in (0, 1], as 10 and 0.001"
+                f"expected history of 1 or more and uniform in (0, 1] for ImportanceSampled, got {history} and "
+                f"{uniform:g}; use 10 and 0.001"
             )
         self.history = history
         self.uniform = uniform
@@ -112,7 +115,7 @@ class ImportanceSampled(Timesteps):
 
     @torch.no_grad()
     def update(self, t: Tensor, loss: Tensor) -> None:
-        """Enters losses in order of arrival, those of all ranks; a step drawn twice in a batch enters twice."""
+        """Adds the losses of all ranks in order of arrival; a step drawn twice in a batch counts twice."""
         t, loss = gather(t), gather(loss.float())
         losses, counts = self.losses.cpu(), self.counts.cpu()  # one transfer, not one an image
         for index, value in zip((t - 1).tolist(), loss.tolist()):
@@ -123,7 +126,7 @@ class ImportanceSampled(Timesteps):
 
 
 def gather(x: Tensor) -> Tensor:
-    """Concatenation over ranks of equally long x (N,), or x itself in a single process."""
+    """x (N,) of all ranks, concatenated, for equal N; x itself in a single process."""
     if not (dist.is_available() and dist.is_initialized()):
         return x
     parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]

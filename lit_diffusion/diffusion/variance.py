@@ -12,7 +12,7 @@ from lit_diffusion.diffusion.schedule import spread
 class Variance(ABC):
     """A rule for the variance of p(x_s | x_t).
 
-    `learned` rules read a second output of the network, `raw` (B, *), of the image's shape.
+    learned: whether it reads the network's second output, `raw` (B, *), which has the image's shape.
     """
 
     learned = False
@@ -27,7 +27,7 @@ class BetaVariance(Variance):
 
     def __call__(self, process: GaussianProcess, x_t: Tensor, t: Tensor, s: Tensor, raw: Tensor | None) -> Tensor:
         beta, last = process.schedule.beta(t, s), last_variance(process, t, s)
-        return spread(torch.where(process.schedule.beside_table(s) > 0, beta, last), x_t)
+        return spread(torch.where(process.schedule.to_table_device(s) > 0, beta, last), x_t)
 
 
 class PosteriorVariance(Variance):
@@ -40,7 +40,7 @@ class PosteriorVariance(Variance):
 class LearnedDiagonal(Variance):
     """The network's second output is the log-variance itself, unbounded  (Ho et al. 2020, Table 2 and code).
 
-    Over a longer step than the one that was learned, the variance grows as beta does. A step without noise has none.
+    Over a longer step than the one that was trained, the variance grows as beta does. It is zero where beta is zero.
     """
 
     learned = True
@@ -48,7 +48,7 @@ class LearnedDiagonal(Variance):
     def __call__(self, process: GaussianProcess, x_t: Tensor, t: Tensor, s: Tensor, raw: Tensor | None) -> Tensor:
         step, learned = process.schedule.beta(t, s), process.schedule.beta(t, t - 1)
         growth = torch.where(learned > 0, step / learned, step > 0)
-        return spread(growth, x_t) * raw.exp()
+        return spread(growth, x_t) * second_output(raw).exp()
 
 
 class SigmoidVariance(Variance):
@@ -63,7 +63,7 @@ class SigmoidVariance(Variance):
         beta = process.schedule.beta(t, s)
         noisy = beta > 0
         logit = torch.where(noisy, beta, 0.5).logit(eps=1e-12)
-        return spread(noisy.double(), x_t) * torch.sigmoid(raw + spread(logit, x_t))
+        return spread(noisy.double(), x_t) * torch.sigmoid(second_output(raw) + spread(logit, x_t))
 
 
 class LearnedRange(Variance):
@@ -78,26 +78,32 @@ class LearnedRange(Variance):
         beta, posterior = process.schedule.beta(t, s), posterior_variance(process, t, s)
         smallest = torch.finfo(torch.float32).tiny
         high, low = (spread(v.clamp(min=smallest).log(), x_t) for v in (beta, posterior))
-        fraction = (raw + 1) / 2
+        fraction = (second_output(raw) + 1) / 2
         return spread((beta > 0).double(), x_t) * (fraction * high + (1 - fraction) * low).exp()
+
+
+def second_output(raw: Tensor | None) -> Tensor:
+    """The network's second output, which models with a learned variance always pass."""
+    assert raw is not None
+    return raw
 
 
 def posterior_variance(process: GaussianProcess, t: Tensor, s: Tensor) -> Tensor:
     """beta~_{t|s}, with `last_variance` where s = 0 and beta~ is zero: (B,) float64."""
-    inside = process.schedule.beside_table(s) > 0
+    inside = process.schedule.to_table_device(s) > 0
     return torch.where(inside, process.posterior_coefficients(t, s)[2], last_variance(process, t, s))
 
 
 def last_variance(process: GaussianProcess, t: Tensor, s: Tensor) -> Tensor:
-    """The variance of the last step, from t to s = 0, which only the discretized decoder uses: (B,) float64.
+    """The variance of the last step, from t to s = 0, which only the decoder uses: (B,) float64.
 
     The released code puts beta~_2 at t = 1: the posterior variance of the step before. In a chain over fewer steps the
     step before is as long as this one, from 2t to t. With no step before (T = 1, or one step from T) it is beta_{t|0}.
     """
-    t, s = process.schedule.beside_table(t), process.schedule.beside_table(s)
+    t, s = process.schedule.to_table_device(t), process.schedule.to_table_device(s)
     before = (2 * t - s).clamp(max=process.num_steps)
     has_step_before = before > t
     before = torch.where(has_step_before, before, t)
-    beta, noise = process.schedule.beta(before, t), process.schedule.noise(before)
-    ratio = process.schedule.noise(t) / torch.where(noise > 0, noise, 1)
+    beta, sigma2 = process.schedule.beta(before, t), process.schedule.sigma2(before)
+    ratio = process.schedule.sigma2(t) / torch.where(sigma2 > 0, sigma2, 1)
     return torch.where(has_step_before, beta * ratio, process.schedule.beta(t, s))

@@ -5,26 +5,29 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.gaussian import GaussianReverse
+from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.errors import ConfigError
 
 
 class Weighting(ABC):
-    """A weight for each step on the loss of the network's own target. gaussian_only: it speaks of a squared error."""
+    """A weight for each step on the loss of the network's target.
 
-    gaussian_only = True
+    needs_eps: whether it weighs squared errors, which only models with Gaussian noise have.
+    """
+
+    needs_eps = True
 
     @abstractmethod
-    def __call__(self, reverse: GaussianReverse, t: Tensor) -> Tensor:
+    def __call__(self, reverse: ReverseModel, t: Tensor) -> Tensor:
         """Weights for steps t (B,): (B,) float64."""
 
 
 class Constant(Weighting):
     """1 at every step  (Ho et al. 2020, eq. 14)."""
 
-    gaussian_only = False
+    needs_eps = False
 
-    def __call__(self, reverse: GaussianReverse, t: Tensor) -> Tensor:
+    def __call__(self, reverse: ReverseModel, t: Tensor) -> Tensor:
         return torch.ones_like(t, dtype=torch.float64)
 
 
@@ -36,12 +39,12 @@ class MinSNR(Weighting):
 
     def __init__(self, gamma: float = 5.0):
         if gamma <= 0:
-            raise ConfigError(f"MinSNR's gamma is {gamma:g}; write a positive number, as 5")
+            raise ConfigError(f"MinSNR.gamma: expected a positive number, got {gamma:g}; use 5")
         self.gamma = gamma
 
-    def __call__(self, reverse: GaussianReverse, t: Tensor) -> Tensor:
+    def __call__(self, reverse: ReverseModel, t: Tensor) -> Tensor:
         snr = reverse.process.schedule.log_snr(t).exp()
-        return own_target(reverse, t, snr.clamp(max=self.gamma))
+        return convert_weight(reverse, t, snr.clamp(max=self.gamma))
 
 
 class BoundWeight(Weighting):
@@ -49,18 +52,14 @@ class BoundWeight(Weighting):
     the KL that compares the two fixed variances and has no parameters (zero for PosteriorVariance).
 
     beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)) for eps (Ho et al. 2020, eq. 12), and what follows from it for
-    the other targets. At t = 1 it is the Gaussian density's weight, where L_0 has the discretized decoder.
+    the other targets. At t = 1 it is the Gaussian density's weight, although L_0 uses the discretized decoder.
     """
 
-    def __call__(self, reverse: GaussianReverse, t: Tensor) -> Tensor:
-        c_0, _, _ = reverse.process.posterior_coefficients(t, t - 1)
-        vector = torch.zeros(len(t), dtype=torch.float64)
-        variance = reverse.variance(reverse.process, vector, t, t - 1, None).to(c_0.device)
-        active = variance > 0
-        return own_target(reverse, t, torch.where(active, c_0**2 / (2 * torch.where(active, variance, 1)), 0))
+    def __call__(self, reverse: ReverseModel, t: Tensor) -> Tensor:
+        return convert_weight(reverse, t, reverse.bound_sensitivity(t))
 
 
-def own_target(reverse: GaussianReverse, t: Tensor, x_0_weight: Tensor) -> Tensor:
-    """A weight on the squared error of x_0, turned into one on the squared error of the network's own target."""
-    sensitivity = reverse.parameterization.sensitivity(reverse.process, t)
+def convert_weight(reverse: ReverseModel, t: Tensor, x_0_weight: Tensor) -> Tensor:
+    """A weight on the squared error of x_0 as a weight on the squared error of the network's target, (B,) float64."""
+    sensitivity = reverse.target_sensitivity(t)
     return torch.where(sensitivity > 0, x_0_weight / sensitivity, 0)

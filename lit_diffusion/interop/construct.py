@@ -12,10 +12,15 @@ import lit_diffusion.diffusion
 import lit_diffusion.nn
 from lit_diffusion.config.keys import last_part, shorten_class
 from lit_diffusion.diffusion.reverse import ReverseModel
+from lit_diffusion.diffusion.schedule import NoiseSchedule
 from lit_diffusion.errors import ConfigError, first_words, one_line
 
+# base classes are exported too, but no configuration names them
 CLASSES: dict[str, type] = {
-    name: getattr(room, name) for room in (lit_diffusion.diffusion, lit_diffusion.nn) for name in room.__all__
+    name: found
+    for room in (lit_diffusion.diffusion, lit_diffusion.nn)
+    for name in room.__all__
+    if not inspect.isabstract(found := getattr(room, name)) and found is not NoiseSchedule
 }
 
 

@@ -77,4 +77,5 @@ def _he_normal(module: nn.Module) -> None:
         # An up-convolution's windows do not overlap: each of its outputs sees one pixel.
         pixels = 1 if isinstance(module, nn.ConvTranspose2d) else math.prod(module.kernel_size)
         nn.init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels * pixels)))
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -29,5 +29,6 @@ def group_norm(groups: int, channels: int, eps: float = 1e-6) -> nn.GroupNorm:
 
 def _xavier(layer: Layer, gain: float) -> Layer:
     nn.init.xavier_uniform_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

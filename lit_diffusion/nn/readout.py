@@ -74,7 +74,7 @@ class BumpReadout(Readout):
             raise ConfigError(f"BumpReadout.num_bumps: {num_bumps} cannot tell steps apart; write 2 or more.")
         if not bump_width > 0:
             raise ConfigError(f"BumpReadout.bump_width: {bump_width} is not positive; write for example 1.0.")
-        self.num_steps = num_steps
+        self.num_steps: int = num_steps
         self.num_bumps = num_bumps
         self.bump_width = bump_width
         self.weight = nn.Parameter(torch.zeros(num_bumps, out_channels, in_features))

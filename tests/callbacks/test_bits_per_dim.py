@@ -28,7 +28,7 @@ from lit_diffusion.diffusion import (
     Simple,
 )
 from lit_diffusion.diffusion.bound import bound_term, prior_kl
-from lit_diffusion.diffusion.bound_estimate import strata
+from lit_diffusion.diffusion.bound_estimate import cut_strata
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.modules.diffusion import DiffusionModule
 
@@ -98,7 +98,7 @@ def expected_of(reverse, level):
     with torch.no_grad():
         for step in range(1, T + 1):
             t = torch.full((len(eps),), step)
-            prediction = reverse.predict(reverse.process.marginal(x_0, t).reparameterize(eps), t, clip=True)
+            prediction = reverse.predict(reverse.process.marginal(x_0, t).rsample(eps), t, clip=True)
             terms.append(bound_term(prediction, x_0).mean().item() / math.log(2))
             squares.append(((prediction.x_0 - x_0) ** 2).mean().item())
     return prior_kl(reverse, x_0)[0].item() / math.log(2), np.array(terms), np.array(squares)
@@ -120,7 +120,7 @@ def test_the_bound_its_terms_rate_and_distortion_are_their_expectations(terms, t
     score = scores["bits_per_dim/test"]
     assert (score.value, score.std) == tuple(figures["total"].values())
     rows = list(csv.DictReader((tmp_path / "bits_per_dim/test.csv").open()))
-    assert [int(row["first"]) for row in rows] == strata(module.reverse.process.schedule, terms).tolist()[:-1]
+    assert [int(row["first"]) for row in rows] == cut_strata(module.reverse.process.schedule, terms).tolist()[:-1]
     for row in rows:
         part = slice(int(row["first"]) - 1, int(row["last"]))
         rates = [prior + each[t:].sum() for t in range(1, T + 1)][part]
@@ -136,7 +136,7 @@ def test_sums_of_all_ranks_are_those_of_one(ranks, batch_size, monkeypatch):
     """Every batch is drawn once, with the same numbers, wherever it is drawn; some ranks may have none."""
     data, module, callback = Images([1], [0, 3, 5, 8, 8]), model().eval(), BitsPerDim(batch_size=batch_size)
     data.setup()
-    first = strata(module.reverse.process.schedule, 3)
+    first = cut_strata(module.reverse.process.schedule, 3)
 
     def sums(rank, world_size):
         trainer = SimpleNamespace(datamodule=data, global_rank=rank, world_size=world_size)

@@ -61,26 +61,34 @@ def test_k_is_the_bound_in_bits_and_is_compared_with_null_and_truth(command, tmp
         (
             "heartbeat",
             ["--data=Digits"],
-            "model.reverse: the data has 17 levels, and BernoulliReverse is of binary data",
+            "model.reverse: expected binary data for BernoulliReverse, got 17 levels",
         ),
         ("swiss_roll", ["--model.reverse.clip_x_0=true"], "clip_x_0"),
-        ("heartbeat", ["--model.reverse.process.rate=1.5"], "rate: 1.5 is no probability"),
-        ("heartbeat", ["--model.sampler=DDIMSampler"], "DDIMSampler knows Gaussian noise only"),
+        (
+            "heartbeat",
+            ["--model.reverse.process.rate=1.5"],
+            "rate: expected a number in \\(0, 1\\), so that both values occur, got 1.5",
+        ),
+        (
+            "heartbeat",
+            ["--model.sampler=DDIMSampler"],
+            "expected a model with Gaussian noise for DDIMSampler, got BernoulliReverse",
+        ),
         ("heartbeat", ["--model.objective=Hybrid"], "Hybrid"),
         (
             "heartbeat",
             [*PREVIOUS, "--model.sampler.steps=100"],
-            "model.*: PreviousBit knows single steps only; write CleanBit, or a sampler over all steps",
+            "model.*: expected all T steps for PreviousBit, got a chain that skips some; set steps: null",
         ),
         (
             "heartbeat",
             [*PREVIOUS, "--grids.every_n_steps=5", "--grids.sampler=AncestralSampler", "--grids.sampler.steps=100"],
-            "grids.sampler: PreviousBit knows single steps only",
+            "grids.sampler: expected all T steps for PreviousBit",
         ),
         (
             "heartbeat",
             ["--grids.every_n_steps=5", "--grids.sampler=DDIMSampler"],
-            "grids.sampler: DDIMSampler knows Gaussian noise only",
+            "grids.sampler: expected a model with Gaussian noise for DDIMSampler, got BernoulliReverse",
         ),
     ],
 )

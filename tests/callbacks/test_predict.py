@@ -59,9 +59,9 @@ class Exact(nn.Module):
         self.images = nn.Parameter(to_float(Few(channels).levels, 256))
 
     def forward(self, x, index):
-        kept, noise = SCHEDULE.alpha_bar(index + 1).to(x), SCHEDULE.noise(index + 1).to(x)  # (B,)
+        kept, sigma2 = SCHEDULE.alpha_bar(index + 1).to(x), SCHEDULE.sigma2(index + 1).to(x)  # (B,)
         distance = (x[:, None] - kept.sqrt().view(-1, 1, 1, 1, 1) * self.images).square().flatten(2).sum(2)
-        weights = (-distance / (2 * noise[:, None])).softmax(1)  # (B, 6)
+        weights = (-distance / (2 * sigma2[:, None])).softmax(1)  # (B, 6)
         return torch.einsum("bn,nchw->bchw", weights, self.images)
 
 
@@ -335,7 +335,7 @@ WRONG = {
     ),
     "chain beyond T": (
         lambda: Samples(sampler=DDIMSampler(21)),
-        "^DDIMSampler takes 21 steps, but the model has T",
+        "^DDIMSampler.steps: expected at most the model's T",
     ),
     "noise beyond T": (lambda: Reconstruct([21], split="train"), "^steps: expected at most T = 20, got 21$"),
     "split": (lambda: Reconstruct(split="val"), "^split: expected train or test, got val$"),

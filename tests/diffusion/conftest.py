@@ -26,16 +26,16 @@ from lit_diffusion.diffusion.schedule import NoiseSchedule
 class Table:
     """What follows from beta_1..beta_T, by recursions that subtract nothing, in numpy's longest float.
 
-    alpha_bar, noise (1 - alpha_bar): T+1 entries, from t = 0.
+    alpha_bar, sigma2 (1 - alpha_bar): T+1 entries, from t = 0.
     """
 
     def __init__(self, betas):
         self.beta = np.concatenate([[0], np.asarray(betas, dtype=np.longdouble)])
         self.num_steps = len(self.beta) - 1
-        self.alpha_bar, self.noise = np.ones_like(self.beta), np.zeros_like(self.beta)
+        self.alpha_bar, self.sigma2 = np.ones_like(self.beta), np.zeros_like(self.beta)
         for t in range(1, self.num_steps + 1):
             self.alpha_bar[t] = (1 - self.beta[t]) * self.alpha_bar[t - 1]
-            self.noise[t] = self.beta[t] + (1 - self.beta[t]) * self.noise[t - 1]
+            self.sigma2[t] = self.beta[t] + (1 - self.beta[t]) * self.sigma2[t - 1]
 
     def between(self, t: int, s: int):
         """alpha_{t|s} and beta_{t|s}."""
@@ -47,10 +47,10 @@ class Table:
     def posterior(self, t: int, s: int):
         """Weights of x_0 and x_t in the posterior mean, and its variance; x_s = x_t where x_t has no noise."""
         alpha, beta = self.between(t, s)
-        if self.noise[t] == 0:
+        if self.sigma2[t] == 0:
             return np.longdouble(0), np.longdouble(1), np.longdouble(0)
-        c_0 = np.sqrt(self.alpha_bar[s]) * beta / self.noise[t]
-        return c_0, np.sqrt(alpha) * self.noise[s] / self.noise[t], self.noise[s] / self.noise[t] * beta
+        c_0 = np.sqrt(self.alpha_bar[s]) * beta / self.sigma2[t]
+        return c_0, np.sqrt(alpha) * self.sigma2[s] / self.sigma2[t], self.sigma2[s] / self.sigma2[t] * beta
 
     def variances(self) -> np.ndarray:
         """beta~_1..beta~_T as the released code clips them: beta~_2 in the place of beta~_1."""
@@ -84,14 +84,14 @@ class Oracle(nn.Module):
 
 def express(table: Table, kind: type, x_0: Tensor, x_t: Tensor, t: int) -> Tensor:
     """The target of a parameterization for images x_0 and x_t that share the step t, from PAPERS section 1."""
-    signal, noise = float(np.sqrt(table.alpha_bar[t])), float(np.sqrt(table.noise[t]))
+    signal, sigma = float(np.sqrt(table.alpha_bar[t])), float(np.sqrt(table.sigma2[t]))
     if kind is CleanImage:
         return x_0
     if kind is PosteriorMean:
         c_0, c_t, _ = table.posterior(t, t - 1)
         return float(c_0) * x_0 + float(c_t) * x_t
-    eps = (x_t - signal * x_0) / noise
-    return eps if kind is Epsilon else {Velocity: signal * eps - noise * x_0}[kind]
+    eps = (x_t - signal * x_0) / sigma
+    return eps if kind is Epsilon else {Velocity: signal * eps - sigma * x_0}[kind]
 
 
 class SmallNetwork(nn.Module):
@@ -154,8 +154,8 @@ def gaussian_denoiser():
         table = Table(betas)
 
         def clean(x: Tensor, t: int) -> Tensor:
-            alpha_bar, noise = float(table.alpha_bar[t]), float(table.noise[t])
-            gain = variance * alpha_bar**0.5 / (alpha_bar * variance + noise)
+            alpha_bar, sigma2 = float(table.alpha_bar[t]), float(table.sigma2[t])
+            gain = variance * alpha_bar**0.5 / (alpha_bar * variance + sigma2)
             return mean + gain * (x - alpha_bar**0.5 * mean)
 
         return clean

@@ -52,9 +52,9 @@ def test_draws_are_binary_and_have_the_rate(draw):
 
 def test_a_draw_is_its_noise_compared_with_the_rate():
     """Uniform noise is 1 where it lies below the rate, so that noises carry over from one rate to the next."""
-    rate, noise = torch.tensor([[0.25, 0.25, 0.75]]), torch.tensor([[0.2, 0.3, 0.3]])
-    assert Bernoulli(rate).reparameterize(Bernoulli.noise(noise)).tolist() == [[1.0, -1.0, 1.0]]
-    drawn = Bernoulli.draw_noise(torch.empty(10_000, 2).double(), torch.Generator().manual_seed(0))
+    rate, uniform = torch.tensor([[0.25, 0.25, 0.75]]), torch.tensor([[0.2, 0.3, 0.3]])
+    assert Bernoulli(rate).rsample(Bernoulli.base_icdf(uniform)).tolist() == [[1.0, -1.0, 1.0]]
+    drawn = Bernoulli.draw_base(torch.empty(10_000, 2).double(), torch.Generator().manual_seed(0))
     assert drawn.dtype == torch.float64 and drawn.min() >= 0 and drawn.max() < 1
     assert abs(drawn.mean() - 0.5) < 5 / math.sqrt(12 * 20_000)
 

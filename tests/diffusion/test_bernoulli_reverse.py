@@ -197,7 +197,9 @@ def test_previous_bit_refuses_chains_that_leave_out_steps():
         with pytest.raises(ConfigError, match="PreviousBit") as error:
             AncestralSampler(steps)(reverse, (1, 2))
         assert "CleanBit" in str(error.value) and "\n" not in str(error.value)
-        with pytest.raises(ConfigError, match="^PreviousBit knows single steps only; write CleanBit, or a sampler"):
+        with pytest.raises(
+            ConfigError, match="^expected all T steps for PreviousBit, got a chain that skips some; set steps: null"
+        ):
             AncestralSampler(steps).check_model(reverse)  # before anything is drawn
     AncestralSampler(4).check_model(reverse)
     AncestralSampler().check_model(reverse)
@@ -225,11 +227,11 @@ def test_data_of_other_levels_is_refused_in_one_line(levels):
 
 def test_data_or_a_network_of_other_channels_is_refused_in_one_line():
     """Vectors of another length, and a network that answers for another length."""
-    with pytest.raises(ConfigError, match="3 channels, the model 2") as error:
+    with pytest.raises(ConfigError, match="the data's 3 channels, got 2") as error:
         reverse_of(torch.randn(4, 4, 2), BETAS, 0.3).check((3,), 2)
     assert error.value.key == "model.reverse.channels" and "\n" not in str(error.value)
     other = BernoulliReverse(BinomialProcess(JSDSchedule(4)), lambda i, o: Lookup(torch.randn(4, 4, 3)), channels=2)
-    with pytest.raises(ConfigError, match="returns 3 channels") as error:
+    with pytest.raises(ConfigError, match="expected 2 output channels, .*, got 3") as error:
         other.check((2,), 2)
     assert error.value.key == "model.reverse.network" and "\n" not in str(error.value)
 
@@ -242,9 +244,9 @@ def test_real_values_need_a_density_and_no_clipping(small_network):
         GaussianReverse(process, small_network, decoder=decoder, clip_x_0=clip_x_0).check((3, 4, 4), levels)
 
     for decoder, levels, clip_x_0, key, words in [
-        (DiscretizedGaussian(), None, False, "model.reverse.decoder", "write GaussianDensity"),
-        (GaussianDensity(), 256, False, "model.reverse.decoder.num_levels", "write num_levels: 256"),
-        (GaussianDensity(), None, True, "model.reverse.clip_x_0", "write clip_x_0: false"),
+        (DiscretizedGaussian(), None, False, "model.reverse.decoder", "use GaussianDensity"),
+        (GaussianDensity(), 256, False, "model.reverse.decoder.num_levels", "set num_levels: 256"),
+        (GaussianDensity(), None, True, "model.reverse.clip_x_0", "set clip_x_0: false"),
     ]:
         with pytest.raises(ConfigError, match=words) as error:
             check(decoder, levels, clip_x_0)

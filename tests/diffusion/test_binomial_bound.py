@@ -23,7 +23,7 @@ from lit_diffusion.diffusion import (
     VariationalBound,
 )
 from lit_diffusion.diffusion.bound import bits_per_dim, bound_term, prior_kl, variational_bound
-from lit_diffusion.diffusion.bound_estimate import BoundSums, estimate, strata
+from lit_diffusion.diffusion.bound_estimate import BoundSums, cut_strata, estimate
 from lit_diffusion.diffusion.schedule import NoiseSchedule
 from lit_diffusion.diffusion.timesteps import Draw
 from lit_diffusion.errors import ConfigError
@@ -150,7 +150,7 @@ def test_variational_bound_and_estimate_have_the_enumerated_mean(kind, model):
     total = variational_bound(reverse, x_0, torch.Generator().manual_seed(1)).total
     assert abs(total.mean() - expected) < 5 * total.std() / math.sqrt(n)
     for terms in (None, 3):
-        first = strata(reverse.process.schedule, terms)
+        first = cut_strata(reverse.process.schedule, terms)
         sums = BoundSums(first, n, torch.device("cpu"))
         sums.add(reverse, x_0, range(n * (len(first) - 1)), torch.Generator().manual_seed(2))
         found = estimate(sums).total

@@ -118,13 +118,13 @@ def test_both_probabilities_are_right_to_float32_rounding_at_all_1000_steps(sche
     before, now = (process.marginal(one, i) for i in (steps - 1, steps))
     stay, leave = process.step(one, steps, steps - 1), process.step(-one, steps, steps - 1)
     q = np.longdouble(rate)
-    kept, beta, noise = reference.alpha_bar, reference.beta[1:], reference.noise
+    kept, beta, sigma2 = reference.alpha_bar, reference.beta[1:], reference.sigma2
     exact = {
-        "now": (now, kept[1:] + q * noise[1:], (1 - q) * noise[1:]),
+        "now": (now, kept[1:] + q * sigma2[1:], (1 - q) * sigma2[1:]),
         "stay": (stay, 1 - beta + q * beta, (1 - q) * beta),
         "leave": (leave, q * beta, 1 - beta + (1 - q) * beta),
     }
-    same, other = (1 - beta + q * beta) * (kept[:-1] + q * noise[:-1]), q * beta * (1 - q) * noise[:-1]
+    same, other = (1 - beta + q * beta) * (kept[:-1] + q * sigma2[:-1]), q * beta * (1 - q) * sigma2[:-1]
     exact["posterior"] = (process.posterior(one, one, steps, steps - 1), same / (same + other), other / (same + other))
     for p, up, down in exact.values():
         assert p.rate.dtype == p.complement.dtype == torch.float32

@@ -124,7 +124,7 @@ def test_each_image_of_a_batch_gets_the_term_of_its_own_step(images, oracle, tab
 
 def test_prior_term_is_its_closed_form(images, oracle, table):
     """L_T = sum over pixels of (v - 1 - log v + alpha_bar_T x_0^2) / 2, v = 1 - alpha_bar_T."""
-    v, kept = (float(a[-1]) for a in (table(BETAS).noise, table(BETAS).alpha_bar))
+    v, kept = (float(a[-1]) for a in (table(BETAS).sigma2, table(BETAS).alpha_bar))
     expected = 0.5 * (v - 1 - math.log(v) + kept * images.numpy() ** 2).reshape(4, -1).sum(1)
     np.testing.assert_allclose(prior_kl(oracle(BETAS, Epsilon, clean), images).numpy(), expected, rtol=1e-9)
 
@@ -150,11 +150,11 @@ def test_variational_bound_is_the_sum_of_the_terms_with_x_0_clipped(steps, varia
     generator, terms, errors = torch.Generator().manual_seed(3), [], []
     for t, s in zip(visited, [0, *visited]):
         eps = torch.randn(images.shape, generator=generator, dtype=torch.float64)
-        x_t = float(np.sqrt(reference.alpha_bar[t])) * images + float(np.sqrt(reference.noise[t])) * eps
+        x_t = float(np.sqrt(reference.alpha_bar[t])) * images + float(np.sqrt(reference.sigma2[t])) * eps
         x_0 = clean(x_t, t).clamp(-1, 1).numpy()
         terms.append(by_hand(reference, images.numpy(), x_t.numpy(), t, s, variance, x_0))
         errors.append(((x_0 - images.numpy()) ** 2).reshape(4, -1).mean(1))
-    v, kept = (float(a[visited[-1]]) for a in (reference.noise, reference.alpha_bar))
+    v, kept = (float(a[visited[-1]]) for a in (reference.sigma2, reference.alpha_bar))
     prior = 0.5 * (v - 1 - math.log(v) + kept * images.numpy() ** 2).reshape(4, -1).sum(1)
     np.testing.assert_allclose(result.reconstruction_nll.numpy(), terms[0], rtol=1e-9)
     np.testing.assert_allclose(result.diffusion_kl.numpy().T, np.reshape(terms[1:], (-1, 4)), rtol=1e-9)
@@ -225,8 +225,8 @@ def test_exact_denoiser_of_gaussian_data_gives_the_closed_form(variance, oracle,
     covariance, identity = root @ root.T, torch.eye(3).double()
 
     def gain(t):
-        kept, noise = float(reference.alpha_bar[t]), float(reference.noise[t])
-        return math.sqrt(kept) * covariance @ torch.linalg.inv(kept * covariance + noise * identity)
+        kept, sigma2 = float(reference.alpha_bar[t]), float(reference.sigma2[t])
+        return math.sqrt(kept) * covariance @ torch.linalg.inv(kept * covariance + sigma2 * identity)
 
     def exact(x, t):
         centred = x.flatten(1) - math.sqrt(float(reference.alpha_bar[t])) * mean
@@ -247,7 +247,7 @@ def test_exact_denoiser_of_gaussian_data_gives_the_closed_form(variance, oracle,
         left = covariance - math.sqrt(float(reference.alpha_bar[t])) * gain(t) @ covariance  # Cov[x_0|x_t]
         ratio = small / sigma2
         expected = 1.5 * (ratio - 1 - math.log(ratio)) + c_0**2 * left.trace().item() / (2 * sigma2)
-        x_t = float(np.sqrt(reference.alpha_bar[t])) * x_0 + float(np.sqrt(reference.noise[t])) * eps
+        x_t = float(np.sqrt(reference.alpha_bar[t])) * x_0 + float(np.sqrt(reference.sigma2[t])) * eps
         prediction = reverse.predict(x_t, *to_steps(36, t))
         assert diffusion_kl(prediction, x_0, *to_steps(36, t - 1)).mean().item() == pytest.approx(expected, rel=1e-9)
 
@@ -260,8 +260,8 @@ def test_bound_is_tight_where_the_reverse_process_is_exact(betas, variance, orac
 
     def log_variance(x, t):
         c_0, _, small = (float(v) for v in reference.posterior(t, t - 1))
-        kept, noise = float(reference.alpha_bar[t]), float(reference.noise[t])
-        return torch.full_like(x, math.log(small + c_0**2 * variance * noise / (kept * variance + noise)))
+        kept, sigma2 = float(reference.alpha_bar[t]), float(reference.sigma2[t])
+        return torch.full_like(x, math.log(small + c_0**2 * variance * sigma2 / (kept * variance + sigma2)))
 
     denoiser = gaussian_denoiser(betas, torch.tensor(mean).double(), torch.tensor(variance).double())
     reverse = oracle(betas, Epsilon, denoiser, LearnedDiagonal(), log_variance, decoder=Density())
@@ -269,9 +269,9 @@ def test_bound_is_tight_where_the_reverse_process_is_exact(betas, variance, orac
     eps = torch.tensor([-1.0, 1.0, -1.0, 1.0]).double().view(4, 1, 1, 1)
     total = prior_kl(reverse, x_0)
     for t in range(1, reference.num_steps + 1):
-        x_t = float(np.sqrt(reference.alpha_bar[t])) * x_0 + float(np.sqrt(reference.noise[t])) * eps
+        x_t = float(np.sqrt(reference.alpha_bar[t])) * x_0 + float(np.sqrt(reference.sigma2[t])) * eps
         total = total + bound_term(reverse.predict(x_t, *to_steps(4, t)), x_0).detach()
-    end = float(reference.alpha_bar[-1]) * variance + float(reference.noise[-1])
+    end = float(reference.alpha_bar[-1]) * variance + float(reference.sigma2[-1])
     mismatch = 0.5 * (end + float(reference.alpha_bar[-1]) * mean**2 - 1 - math.log(end))
     entropy = 0.5 * math.log(2 * math.pi * math.e * variance)
     assert total.mean().item() == pytest.approx(entropy + mismatch, rel=1e-7, abs=1e-7)
@@ -293,14 +293,14 @@ def test_bound_of_discrete_data_is_above_its_entropy_and_approaches_it(oracle, t
         reference = table(betas)
 
         def exact(x, t):
-            kept, noise = float(np.sqrt(reference.alpha_bar[t])), float(reference.noise[t])
-            posterior = torch.softmax(p.log() - (x - kept * levels) ** 2 / (2 * noise), dim=-1)
+            kept, sigma2 = float(np.sqrt(reference.alpha_bar[t])), float(reference.sigma2[t])
+            posterior = torch.softmax(p.log() - (x - kept * levels) ** 2 / (2 * sigma2), dim=-1)
             return (posterior * levels).sum(-1, keepdim=True) * (1 - spoil)
 
         reverse = oracle(betas, Epsilon, exact, variance, num_levels=4)
         total = prior_kl(reverse, x_0)
         for t in range(1, num_steps + 1):
-            x_t = float(np.sqrt(reference.alpha_bar[t])) * x_0 + float(np.sqrt(reference.noise[t])) * eps
+            x_t = float(np.sqrt(reference.alpha_bar[t])) * x_0 + float(np.sqrt(reference.sigma2[t])) * eps
             total = total + bound_term(reverse.predict(x_t, torch.full((1600,), t)), x_0).detach()
         return (weight * total).sum().item()
 

@@ -25,9 +25,9 @@ from lit_diffusion.diffusion import (
 )
 from lit_diffusion.diffusion.bound_estimate import (
     BoundSums,
+    cut_strata,
     estimate,
     mean_and_error,
-    strata,
     uniform_lattice,
 )
 from lit_diffusion.diffusion.distributions import Gaussian
@@ -71,8 +71,8 @@ class Exact:
     def __init__(self, betas, table):
         reference = table(betas)
         self.num_steps = reference.num_steps
-        kept, noise = (v.astype(float) for v in (np.sqrt(reference.alpha_bar), reference.noise))
-        gain = VARIANCE * kept / (kept**2 * VARIANCE + noise)
+        kept, sigma2 = (v.astype(float) for v in (np.sqrt(reference.alpha_bar), reference.sigma2))
+        gain = VARIANCE * kept / (kept**2 * VARIANCE + sigma2)
         process = GaussianProcess(schedule_of(betas))
         self.reverse = GaussianReverse(
             process,
@@ -83,7 +83,7 @@ class Exact:
             channels=1,
             clip_x_0=False,
         ).eval()
-        bias, spread = (1 - gain * kept)[:, None] * (VALUES - MEAN), (gain * np.sqrt(noise))[:, None]
+        bias, spread = (1 - gain * kept)[:, None] * (VALUES - MEAN), (gain * np.sqrt(sigma2))[:, None]
         self.squares = bias**2 + spread**2
         self.terms = np.zeros_like(self.squares)
         for t in range(2, self.num_steps + 1):
@@ -94,7 +94,7 @@ class Exact:
         high, low = norm.cdf((error + half) / sigma), norm.cdf((error - half) / sigma)
         high[:, -1], low[:, 0] = 1, 0
         self.terms[1] = -np.log(high - low).mean(0)
-        self.prior = 0.5 * (noise[-1] - 1 - np.log(noise[-1]) + (kept[-1] * VALUES) ** 2)
+        self.prior = 0.5 * (sigma2[-1] - 1 - np.log(sigma2[-1]) + (kept[-1] * VALUES) ** 2)
 
     def figures(self, weights, first):
         """Of images whose pixels have VALUES with these weights: what `flat` makes of an estimate over strata."""
@@ -143,7 +143,7 @@ def draw_images(count, seed):
 @pytest.mark.parametrize("kind", SCHEDULES, ids=lambda kind: kind.__name__)
 def test_strata_cover_every_step_once_with_t_1_alone_and_none_empty(kind, terms):
     """Whatever the schedule; as many strata as terms, at most T."""
-    first = strata(kind(1000), terms)
+    first = cut_strata(kind(1000), terms)
     assert first[0] == 1 and first[1] == 2 and first[-1] == 1001
     assert (first.diff() > 0).all() and len(first) == min(terms or 1000, 1000) + 1
 
@@ -154,7 +154,7 @@ def test_strata_exist_for_schedules_without_and_with_nothing_but_noise(num_steps
     """log SNR infinite, or the same at all steps, or both."""
     for betas in (np.full(num_steps, beta), np.linspace(0, beta, num_steps), [0.0, 0.0, 0.5, 1.0, 0.0][:num_steps]):
         for terms in range(2, num_steps + 3):
-            first = strata(schedule_of(betas), terms)
+            first = cut_strata(schedule_of(betas), terms)
             assert first[0] == 1 and first[-1] == len(betas) + 1 and (first.diff() > 0).all()
             assert len(first) == min(terms, len(betas)) + 1
 
@@ -164,8 +164,8 @@ def test_strata_of_several_steps_share_the_information_but_for_a_step_at_either_
     """log(1 + 4 SNR) falls by the same amount in each, from independent tables."""
     schedule = kind(1000)
     reference = table(-torch.expm1(schedule.table.diff()).numpy())
-    information = np.log1p(4 * reference.alpha_bar[1:] / reference.noise[1:]).astype(float)  # at t = 1..1000
-    first = strata(schedule, 40).numpy()
+    information = np.log1p(4 * reference.alpha_bar[1:] / reference.sigma2[1:]).astype(float)  # at t = 1..1000
+    first = cut_strata(schedule, 40).numpy()
     for a, b in zip(first[1:-1], first[2:]):
         share = (information[0] - information[-1]) / 39
         step = np.diff(-information[a - 2 : b - 1]).max()
@@ -177,7 +177,7 @@ def test_strata_of_several_steps_share_the_information_but_for_a_step_at_either_
 def test_every_figure_is_unbiased_for_the_closed_form_of_an_exact_denoiser(betas, terms, table):
     """L, its terms, rate and distortion, whole and by stratum, of the very images, over 40 seeds."""
     exact, (images, weights) = Exact(betas, table), draw_images(8, seed=1)
-    first, copies = strata(exact.reverse.process.schedule, terms), images.repeat(25, 1, 1, 1)
+    first, copies = cut_strata(exact.reverse.process.schedule, terms), images.repeat(25, 1, 1, 1)
     runs = np.array([flat(estimate(sums_of(exact.reverse, copies, first, seed))) for seed in range(40)])
     expected, error = exact.figures(weights, first), runs.std(0, ddof=1) / math.sqrt(40)
     assert (np.abs(runs.mean(0) - expected) <= 4.5 * error + 1e-6 * np.abs(expected)).all()
@@ -188,7 +188,7 @@ def test_every_figure_is_unbiased_for_the_closed_form_of_an_exact_denoiser(betas
 def test_intervals_of_two_standard_errors_cover_the_truth_as_often_as_they_should(betas, table):
     """95% intervals hold the distribution's own figures in 93% to 97% of 1,000 repetitions, images drawn anew."""
     exact = Exact(betas, table)
-    first = strata(exact.reverse.process.schedule, 4)
+    first = cut_strata(exact.reverse.process.schedule, 4)
     truth = exact.figures(SHARES, first)
     truth, covered = [*truth[:5], 127.5 * math.sqrt(truth[5]), *truth[6:10]], []
     for seed in range(1000):
@@ -204,7 +204,7 @@ def test_an_estimate_from_all_terms_is_that_of_as_many_terms_as_steps_or_more(ta
     """k = T, k > T and null are the same computation."""
     exact, images = Exact(BETAS["linear"], table), draw_images(5, seed=0)[0]
     schedule = exact.reverse.process.schedule
-    runs = [sums_of(exact.reverse, images, strata(schedule, terms)) for terms in (None, 8, 100)]
+    runs = [sums_of(exact.reverse, images, cut_strata(schedule, terms)) for terms in (None, 8, 100)]
     assert all(torch.equal(runs[0].images, run.images) and torch.equal(runs[0].strata, run.strata) for run in runs)
 
 
@@ -212,7 +212,7 @@ def test_an_estimate_from_all_terms_is_that_of_as_many_terms_as_steps_or_more(ta
 def test_any_batch_size_counts_every_image_once_in_every_stratum(block, table):
     """L_T, which nothing random enters, is each image's own, and each stratum has one draw of each image."""
     exact, (images, _) = Exact(BETAS["linear"], table), draw_images(5, seed=0)
-    sums = sums_of(exact.reverse, images, strata(exact.reverse.process.schedule, 4), block=block)
+    sums = sums_of(exact.reverse, images, cut_strata(exact.reverse.process.schedule, 4), block=block)
     index = torch.searchsorted(torch.tensor(VALUES), images.flatten(1) - 1e-9)
     own = torch.tensor(exact.prior)[index].mean(1) / math.log(2)
     torch.testing.assert_close(sums.images[:, 0], own, rtol=1e-6, atol=1e-12)
@@ -222,7 +222,7 @@ def test_any_batch_size_counts_every_image_once_in_every_stratum(block, table):
 def test_one_image_has_figures_but_no_standard_error(table):
     """A spread cannot be estimated from one."""
     exact, images = Exact(BETAS["linear"], table), draw_images(1, seed=0)[0]
-    e = estimate(sums_of(exact.reverse, images, strata(exact.reverse.process.schedule, 6)))
+    e = estimate(sums_of(exact.reverse, images, cut_strata(exact.reverse.process.schedule, 6)))
     assert math.isfinite(e.total.value) and e.total.error is None and e.rmse.error is None
     assert e.curve.terms.isfinite().all() and e.curve.terms_error.isnan().all()
 
@@ -230,7 +230,7 @@ def test_one_image_has_figures_but_no_standard_error(table):
 def test_one_step_has_a_prior_and_a_decoder_and_nothing_else(table):
     """T = 1: the rate is that of the prior."""
     exact, images = Exact([0.9], table), draw_images(3, seed=0)[0]
-    e = estimate(sums_of(exact.reverse, images, strata(exact.reverse.process.schedule, 20)))
+    e = estimate(sums_of(exact.reverse, images, cut_strata(exact.reverse.process.schedule, 20)))
     assert e.diffusion_kl.value == 0 and e.rate == e.prior_kl
     assert e.total.value == pytest.approx(e.prior_kl.value + e.reconstruction_nll.value, rel=1e-12)
 
@@ -239,7 +239,7 @@ def test_an_infinite_term_leaves_the_rates_above_it_finite(table):
     """beta_1 = 0: x_1 is x_0 itself, which no step from x_2 hits exactly."""
     exact, images = Exact([0.1, 0.2, 0.3, 0.4], table), draw_images(3, seed=0)[0]
     exact.reverse.process = GaussianProcess(schedule_of([0.0, 0.2, 0.3, 0.4]))
-    e = estimate(sums_of(exact.reverse, images, strata(exact.reverse.process.schedule)))
+    e = estimate(sums_of(exact.reverse, images, cut_strata(exact.reverse.process.schedule)))
     assert e.total.value == math.inf and e.total.error is None
     assert e.curve.rate[0] == math.inf and e.curve.rate[1:].isfinite().all()
 
@@ -249,7 +249,7 @@ def test_draws_are_uniform_and_normal_and_independent_between_images():
     own, generator = torch.arange(20_000).repeat_interleave(5), torch.Generator().manual_seed(0)
     stratum = torch.tensor([0, 1, 2, 500, 999]).repeat(20_000)
     u = uniform_lattice(torch.empty(20_000, 2), own, stratum, generator).view(20_000, 5, 2)
-    z = Gaussian.noise(u).double()
+    z = Gaussian.base_icdf(u).double()
     for i in range(5):
         assert kstest(u[:, i, 0], "uniform").pvalue > 1e-3 and kstest(z[:, i, 1], "norm").pvalue > 1e-3
         assert abs(np.corrcoef(u[:-1, i, 0], u[1:, i, 0])[0, 1]) < 0.03
@@ -260,7 +260,7 @@ def test_draws_are_uniform_and_normal_and_independent_between_images():
 def test_normal_quantiles_are_finite_at_both_ends_and_keep_the_moments(dtype):
     """Over an even grid of numbers in [0, 1), 0 included, as torch.rand draws them."""
     u = torch.arange(2**22, dtype=dtype) / 2**22
-    z = Gaussian.noise(u).double()
+    z = Gaussian.base_icdf(u).double()
     assert z.isfinite().all()
     np.testing.assert_allclose(z[1:-1], norm.ppf(u[1:-1].double()), atol=5e-3)
     assert abs(z.mean()) < 1e-5 and abs(z.square().mean() - 1) < 1e-5
@@ -282,7 +282,7 @@ def test_draws_of_neighbouring_strata_are_spread_evenly(window):
 def test_even_draws_halve_the_variance_of_independent_ones(table, monkeypatch):
     """20 of 1,000 terms of one image, whose sum differs by its draws alone."""
     exact = Exact(np.linspace(1e-4, 0.02, 1000), table)
-    images, first = draw_images(1, seed=3)[0].expand(2000, 1, 1, PIXELS), strata(exact.reverse.process.schedule, 20)
+    images, first = draw_images(1, seed=3)[0].expand(2000, 1, 1, PIXELS), cut_strata(exact.reverse.process.schedule, 20)
 
     def independent(like, own, stratum, generator):
         return torch.rand(len(own), *like.shape[1:], generator=generator, dtype=like.dtype)
@@ -295,7 +295,7 @@ def test_even_draws_halve_the_variance_of_independent_ones(table, monkeypatch):
 def test_nothing_is_drawn_from_the_global_generator_and_no_graph_is_kept(table):
     """Same seed, same sums."""
     exact, images, before = Exact(BETAS["linear"], table), draw_images(4, seed=0)[0], torch.get_rng_state()
-    first = strata(exact.reverse.process.schedule, 3)
+    first = cut_strata(exact.reverse.process.schedule, 3)
     one, two = (sums_of(exact.reverse, images, first, seed=5) for _ in range(2))
     assert torch.equal(one.images, two.images) and not one.images.requires_grad
     assert torch.equal(torch.get_rng_state(), before)

@@ -39,8 +39,8 @@ class ExactDenoiser(nn.Module):
 
     def forward(self, x, index):
         t = index + 1
-        kept, noise = self.schedule.alpha_bar(t)[:, None, None], self.schedule.noise(t)[:, None, None]
-        gain = kept.sqrt() * self.covariance @ torch.linalg.inv(kept * self.covariance + noise * torch.eye(3))
+        kept, sigma2 = self.schedule.alpha_bar(t)[:, None, None], self.schedule.sigma2(t)[:, None, None]
+        gain = kept.sqrt() * self.covariance @ torch.linalg.inv(kept * self.covariance + sigma2 * torch.eye(3))
         return MEAN + (gain @ (x.double() - kept[:, 0].sqrt() * MEAN)[..., None])[..., 0]
 
 
@@ -195,25 +195,37 @@ def test_gradients_are_found_in_inference_mode():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Known(torch.zeros(3), torch.ones(4)), r"mask has shape \(4,\), the values \(3,\)"),
-        (lambda: Observed(torch.zeros(3), std=-1.0), "std: -1"),
-        (lambda: Observed(torch.zeros(3), std=torch.nan), "std: nan"),
-        (lambda: Observed(torch.tensor([0.0, torch.inf])), "is not finite"),
-        (lambda: Known(torch.tensor([0.0, torch.nan]), torch.ones(2).bool()), "is not finite"),
-        (lambda: Known(torch.tensor([1.0, 0.5]), torch.ones(2).bool()).log_odds(torch.zeros(1, 2)), "two levels"),
-        (lambda: Guided(lambda x: x, (3,)).gaussian(torch.zeros(2, 3), torch.ones(2, 1, 1)), "one number for each"),
+        (lambda: Known(torch.zeros(3), torch.ones(4)), r"mask: expected the shape of the values, \(3,\), got \(4,\)"),
+        (lambda: Observed(torch.zeros(3), std=-1.0), "std: .*, got -1"),
+        (lambda: Observed(torch.zeros(3), std=torch.nan), "std: .*, got nan"),
+        (lambda: Observed(torch.tensor([0.0, torch.inf])), "expected finite numbers where known"),
+        (lambda: Known(torch.tensor([0.0, torch.nan]), torch.ones(2).bool()), "expected finite numbers where known"),
+        (
+            lambda: Known(torch.tensor([1.0, 0.5]), torch.ones(2).bool()).log_odds(torch.zeros(1, 2)),
+            "expected -1 or 1, since the data is binary",
+        ),
+        (
+            lambda: Guided(lambda x: x, (3,)).gaussian(torch.zeros(2, 3), torch.ones(2, 1, 1)),
+            r"function with shape \(2,\) for 2 examples, got \(2, 3\)",
+        ),
         (lambda: Guided(lambda x: x.sum(1).detach(), (3,)).log_odds(torch.zeros(2, 3)), "without a gradient"),
-        (lambda: Guided(lambda x: x.sum(1), (4,)).log_odds(torch.zeros(2, 3)), "have not the 3 values"),
-        (lambda: Observed(torch.zeros(3), flipped=0.5), "flipped: 0.5"),
-        (lambda: Isotropic(0.0), "variance: 0 is none of data"),
-        (lambda: ConditionedReverse(bits(0.5, PreviousBit()), Observed(torch.zeros(3))), "PreviousBit says nothing of"),
+        (
+            lambda: Guided(lambda x: x.sum(1), (4,)).log_odds(torch.zeros(2, 3)),
+            r"shape: expected examples of 3 values, got \(4,\)",
+        ),
+        (lambda: Observed(torch.zeros(3), flipped=0.5), "flipped: .*, got 0.5"),
+        (lambda: Isotropic(0.0), "variance: expected a positive number, got 0"),
+        (
+            lambda: ConditionedReverse(bits(0.5, PreviousBit()), Observed(torch.zeros(3))),
+            "predicts x_0, which the condition is about, got PreviousBit",
+        ),
         (
             lambda: ConditionedReverse(bits(0.5), Observed(torch.ones(4))).predict(*ONE),
-            r"has shape \(4,\), and the",
+            r"one for each of the examples' 3 values, got shape \(4,\)",
         ),
         (
             lambda: ConditionedReverse(bits(0.5), Guided(lambda x: x.sum(1).log() * 0, (3,))).predict(*MINUS),
-            "not finite",
+            "expected finite values and gradients",
         ),
     ],
 )

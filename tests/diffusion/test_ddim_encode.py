@@ -41,9 +41,9 @@ def test_encoding_is_ddim_eq_14_forward(kind, steps, oracle, table, x_0):
     for t in visited:
         a_s, a_t = float(reference.alpha_bar[s]), float(reference.alpha_bar[t])
         asked = max(s, visited[0])
-        kept, noise = float(reference.alpha_bar[asked]), float(reference.noise[asked])
-        eps = (x - math.sqrt(kept) * (0.7 * x + 0.05 * asked)) / math.sqrt(noise)
-        sigma_s, sigma_t = (math.sqrt(float(reference.noise[u])) / math.sqrt(a) for u, a in ((s, a_s), (t, a_t)))
+        kept, sigma2 = float(reference.alpha_bar[asked]), float(reference.sigma2[asked])
+        eps = (x - math.sqrt(kept) * (0.7 * x + 0.05 * asked)) / math.sqrt(sigma2)
+        sigma_s, sigma_t = (math.sqrt(float(reference.sigma2[u])) / math.sqrt(a) for u, a in ((s, a_s), (t, a_t)))
         x = math.sqrt(a_t) * (x / math.sqrt(a_s) + (sigma_t - sigma_s) * eps)
         expected.append((t, x))
         s = t

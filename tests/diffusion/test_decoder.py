@@ -172,5 +172,5 @@ def test_tanh_decoder_is_close_to_the_exact_one(sigma):
 @pytest.mark.parametrize("num_levels", [1, 0, -3])
 def test_fewer_than_two_levels_are_refused_by_name(decoder, num_levels):
     """One line with the class, the number and what to write."""
-    with pytest.raises(ConfigError, match=f"^{decoder.__name__} has num_levels {num_levels}; write 2 or more"):
+    with pytest.raises(ConfigError, match=f"^{decoder.__name__}.num_levels: expected 2 or more, got {num_levels}"):
         decoder(num_levels)

@@ -34,7 +34,7 @@ def test_kl_log_prob_and_entropy_are_those_of_torch_distributions(pair):
 def test_kl_is_the_expected_difference_of_log_densities(pair):
     """E_p[log p - log q] = KL: the two nodes mean +- sigma integrate a quadratic exactly."""
     p, q = (Gaussian(*parameters) for parameters in pair)
-    nodes = [p.reparameterize(torch.full((3, 4), sign).double()) for sign in (-1.0, 1.0)]
+    nodes = [p.rsample(torch.full((3, 4), sign).double()) for sign in (-1.0, 1.0)]
     expected = sum(p.log_prob(x) - q.log_prob(x) for x in nodes) / 2
     torch.testing.assert_close(p.kl(q), expected)
 

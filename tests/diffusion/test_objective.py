@@ -82,7 +82,7 @@ def predict_all(reverse, x_0):
     """Every image at every step, image by image: predictions, images and noise, (B * T, *)."""
     images, eps = x_0.repeat_interleave(5, 0), torch.randn(20, 1, 2, 3, dtype=torch.float64)
     t = torch.arange(1, 6).repeat(4)
-    return reverse.predict(reverse.process.marginal(images, t).reparameterize(eps), t), images, eps
+    return reverse.predict(reverse.process.marginal(images, t).rsample(eps), t), images, eps
 
 
 @KINDS
@@ -121,7 +121,7 @@ def test_min_snr_weighs_the_error_of_x_0_alike_for_every_prediction(kind, images
     reverse, reference = reverse_with(kind), table(BETAS)
     prediction, x_0, eps = predict_all(reverse, images)
     losses = bind(Simple(weighting=MinSNR(5.0)), reverse).loss(prediction, x_0, eps)
-    snr = torch.tensor([float(reference.alpha_bar[t] / reference.noise[t]) for t in range(1, 6)]).double()
+    snr = torch.tensor([float(reference.alpha_bar[t] / reference.sigma2[t]) for t in range(1, 6)]).double()
     expected = snr.clamp(max=5).repeat(4) * ((prediction.x_0 - x_0) ** 2).flatten(1).mean(1)
     torch.testing.assert_close(losses, expected)
 
@@ -137,9 +137,9 @@ def test_images_meet_their_own_steps_and_weights(images, reverse_with):
     for i in range(4):
         expected = 0
         for k in range(2):
-            step, noise = torch.tensor([t[i][k]]), eps[2 * i + k][None]
-            x_t = reverse.process.marginal(images[i : i + 1], step).reparameterize(noise)
-            expected += weight[i][k] * ((noise - reverse.network(x_t, step - 1)) ** 2).mean()
+            step, eps_k = torch.tensor([t[i][k]]), eps[2 * i + k][None]
+            x_t = reverse.process.marginal(images[i : i + 1], step).rsample(eps_k)
+            expected += weight[i][k] * ((eps_k - reverse.network(x_t, step - 1)) ** 2).mean()
         torch.testing.assert_close(losses[i], expected)
 
 

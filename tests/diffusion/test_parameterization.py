@@ -35,7 +35,7 @@ def draw(to_steps):
 
     def make(process, t):
         x_0, eps = torch.rand(5, 1, 2, 2).double() * 2 - 1, torch.randn(5, 1, 2, 2).double()
-        return x_0, eps, process.marginal(x_0, *to_steps(5, t)).reparameterize(eps)
+        return x_0, eps, process.marginal(x_0, *to_steps(5, t)).rsample(eps)
 
     return make
 
@@ -118,8 +118,8 @@ def test_reported_eps_leads_from_the_reported_x_0_to_x_t(kind, clip, oracle, tab
     reverse = oracle(BETAS, kind, lambda x, t: 0.9 * x + 0.1 * t, clip_x_0=True)
     x_t = 2 * torch.randn(5, 1, 2, 2).double()
     prediction = reverse.predict(x_t, *to_steps(5, 3), clip=clip)
-    alpha_bar, noise = float(table(BETAS).alpha_bar[3]), float(table(BETAS).noise[3])
-    torch.testing.assert_close(alpha_bar**0.5 * prediction.x_0 + noise**0.5 * prediction.eps, x_t)
+    alpha_bar, sigma2 = float(table(BETAS).alpha_bar[3]), float(table(BETAS).sigma2[3])
+    torch.testing.assert_close(alpha_bar**0.5 * prediction.x_0 + sigma2**0.5 * prediction.eps, x_t)
 
 
 @ALL
@@ -141,7 +141,7 @@ def test_sensitivity_is_the_ratio_of_squared_errors(kind, t, draw, table, target
         (Epsilon, JSDSchedule(7), ["Epsilon", "step 7", "JSDSchedule", "alpha_bar is 0", "CleanImage"]),
         (Epsilon, ConstantSchedule(1000, 0.2), ["Epsilon", "ConstantSchedule", "alpha_bar is 1e-38"]),
         (PosteriorMean, NoiseSchedule(torch.tensor([0.1, 0.0])), ["PosteriorMean", "step 2", "beta is 0", "Velocity"]),
-        (PosteriorMean, NoiseSchedule(torch.tensor([1.0, 0.5])), ["PosteriorMean", "step 2", "signal is gone"]),
+        (PosteriorMean, NoiseSchedule(torch.tensor([1.0, 0.5])), ["PosteriorMean", "step 2", "no signal is left"]),
     ],
     ids=["eps with jsd", "eps where x_0 overflows", "mu~ with beta = 0", "mu~ after beta = 1"],
 )
@@ -164,7 +164,7 @@ def test_clean_image_and_velocity_take_any_schedule(kind, betas, to_steps):
     kind().check(process)
     x_0, eps = torch.rand(2, 1).double(), torch.randn(2, 1).double()
     for t in to_steps(2, *range(1, len(betas) + 1)):
-        x_t = process.marginal(x_0, t).reparameterize(eps)
+        x_t = process.marginal(x_0, t).rsample(eps)
         torch.testing.assert_close(kind().to_x_0(process, kind().target(process, x_0, x_t, eps, t), x_t, t), x_0)
 
 

@@ -69,7 +69,7 @@ def test_ddpm_eq11_posterior_mean_follows_from_eps(process, images, to_steps, t)
     """mu~ = (x_t - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t), where x_t is made of x_0 and eps."""
     x_0, eps = images
     beta, alpha_bar = BETAS[t - 1], np.prod(1 - np.array(BETAS[:t]))
-    x_t = process.marginal(x_0, *to_steps(7, t)).reparameterize(eps)
+    x_t = process.marginal(x_0, *to_steps(7, t)).rsample(eps)
     mean = (x_t - beta / math.sqrt(1 - alpha_bar) * eps) / math.sqrt(1 - beta)
     torch.testing.assert_close(process.posterior(x_0, x_t, *to_steps(7, t, t - 1)).mean, mean)
     torch.testing.assert_close(process.eps(x_0, x_t, *to_steps(7, t)), eps)
@@ -140,7 +140,7 @@ def test_betas_of_zero_and_one_in_any_order_agree_with_the_formulas(betas, dtype
     for t in range(1, 4):
         marginal = process.marginal(x_0, *to_steps(1, t))
         assert marginal.mean.item() == pytest.approx(0.7 * float(np.sqrt(reference.alpha_bar[t])), **close)
-        assert marginal.variance.item() == pytest.approx(float(reference.noise[t]), **close)
+        assert marginal.variance.item() == pytest.approx(float(reference.sigma2[t]), **close)
         assert process.eps(x_0, x_t, *to_steps(1, t)).isfinite().all()
         for s in range(t):
             alpha, beta = (float(v) for v in reference.between(t, s))
@@ -170,14 +170,14 @@ def test_every_coefficient_is_right_to_float32_rounding_at_all_1000_steps(schedu
     steps = schedule.steps()
     reference = table(schedule.beta(steps, steps - 1).numpy())
     process, x = GaussianProcess(schedule), torch.ones(1000, 1)
-    kept, noise = np.sqrt(reference.alpha_bar[1:]), reference.noise[1:]
+    kept, sigma2 = np.sqrt(reference.alpha_bar[1:]), reference.sigma2[1:]
     alpha, beta = np.sqrt(1 - reference.beta[1:]), reference.beta[1:]
     c_0, c_t, variance = np.array([reference.posterior(t, t - 1) for t in range(1, 1001)]).T
     marginal, step = process.marginal(x, steps), process.step(x, steps, steps - 1)
     of_x_0, of_x_t = (process.posterior(a, b, steps, steps - 1) for a, b in ((x, 0 * x), (0 * x, x)))
     for value, exact in [
         (marginal.mean, kept),
-        (marginal.variance, noise),
+        (marginal.variance, sigma2),
         (step.mean, alpha),
         (step.variance, beta),
         (of_x_0.mean, c_0),

@@ -66,7 +66,7 @@ def test_a_network_with_other_channels_is_refused_in_one_line(reverse_with, smal
     with pytest.raises(ConfigError) as error:
         reverse.predict(torch.zeros(1, 2, 3, 3), torch.tensor([1]))
     message = str(error.value)
-    assert "3 channels" in message and type(variance).__name__ in message and "\n" not in message
+    assert ", got 3;" in message and type(variance).__name__ in message and "\n" not in message
     assert error.value.key == "model.reverse.network"
 
 
@@ -139,7 +139,7 @@ def test_check_asks_the_network_and_leaves_the_model_as_it_was(reverse_with, sma
     with pytest.raises(ConfigError, match="odd height"):
         reverse.check((2, 5, 4), 256)
     reverse.network.outputs = 1
-    with pytest.raises(ConfigError, match="returns 1 channels"):
+    with pytest.raises(ConfigError, match="expected 2 output channels, .*, got 1"):
         reverse.check((2, 4, 4), 256)
     assert reverse.training and reverse.network.training
 

@@ -80,11 +80,11 @@ def test_tables_agree_with_recursions_in_extended_precision(case, table):
     schedule, betas = case
     reference, t = table(betas), torch.arange(len(betas) + 1)
     np.testing.assert_allclose(schedule.alpha_bar(t).numpy(), reference.alpha_bar.astype(float), rtol=1e-11)
-    np.testing.assert_allclose(schedule.noise(t).numpy(), reference.noise.astype(float), rtol=1e-11)
+    np.testing.assert_allclose(schedule.sigma2(t).numpy(), reference.sigma2.astype(float), rtol=1e-11)
     inside = reference.alpha_bar[1:] > 0
-    log_snr = np.log(reference.alpha_bar[1:][inside] / reference.noise[1:][inside]).astype(float)
+    log_snr = np.log(reference.alpha_bar[1:][inside] / reference.sigma2[1:][inside]).astype(float)
     np.testing.assert_allclose(schedule.log_snr(t[1:][inside]).numpy(), log_snr, rtol=0, atol=1e-10)
-    assert schedule.alpha_bar(t).dtype == schedule.noise(t).dtype == torch.float64
+    assert schedule.alpha_bar(t).dtype == schedule.sigma2(t).dtype == torch.float64
 
 
 def test_steps_between_any_two_times_compose(case, table):
@@ -109,7 +109,7 @@ def test_signal_to_noise_falls_at_every_step(case):
 def test_betas_below_the_resolution_of_one_are_kept():
     """1 - 1e-18 is 1 in float64; the noise after three such steps is still 3e-18."""
     schedule = ConstantSchedule(3, 1e-18)
-    assert schedule.noise(torch.tensor([3])).item() == pytest.approx(3e-18, rel=1e-12, abs=0)
+    assert schedule.sigma2(torch.tensor([3])).item() == pytest.approx(3e-18, rel=1e-12, abs=0)
 
 
 def test_jsd_erases_a_constant_fraction_of_the_signal_and_all_of_it_by_the_end():
@@ -117,7 +117,7 @@ def test_jsd_erases_a_constant_fraction_of_the_signal_and_all_of_it_by_the_end()
     schedule = JSDSchedule(8)
     t = torch.arange(9)
     torch.testing.assert_close(schedule.alpha_bar(t), (8 - t).double() / 8)
-    assert schedule.alpha_bar(t)[-1] == 0 and schedule.noise(t)[-1] == 1
+    assert schedule.alpha_bar(t)[-1] == 0 and schedule.sigma2(t)[-1] == 1
     assert schedule.beta(t[-1:], t[-2:-1]) == 1
 
 
@@ -192,7 +192,7 @@ def test_one_step_is_a_schedule(schedule, beta):
     """T = 1: the first beta of the formula, and 1 - alpha_bar_1 = beta_1."""
     one, zero = torch.tensor([1]), torch.tensor([0])
     assert schedule.num_steps == 1
-    assert schedule.noise(one).item() == schedule.beta(one, zero).item() == pytest.approx(beta)
+    assert schedule.sigma2(one).item() == schedule.beta(one, zero).item() == pytest.approx(beta)
 
 
 @pytest.mark.parametrize("start", [-2.7, -3, -0.4])
@@ -206,8 +206,8 @@ def test_curves_without_a_cap_end_in_pure_noise(kind, start):
 def test_precision_of_a_module_does_not_reach_the_tables():
     """The tables stay float64 under half(), and are in no state_dict."""
     schedule = LinearSchedule(10)
-    exact = schedule.noise(schedule.steps())
-    assert torch.equal(schedule.half().noise(schedule.steps()), exact)
+    exact = schedule.sigma2(schedule.steps())
+    assert torch.equal(schedule.half().sigma2(schedule.steps()), exact)
     assert exact.dtype == torch.float64 and not schedule.state_dict()
 
 

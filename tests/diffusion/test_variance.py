@@ -126,6 +126,6 @@ def test_variance_is_optimal_at_its_end_of_the_range(table):
         c_0, _, posterior = reference.posterior(t, s)
         steps = torch.tensor([t]), torch.tensor([s])
         assert variances(BetaVariance(), process, *steps) == pytest.approx(
-            float(posterior + c_0**2 * reference.noise[t])
+            float(posterior + c_0**2 * reference.sigma2[t])
         )
         assert variances(PosteriorVariance(), process, *steps) == pytest.approx(float(posterior))

@@ -51,7 +51,7 @@ def sigma2(linear, variance):
 def test_bound_weight_of_eps_is_that_of_ddpm_eq_12(weigh, linear, variance):
     """beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t))."""
     beta = at(linear.beta)
-    expected = beta**2 / (2 * sigma2(linear, variance) * (1 - beta) * at(linear.noise))
+    expected = beta**2 / (2 * sigma2(linear, variance) * (1 - beta) * at(linear.sigma2))
     np.testing.assert_allclose(weigh(BoundWeight(), Epsilon, variance), expected, rtol=1e-9)
 
 
@@ -64,7 +64,7 @@ def test_bound_weight_of_the_posterior_mean_is_that_of_ddpm_eq_8(weigh, linear, 
 
 def test_bound_weight_of_x_0_is_half_the_gain_in_signal_to_noise(weigh, linear):
     """(SNR_{t-1} - SNR_t) / 2 for the posterior variance and t >= 2 (Kingma et al. 2021, eq. 13)."""
-    snr = linear.alpha_bar[1:] / linear.noise[1:]
+    snr = linear.alpha_bar[1:] / linear.sigma2[1:]
     expected = ((snr[:-1] - snr[1:]) / 2).astype(float)[STEPS.numpy()[1:] - 2]
     np.testing.assert_allclose(weigh(BoundWeight(), CleanImage, PosteriorVariance())[1:], expected, rtol=1e-9)
 
@@ -72,7 +72,7 @@ def test_bound_weight_of_x_0_is_half_the_gain_in_signal_to_noise(weigh, linear):
 @pytest.mark.parametrize("gamma", [1.0, 5.0])
 def test_min_snr_is_the_paper_s_for_each_prediction(weigh, linear, gamma):
     """min(SNR, gamma) for x_0, over SNR for eps, over SNR + 1 for v (Hang et al. 2023, section 3.4)."""
-    snr = at(linear.alpha_bar) / at(linear.noise)
+    snr = at(linear.alpha_bar) / at(linear.sigma2)
     capped = np.minimum(snr, gamma)
     assert (capped < snr).any() and (capped == snr).any()
     for kind, expected in [(CleanImage, capped), (Epsilon, capped / snr), (Velocity, capped / (snr + 1))]:
@@ -97,5 +97,5 @@ def test_weights_are_finite_where_steps_add_no_noise_or_nothing_else(oracle, wei
 @pytest.mark.parametrize("gamma", [0.0, -1.0])
 def test_a_gamma_that_is_not_positive_is_refused(gamma):
     """One line with the number and what to write."""
-    with pytest.raises(ConfigError, match=f"^MinSNR's gamma is {gamma:g}; write a positive number"):
+    with pytest.raises(ConfigError, match=f"^MinSNR.gamma: expected a positive number, got {gamma:g}"):
         MinSNR(gamma)

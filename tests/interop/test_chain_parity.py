@@ -98,7 +98,7 @@ def each_step(sampler, scheduler, dtype=torch.float64, **arguments):
     reverse, draws = reverse_of(config, network), generator(1)
     p = sampler.transition(reverse.predict(x_t, t, clip=True), s)
     z = torch.cat([torch.randn(1, 3, 4, 4, generator=draws, dtype=dtype) for _ in t])
-    ours = torch.where(s.view(-1, 1, 1, 1) > 0, p.reparameterize(z), p.outcome())
+    ours = torch.where(s.view(-1, 1, 1, 1) > 0, p.rsample(z), p.outcome())
 
     each, draws = zip(output.split(1), scheduler.timesteps.tolist(), x_t.split(1)), generator(1)
     theirs = [scheduler.step(*step, generator=draws, **arguments).prev_sample for step in each]

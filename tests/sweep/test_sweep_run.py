@@ -217,7 +217,7 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
         (
             {"parameters": {"model.sampler.steps": {"values": [3, 8]}}},
             [],
-            "AncestralSampler takes 8 steps, but the model has T = 7",
+            "AncestralSampler.steps: expected at most the model's T = 7, got 8",
         ),
         ({}, ["--seeds=0"], "--seeds: expected 1 or more, got 0"),
         ({}, ["--jobs=0"], "--jobs: expected 1 or more"),

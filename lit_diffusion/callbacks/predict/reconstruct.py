@@ -62,7 +62,7 @@ class Reconstruct(Prediction):
         noisy, denoised = [], []
         with task(trainer, "denoising", sum(len(sampler.subset(reverse.num_steps)) for sampler in samplers)) as advance:
             for t, sampler in zip(steps, samplers):
-                x_t = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).reparameterize(eps)
+                x_t = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).rsample(eps)
                 noisy.append(x_t)
                 generator.manual_seed(derive_seed(seed, "reconstruct", t))
                 denoised.append(require_finite(walk(sampler.chain(reverse, x_t, generator), advance).x_s))
