@@ -71,6 +71,13 @@ def test_the_page_names_every_file_and_no_other():
     assert not {path.name for path in FILES} - named - {"__init__.py"}
 
 
+def test_no_two_classes_share_a_name():
+    """Errors, summaries and configurations name classes without their modules."""
+    trees = [ast.parse(path.read_text()) for path in FILES]
+    names = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if room(p) == "runs"], ids=lambda p: p.name)
 def test_a_run_on_disk_needs_no_lightning(path):
     """Commands that train nothing read runs in a second."""
