@@ -73,7 +73,7 @@ class NoiseSchedule(nn.Module):
         """alpha_bar_t, the fraction of the variance of x_0 left in x_t; 1 at t = 0.
 
         >>> LinearSchedule().alpha_bar(torch.tensor([0, 500, 1000]))
-        tensor([1.0000e+00, 7.8676e-02, 4.0358e-05], dtype=torch.float64)
+        tensor([1.0000e+00, 7.8587e-02, 4.0358e-05], dtype=torch.float64)
         """
         return self.log_alpha_bar(t).exp()
 
