@@ -57,7 +57,7 @@ OPTIONS = {
     "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
     "network options that do not fit": (
         ["--model.reverse.network.groups=3"],
-        LINE + "model.reverse.network: UNet.groups: 3 groups do not divide width 8; write groups:",
+        LINE + "model.reverse.network: UNet.groups: 3 groups do not divide width 8; set groups:",
     ),
     "network that cannot be built": (
         ["--model.reverse.network=torch.nn.ReLU"],

@@ -35,7 +35,7 @@ class ClassicUNet(nn.Module):
         super().__init__()
         for name, value in {"width": width, "levels": levels, "time_scale": time_scale}.items():
             if not value > 0:
-                raise ConfigError(f"ClassicUNet.{name}: {value} is not positive; write a number above 0.")
+                raise ConfigError(f"ClassicUNet.{name}: expected a number above 0, got {value}")
         self.in_channels = in_channels
         self.time_scale = time_scale
         channels = [width * 2**level for level in range(levels)]

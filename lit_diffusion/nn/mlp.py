@@ -52,9 +52,9 @@ class VectorMLP(nn.Module):
         super().__init__()
         check_positive("VectorMLP", width=width, depth=depth)
         if activation not in ACTIVATIONS:
-            raise ConfigError(f"VectorMLP.activation: there is no {activation}; write one of {', '.join(ACTIVATIONS)}.")
+            raise ConfigError(f"VectorMLP.activation: expected one of {', '.join(ACTIVATIONS)}; got {activation}")
         if time_width != 0 and (time_width % 2 or time_width < 4):
-            raise ConfigError(f"VectorMLP.time_width: {time_width} is no size; write an even number >= 4, or 0.")
+            raise ConfigError(f"VectorMLP.time_width: expected 0 or an even number >= 4, got {time_width}")
         self.in_channels = in_channels
         self.time_width = time_width
         self.frequencies = tuple(frequencies)
@@ -63,7 +63,7 @@ class VectorMLP(nn.Module):
             self.num_steps = self.readout.num_steps
         elif time_width == 0:
             raise ConfigError(
-                "VectorMLP.time_width: with 0 and SharedReadout nothing depends on t; write 32, or a StepReadout."
+                "VectorMLP.time_width: with 0 and SharedReadout nothing depends on t; use 32, or a StepReadout"
             )
         sizes = [in_channels * (1 + 2 * len(self.frequencies)) + time_width, *[width] * depth]
         function, gain = ACTIVATIONS[activation]

@@ -71,9 +71,9 @@ class BumpReadout(Readout):
         super().__init__()
         check_positive("BumpReadout", num_steps=num_steps)
         if num_bumps < 2:
-            raise ConfigError(f"BumpReadout.num_bumps: {num_bumps} cannot tell steps apart; write 2 or more.")
+            raise ConfigError(f"BumpReadout.num_bumps: expected 2 or more, to tell steps apart; got {num_bumps}")
         if not bump_width > 0:
-            raise ConfigError(f"BumpReadout.bump_width: {bump_width} is not positive; write for example 1.0.")
+            raise ConfigError(f"BumpReadout.bump_width: expected a number above 0, got {bump_width}; use 1.0")
         self.num_steps: int = num_steps
         self.num_bumps = num_bumps
         self.bump_width = bump_width

@@ -18,7 +18,7 @@ class UNet(nn.Module):
 
     t holds 0..T-1, as in the release. The defaults are CIFAR10's network: 35,746,307 parameters with 3 channels in and
     out. That of the 256x256 data sets is multipliers (1, 1, 2, 2, 4, 4), attention_levels (4,), dropout 0. A fresh
-    network returns nearly zero. The size of the images is no option: H and W must be divisible by
+    network returns nearly zero. The image size is not an option: H and W must be divisible by
     2^(len(multipliers)-1), see `check_image_shape`.
 
     Args:
@@ -26,7 +26,7 @@ class UNet(nn.Module):
         out_channels: Channels of the prediction; given by the reverse model.
         width: Base number of channels ("ch" in the release), even and divisible by groups.
         multipliers: Level i has width * multipliers[i] channels at resolution H / 2^i.
-        num_blocks: Residual blocks a level on the way down; one more on the way up.
+        num_blocks: Residual blocks per level in the down path; one more in the up path.
         attention_levels: Levels with self-attention after every residual block, both ways. 16x16, where DDPM has it,
             is level 1 of 32x32 images and level 4 of 256x256 images. The middle always has one.
         num_heads: Heads of every attention.
@@ -64,7 +64,7 @@ class UNet(nn.Module):
         _check_options(width, multipliers, num_blocks, attention_levels, num_heads, dropout, groups, head_channels)
         for name, value in {"norm_eps": norm_eps, "time_scale": time_scale}.items():
             if not 0 < value < math.inf:
-                raise ConfigError(f"UNet.{name}: {value} is not positive; write 1e-6, or 1.0 for a time_scale")
+                raise ConfigError(f"UNet.{name}: expected a number above 0, got {value}")
         self.in_channels = in_channels
         time_channels = 4 * width
 
@@ -128,39 +128,37 @@ def _check_options(
     counts = {"width": width, "num_blocks": num_blocks, "num_heads": num_heads, "groups": groups}
     for name, count in {**counts, "head_channels": 1 if head_channels is None else head_channels}.items():
         if count < 1:
-            raise ConfigError(f"UNet.{name}: {count} is not positive; write 1 or more.")
+            raise ConfigError(f"UNet.{name}: expected 1 or more, got {count}")
     if head_channels is not None and num_heads != 1:
-        raise ConfigError("UNet.head_channels: num_heads says another number of heads; write one of the two.")
+        raise ConfigError("UNet.head_channels: num_heads also sets the number of heads; set one of the two")
     if not multipliers or min(multipliers) < 1:
         raise ConfigError(
-            f"UNet.multipliers: {list(multipliers)} has no level or one below 1; write for example [1, 2, 2]."
+            f"UNet.multipliers: expected one or more numbers >= 1, got {list(multipliers)}; use, say, [1, 2, 2]"
         )
     if width % groups:
         raise ConfigError(
             f"UNet.groups: {groups} groups do not divide width {width}; "
-            f"write groups: {math.gcd(width, groups)}, or a width that is a multiple of {groups}."
+            f"set groups: {math.gcd(width, groups)}, or a width that is a multiple of {groups}"
         )
     if width % 2 or width < 4:
-        raise ConfigError(
-            f"UNet.width: {width} has no two equal halves for sines and cosines; write an even number >= 4."
-        )
+        raise ConfigError(f"UNet.width: expected an even number >= 4, for sines and cosines; got {width}")
     if not 0 <= dropout < 1:
-        raise ConfigError(f"UNet.dropout: {dropout} is no rate of dropout; write a number from 0 up to below 1.")
+        raise ConfigError(f"UNet.dropout: expected a number in [0, 1), got {dropout}")
     levels = range(len(multipliers))
     for level in attention_levels:
         if level not in levels:
             raise ConfigError(
-                f"UNet.attention_levels: there is no level {level}, with {len(levels)} multipliers; write levels from "
-                f"0 to {levels[-1]} (level i has resolution H / 2^i: 16x16 is level 1 of 32x32 images)."
+                f"UNet.attention_levels: expected levels from 0 to {levels[-1]}, got {level}; there are {len(levels)} "
+                f"multipliers (level i has resolution H / 2^i: 16x16 is level 1 of 32x32 images)"
             )
     for level in {*attention_levels, levels[-1]}:
         if width * multipliers[level] % (head_channels or 1):
             raise ConfigError(
                 f"UNet.head_channels: {head_channels} do not divide the {width * multipliers[level]} channels of "
-                f"level {level}; write {math.gcd(width, head_channels or 1)}."
+                f"level {level}; use {math.gcd(width, head_channels or 1)}"
             )
         if width * multipliers[level] % num_heads:
             raise ConfigError(
                 f"UNet.num_heads: {num_heads} heads do not divide the {width * multipliers[level]} channels of "
-                f"level {level}; write {math.gcd(width, num_heads)}."
+                f"level {level}; use {math.gcd(width, num_heads)}"
             )

@@ -89,7 +89,7 @@ def test_weights_start_with_variance_two_by_incoming_nodes():
 
 @pytest.mark.parametrize(("option", "value"), [("width", 0), ("levels", 0), ("time_scale", 0.0), ("time_scale", -1.0)])
 def test_options_that_are_not_positive_are_refused_by_name(option, value):
-    with pytest.raises(ConfigError, match=f"^ClassicUNet.{option}: {value} is not positive; write"):
+    with pytest.raises(ConfigError, match=f"^ClassicUNet.{option}: expected a number above 0, got {value}"):
         ClassicUNet(1, 1, **{option: value})
 
 

@@ -104,12 +104,12 @@ def test_network_compiles_as_one_graph(perturbed):
 @pytest.mark.parametrize(
     ("options", "advice"),
     [
-        ({"width": 0}, "VectorMLP.width: 0 is not positive; write 1 or more"),
-        ({"depth": 0}, "VectorMLP.depth: 0 is not positive; write 1 or more"),
-        ({"activation": "relu"}, "VectorMLP.activation: there is no relu; write one of sigmoid, tanh, silu"),
-        ({"time_width": 7}, "VectorMLP.time_width: 7 is no size; write an even number >= 4, or 0"),
-        ({"time_width": 2}, "VectorMLP.time_width: 2 is no size"),
-        ({"time_width": 0}, "VectorMLP.time_width: with 0 and SharedReadout nothing depends on t; write 32, or"),
+        ({"width": 0}, "VectorMLP.width: expected 1 or more, got 0"),
+        ({"depth": 0}, "VectorMLP.depth: expected 1 or more, got 0"),
+        ({"activation": "relu"}, "VectorMLP.activation: expected one of sigmoid, tanh, silu; got relu"),
+        ({"time_width": 7}, "VectorMLP.time_width: expected 0 or an even number >= 4, got 7"),
+        ({"time_width": 2}, "VectorMLP.time_width: expected 0 or an even number >= 4, got 2"),
+        ({"time_width": 0}, "VectorMLP.time_width: with 0 and SharedReadout nothing depends on t; use 32, or"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_by_name_in_one_line(options, advice):
@@ -123,7 +123,7 @@ def test_shapes_that_do_not_fit_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"^VectorMLP: vectors have 2 dimensions, .* built for 20; give the model 2"):
         network.check_image_shape((2,))
     with pytest.raises(
-        ConfigError, match=r"^VectorMLP: takes vectors \(D,\), not examples of shape \(1, 8, 8\); write"
+        ConfigError, match=r"^VectorMLP: expected vectors \(D,\), got examples of shape \(1, 8, 8\); use"
     ):
         network.check_image_shape((1, 8, 8))
     with pytest.raises(ConfigError, match=r"^UNet: takes images \(C, H, W\), not examples of shape \(20,\); write"):

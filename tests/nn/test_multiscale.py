@@ -111,7 +111,7 @@ def test_network_compiles_as_one_graph(network):
 
 @pytest.mark.parametrize("option", ["num_steps", "width", "depth", "scales", "dense_width", "dense_depth"])
 def test_options_that_are_not_positive_are_refused_by_name(option):
-    with pytest.raises(ConfigError, match=f"^MultiScaleNetwork.{option}: 0 is not positive; write 1 or more"):
+    with pytest.raises(ConfigError, match=f"^MultiScaleNetwork.{option}: expected 1 or more, got 0"):
         MultiScaleNetwork(1, 1, **{**SMALL, option: 0})
 
 
@@ -120,7 +120,7 @@ def test_options_that_are_not_positive_are_refused_by_name(option):
     [
         ((2, 8, 10), "images of 8x10 cannot be halved 2 times; .* multiples of 4"),
         ((1, 8, 8), "images have 1 channels, but the network was built for 2; give the model 1 channels"),
-        ((2,), r"takes images \(C, H, W\), not examples of shape \(2,\); write VectorMLP"),
+        ((2,), r"expected images \(C, H, W\), got examples of shape \(2,\); use VectorMLP"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused_by_name(network, shape, advice):

@@ -73,8 +73,8 @@ def test_what_does_not_fit_is_refused_by_name(network):
     network.check_image_shape((2,))
     with pytest.raises(ConfigError, match=r"^RadialBasisNetwork: vectors have 3 dimensions, .* built for 2; give"):
         network.check_image_shape((3,))
-    with pytest.raises(ConfigError, match=r"^RadialBasisNetwork: takes vectors \(D,\), not .* \(2, 8, 8\); write"):
+    with pytest.raises(ConfigError, match=r"^RadialBasisNetwork: expected vectors \(D,\), got .* \(2, 8, 8\); use"):
         network.check_image_shape((2, 8, 8))
     for option in ("num_steps", "num_units"):
-        with pytest.raises(ConfigError, match=f"^RadialBasisNetwork.{option}: 0 is not positive; write 1 or more"):
+        with pytest.raises(ConfigError, match=f"^RadialBasisNetwork.{option}: expected 1 or more, got 0"):
             RadialBasisNetwork(2, 4, **{"num_steps": 40, option: 0})

@@ -102,10 +102,10 @@ def test_fresh_readout_returns_zero_and_learns(readout: nn.Module):
 @pytest.mark.parametrize(
     ("build", "advice"),
     [
-        (lambda: StepReadout(3, 2, num_steps=0), "StepReadout.num_steps: 0 is not positive; write 1 or more"),
-        (lambda: BumpReadout(3, 2, num_steps=0), "BumpReadout.num_steps: 0 is not positive; write 1 or more"),
-        (lambda: BumpReadout(3, 2, 5, num_bumps=1), "BumpReadout.num_bumps: 1 cannot tell steps apart; write 2"),
-        (lambda: BumpReadout(3, 2, 5, bump_width=0), "BumpReadout.bump_width: 0 is not positive; write for example"),
+        (lambda: StepReadout(3, 2, num_steps=0), "StepReadout.num_steps: expected 1 or more, got 0"),
+        (lambda: BumpReadout(3, 2, num_steps=0), "BumpReadout.num_steps: expected 1 or more, got 0"),
+        (lambda: BumpReadout(3, 2, 5, num_bumps=1), "BumpReadout.num_bumps: expected 2 or more, .* got 1"),
+        (lambda: BumpReadout(3, 2, 5, bump_width=0), "BumpReadout.bump_width: expected a number above 0, got 0; use"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_by_name(build, advice):
