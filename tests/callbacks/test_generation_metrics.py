@@ -31,16 +31,14 @@ def logged(folder, name: str) -> dict[int, float]:
 
 
 @pytest.fixture
-def trained(command, tmp_path):
+def trained(toy_run):
     """A folder runs/here with a trained tiny model; scoring is left to the test."""
-    command("fit", *TINY, *STEPS, "--run.name=here")
-    return tmp_path / "runs/here"
+    return toy_run(*STEPS)
 
 
-def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(command, tmp_path):
+def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(toy_run):
     """Tracked values are in metrics.csv, the last in summary.json, and best.ckpt is of the step with the lowest FID."""
-    command("fit", *TINY, *STEPS, *SCORES, *TRACK, "--run.name=here")
-    run = tmp_path / "runs/here"
+    run = toy_run(*STEPS, *SCORES, *TRACK)
     tracked = logged(run, "track/fid")
     assert sorted(tracked) == [4, 8, 12]
     assert weights(run / "checkpoints/best.ckpt")["global_step"] == min(tracked, key=tracked.get)
@@ -66,18 +64,17 @@ def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(command
     assert scores["kid"]["protocol"]["subset_size"] == 30
 
 
-def test_scoring_does_not_disturb_training(command, tmp_path):
+def test_scoring_does_not_disturb_training(command, trained, tmp_path):
     """With and without it, weights, average and optimizer are the same."""
-    command("fit", *TINY, *STEPS, "--run.name=quiet")
     command("fit", *TINY, *STEPS, *SCORES, *TRACK, "--run.name=busy", "--bits_per_dim.splits=[test]")
-    assert_same_training(*(tmp_path / f"runs/{name}/checkpoints/last.ckpt" for name in ("quiet", "busy")))
+    assert_same_training(*(tmp_path / f"runs/{name}/checkpoints/last.ckpt" for name in ("here", "busy")))
 
 
-def test_a_resumed_run_goes_on_looking_for_the_lowest_fid(command, tmp_path):
+def test_a_resumed_run_goes_on_looking_for_the_lowest_fid(command, toy_run, tmp_path):
     """Its tracked scores equal those of the unbroken run, and its folder has a best.ckpt of its own."""
-    options = [*TINY, *STEPS, *SCORES, *TRACK]
-    command("fit", *options, "--run.name=whole")
-    command("fit", *options, "--run.name=resumed", f"--ckpt_path={tmp_path}/runs/whole/checkpoints/step=5.ckpt")
+    options = [*STEPS, *SCORES, *TRACK]
+    toy_run(*options, name="whole")
+    command("fit", *TINY, *options, "--run.name=resumed", f"--ckpt_path={tmp_path}/runs/whole/checkpoints/step=5.ckpt")
     whole, resumed = (logged(tmp_path / f"runs/{name}", "track/fid") for name in ("whole", "resumed"))
     assert resumed == {step: value for step, value in whole.items() if step > 5}
     assert (tmp_path / "runs/resumed/checkpoints/best.ckpt").exists()

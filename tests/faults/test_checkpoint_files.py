@@ -99,13 +99,13 @@ def test_where_all_are_damaged_nothing_begins_anew(command, run):
     assert (run / "metrics.csv").exists()
 
 
-def test_of_a_thousand_flipped_bits_each_is_found_or_harmless(run):
+def test_of_four_hundred_flipped_bits_each_is_found_or_harmless(run):
     """Harmless: in the padding between two tensors, so that all that is read is as it was."""
     file = run / "checkpoints/last.ckpt"
     content, chance = file.read_bytes(), random.Random(0)
     before = torch.load(file, weights_only=True)
     found = 0
-    for _ in range(1000):
+    for _ in range(400):
         flipped = bytearray(content)
         flipped[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         file.write_bytes(flipped)
@@ -115,7 +115,7 @@ def test_of_a_thousand_flipped_bits_each_is_found_or_harmless(run):
             after = torch.load(file, weights_only=True)
             assert all(torch.equal(after["state_dict"][k], v) for k, v in before["state_dict"].items())
             assert after["global_step"] == before["global_step"]
-    assert found > 500
+    assert found > 200
 
 
 def test_another_architecture_is_refused_by_the_name_of_a_weight(command, run, tmp_path):

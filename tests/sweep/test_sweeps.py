@@ -143,7 +143,7 @@ def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(nam
 
     No two cells of a file are the same experiment.
     """
-    experiments = []
+    experiments, folders = [], set()
     for cell in few_cells(name):
         settings = sorted(cell.parameters)
         assert [item for item in by_agent(name, settings) if item in cell.arguments] == cell.arguments
@@ -151,8 +151,23 @@ def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(nam
         check(cli, cell)
         assert cli.subcommand == ("test" if name == "samplers" else "fit")
         assert cli.run.folder.parent.name == name
+        if name == "samplers":
+            assert_takes_the_steps_that_it_says(cli, cell)
+            folders.add(cli.run.folder)
         experiments.append({**cli.settings.as_dict(), "run": None})
     assert all(one != other for one, other in itertools.combinations(experiments, 2))
+    if name == "samplers":  # a trained run's config.yaml has a name, which no two cells share
+        assert len(folders) == len(few_cells(name))
+        assert Path("runs/samplers/lit_diffusion.diffusion.DDIMSampler-50") in folders
+
+
+def assert_takes_the_steps_that_it_says(cli: TrainingCLI, cell: Cell) -> None:
+    """1000 are all steps; DDIM is deterministic."""
+    sampler, num_steps = cli.model.sampler, cli.model.reverse.num_steps
+    steps = [*sampler.subset(num_steps)]
+    assert len(steps) == dict(cell.parameters)["model.sampler.steps"]
+    assert (steps[0], steps[-1]) == (1, 1000)
+    assert getattr(sampler, "eta", 0.0) == 0.0
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -197,21 +212,6 @@ def test_a_base_that_refers_to_swept_keys_has_their_swept_values(name, setting, 
         assert cli.settings.run.name == "lit_diffusion.diffusion.DDIMSampler-1000"
     else:
         assert cli.settings.run.name == value.replace("{data.batch_size}", str(swept.get("data.batch_size")))
-
-
-def test_samplers_take_the_steps_that_they_say_in_folders_of_their_own(agent):
-    """1000 are all steps; DDIM is deterministic. A trained run's config.yaml has a name, which no two cells share."""
-    folders = set()
-    for cell in few_cells("samplers"):
-        cli = agent("samplers", *BASES["digits"], [*cell.parameters])
-        folders.add(cli.run.folder)
-        model = cli.model
-        steps = [*model.sampler.subset(model.reverse.num_steps)]
-        assert len(steps) == dict(cell.parameters)["model.sampler.steps"]
-        assert (steps[0], steps[-1]) == (1, 1000)
-        assert getattr(model.sampler, "eta", 0.0) == 0.0
-    assert len(folders) == len(few_cells("samplers"))
-    assert Path("runs/samplers/lit_diffusion.diffusion.DDIMSampler-50") in folders
 
 
 def test_sweeps_over_overlays_leave_none_out():
