@@ -126,5 +126,5 @@ def test_shapes_that_do_not_fit_are_refused_by_name():
         ConfigError, match=r"^VectorMLP: expected vectors \(D,\), got examples of shape \(1, 8, 8\); use"
     ):
         network.check_image_shape((1, 8, 8))
-    with pytest.raises(ConfigError, match=r"^UNet: takes images \(C, H, W\), not examples of shape \(20,\); write"):
+    with pytest.raises(ConfigError, match=r"^UNet: expected images \(C, H, W\), got examples of shape \(20,\); use"):
         UNet(1, 1, width=8, groups=4).check_image_shape((20,))
