@@ -254,7 +254,7 @@ def test_a_fit_scores_on_the_way_and_at_its_end_and_is_not_disturbed(tmp_path):
         ({"terms": 1}, "terms: expected 2 or more .*; got 1"),
         ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
         ({"splits": ["test", "val"]}, "splits: expected train or test, got 'val'"),
-        ({"every_n_steps": -1}, "every_n_steps: -1 .* write"),
+        ({"every_n_steps": -1}, "every_n_steps: expected 0 .never. or more, got -1"),
     ],
     ids=str,
 )

@@ -77,5 +77,5 @@ def test_the_program_path_of_an_agent_runs_from_end_to_end(agent, tmp_path):
 def test_a_base_that_is_not_named_is_answered_by_the_variable(command):
     """W&B leaves the name of a variable that is not set."""
 
-    with pytest.raises(ConfigError, match="LIT_DIFFUSION_CONFIG is not set; write export LIT_DIFFUSION"):
+    with pytest.raises(ConfigError, match="LIT_DIFFUSION_CONFIG is not set; run `export LIT_DIFFUSION"):
         command("fit", "-c", "LIT_DIFFUSION_CONFIG")

@@ -212,7 +212,7 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
         (
             {"parameters": {"model.objectiv": {"values": ["Simple"]}}},
             [],
-            "command line: model.objectiv: there is no such",
+            "command line: model.objectiv: no such setting; use objective",
         ),
         (
             {"parameters": {"model.sampler.steps": {"values": [3, 8]}}},
