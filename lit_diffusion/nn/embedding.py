@@ -1,4 +1,4 @@
-"""How a network is told the time step."""
+"""Embeddings of the time step."""
 
 import math
 
@@ -19,6 +19,10 @@ def sinusoidal_embedding(
 
     t: (B,) raw integers; returns (B, width) in float32 whatever the network's precision: the releases and diffusers do
     the same, in this order of operations, and trained weights expect those roundings.
+
+    >>> sinusoidal_embedding(torch.tensor([0, 1]), 4)  # [sin t, sin t/10000, cos t, cos t/10000]
+    tensor([[0.0000e+00, 0.0000e+00, 1.0000e+00, 1.0000e+00],
+            [8.4147e-01, 1.0000e-04, 5.4030e-01, 1.0000e+00]])
     """
     half = width // 2
     exponents = -math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device)

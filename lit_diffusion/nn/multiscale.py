@@ -86,7 +86,7 @@ class MultiScaleNetwork(nn.Module):
         self.readout = BumpReadout(dense_width, out_channels, num_steps, num_bumps, bump_width)
 
     def check_image_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError unless the network takes images of `shape` (C, H, W)."""
+        """Raises ConfigError unless the network takes images of `shape` (C, H, W)."""
         check_pyramid("MultiScaleNetwork", self.in_channels, self.scales, shape)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class RadialBasisNetwork(nn.Module):
         self.readout = StepReadout(num_units, out_channels, num_steps)
 
     def check_image_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError unless the network takes vectors of `shape` (D,)."""
+        """Raises ConfigError unless the network takes vectors of `shape` (D,)."""
         check_vector("RadialBasisNetwork", self.in_channels, shape)
 
     def basis(self, x: Tensor) -> Tensor:

@@ -38,7 +38,13 @@ class UNet(nn.Module):
             Improved DDPM (Nichol & Dhariwal 2021, code) has true, true, 1e-5, false, true and 1000 / T.
 
     Raises:
-        ConfigError: Options that do not fit together; the message names the option and what to write.
+        ConfigError: Options that do not fit together; the message names the option and a remedy.
+
+    >>> import torch
+    >>> with torch.device("meta"):  # no memory for weights
+    ...     network = UNet(3, 3)
+    >>> sum(p.numel() for p in network.parameters())
+    35746307
     """
 
     def __init__(
