@@ -79,14 +79,14 @@ MUTATIONS = [
     ),
     *of(
         "diffusion/variance.py",
-        f"{D}/test_variance.py",
+        f"{D}/test_variance.py {D}/test_parameterization.py",
         ("fraction = (second_output(raw) + 1) / 2", "fraction = second_output(raw)"),
         ("before = (2 * t - s).clamp(max=process.num_steps)", "before = (t + 1).clamp(max=process.num_steps)"),
         ("torch.sigmoid(second_output(raw) + spread(logit, x_t))", "torch.sigmoid(second_output(raw))"),
     ),
     *of(
         "diffusion/gaussian.py",
-        f"{D}/test_reverse.py {D}/test_sampler.py {D}/test_objective.py",
+        f"{D}/test_reverse.py {D}/test_parameterization.py {D}/test_sampler.py {D}/test_objective.py",
         ("output, raw_variance = output.chunk(2, dim=1)", "raw_variance, output = output.chunk(2, dim=1)"),
         ("x_0 = self.x_0 if reverse.parameterization.clips_mean else", "x_0 = self.x_0 if True else"),
         ("self.t, self.output.detach(), self._raw_variance", "self.t, self.output, self._raw_variance"),

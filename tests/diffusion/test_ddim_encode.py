@@ -31,18 +31,22 @@ def exact(oracle, gaussian_denoiser):
     return oracle(LINEAR, Epsilon, gaussian_denoiser(LINEAR, MEAN, VARIANCE))
 
 
+@pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("steps", [None, 3, 1, [2, 5, 6]], ids=str)
 @pytest.mark.parametrize("kind", [CleanImage, Epsilon, Velocity], ids=lambda kind: kind.__name__)
-def test_encoding_is_ddim_eq_14_forward(kind, steps, oracle, table, x_0):
-    """x_t / sqrt(a_t) grows by eps(x_s, s) times the growth of sigma = sqrt((1 - a) / a); step 0 asks for the first."""
-    reverse, reference = oracle(BETAS, kind, lambda x, t: 0.7 * x + 0.05 * t), table(BETAS)
+def test_encoding_is_ddim_eq_14_forward(kind, steps, clip, oracle, table, x_0):
+    """x_t / sqrt(a_t) grows by eps(x_s, s) times the growth of sigma = sqrt((1 - a) / a); step 0 asks for the first.
+    eps follows from the x_0 that is clipped, if the model clips.
+    """
+    reverse = oracle(BETAS, kind, lambda x, t: 0.7 * x + 0.05 * t, clip_x_0=clip)
+    reference, limit = table(BETAS), 1 if clip else math.inf
     visited = list(DDIMSampler(steps).subset(7))
     x, s, expected = x_0, 0, []
     for t in visited:
         a_s, a_t = float(reference.alpha_bar[s]), float(reference.alpha_bar[t])
         asked = max(s, visited[0])
         kept, sigma2 = float(reference.alpha_bar[asked]), float(reference.sigma2[asked])
-        eps = (x - math.sqrt(kept) * (0.7 * x + 0.05 * asked)) / math.sqrt(sigma2)
+        eps = (x - math.sqrt(kept) * (0.7 * x + 0.05 * asked).clamp(-limit, limit)) / math.sqrt(sigma2)
         sigma_s, sigma_t = (math.sqrt(float(reference.sigma2[u])) / math.sqrt(a) for u, a in ((s, a_s), (t, a_t)))
         x = math.sqrt(a_t) * (x / math.sqrt(a_s) + (sigma_t - sigma_s) * eps)
         expected.append((t, x))
