@@ -115,7 +115,7 @@ class Sampler(ABC):
 
 
 class AncestralSampler(Sampler):
-    """x_s ~ p(x_s | x_t), the model's own reverse process  (Ho et al. 2020, algorithm 2)."""
+    """x_s ~ p(x_s | x_t), the model's reverse process  (Ho et al. 2020, algorithm 2)."""
 
     def transition(self, prediction: ReversePrediction, s: Tensor) -> Distribution:
         return prediction.transition(s)

@@ -66,7 +66,7 @@ class NoiseSchedule(nn.Module):
 
     @staticmethod
     def to_table_device(t: Tensor) -> Tensor:
-        """Steps t on the device of the tables: their own device, or the CPU for Apple's GPUs, which lack float64."""
+        """Steps t on the device of their table: that of t, or the CPU for Apple's GPUs, which lack float64."""
         return t.cpu() if t.device.type == "mps" else t
 
     def alpha_bar(self, t: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class Downsample(nn.Module):
     """Halves height and width (both even): 3x3 convolution of stride 2, padded by one at the right and the bottom.
 
     That is TensorFlow's "same" padding of even sizes, on which the released weights were trained. `symmetric`: padded
-    by one on all sides, of which the last row and column see nothing, as PyTorch code mostly does.
+    by one on all sides, of which the last row and column see nothing, as is usual in PyTorch.
     """
 
     def __init__(self, channels: int, symmetric: bool = False) -> None:

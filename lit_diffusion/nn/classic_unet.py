@@ -1,4 +1,4 @@
-"""The U-Net of segmentation (Ronneberger, Fischer, Brox 2015), told the time by one more feature map."""
+"""The U-Net of segmentation (Ronneberger, Fischer, Brox 2015), with t as one more feature map."""
 
 import math
 

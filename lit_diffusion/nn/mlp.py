@@ -1,4 +1,4 @@
-"""Dense networks for vectors: that of the 2015 heartbeat, and one that is told the time by its input."""
+"""Dense networks for vectors: that of the 2015 heartbeat, and one with t among its inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -20,8 +20,8 @@ ACTIVATIONS = {"sigmoid": (nn.Sigmoid, 4.0), "tanh": (nn.Tanh, 1.0), "silu": (nn
 class VectorMLP(nn.Module):
     """Dense layers and a readout: `network(x, t)` is (B, out_channels) for x (B, in_channels) and integer t (B,).
 
-    The layers read x, sin(f x) and cos(f x) of every frequency f, and the sinusoidal embedding of t. The defaults are
-    told t by its embedding only. The heartbeat's network of Sohl-Dickstein et al. 2015 is told t by its readout only:
+    The layers read x, sin(f x) and cos(f x) of every frequency f, and the sinusoidal embedding of t. By default
+    only the embedding depends on t. In the heartbeat's network of Sohl-Dickstein et al. 2015 only the readout does:
     width 50, depth 3, activation sigmoid, time_width 0, readout StepReadout. A fresh network returns zero.
 
     Args:

@@ -1,4 +1,4 @@
-"""The last, affine layer of the networks of Sohl-Dickstein et al. 2015, which may be another one at every step."""
+"""The last, affine layer of the networks of Sohl-Dickstein et al. 2015, which may differ from step to step."""
 
 from abc import ABC, abstractmethod
 
@@ -24,7 +24,7 @@ class Readout(nn.Module, ABC):
 
 
 class SharedReadout(Readout):
-    """One W and b for all steps: for a network that is told t in another way. h: (B, in_features)."""
+    """One W and b for all steps: for a network that depends on t elsewhere. h: (B, in_features)."""
 
     def __init__(self, in_features: int, out_channels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class SharedReadout(Readout):
 
 
 class StepReadout(Readout):
-    """A W_t and b_t of its own for each step  (Sohl-Dickstein et al. 2015, appendix D.1).
+    """A separate W_t and b_t for each step  (Sohl-Dickstein et al. 2015, appendix D.1).
 
     num_steps: T of the process.
     """
@@ -58,7 +58,7 @@ class BumpReadout(Readout):
     """W_t = sum_j g_j(t) W_j and b_t = sum_j g_j(t) b_j, with J bumps over time  (2015, appendix D.2, "readout").
 
     g_j(t) = exp(-(t - tau_j)^2 / 2 w^2) / sum_k exp(-(t - tau_k)^2 / 2 w^2), centres tau_1..tau_J evenly from the first
-    step to the last. This is W_j h + b_j, the paper's coefficients of the bumps, weighed after a sum that is J times
+    step to the last. This is W_j h + b_j, the paper's coefficients of the bumps, weighted after a sum that is J times
     smaller.
 
     num_steps: T of the process. num_bumps: J, 2 or more. bump_width: w in units of the distance between centres; 1 in
