@@ -149,3 +149,11 @@ def test_an_epoch_is_saved_where_it_ends_only_if_a_save_is_due(command, tmp_path
     steps = ["--trainer.max_steps=95", "--trainer.val_check_interval=1000", "--checkpoint.every_n_steps=40"]
     command("fit", *TINY, *steps, "--run.name=here")
     assert saved == [40, 80, 95, 95]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("1", [6]), ("2", [5, 6]), ("null", [1, 2, 3, 4, 5, 6]), ("0", [])])
+def test_the_newest_files_of_steps_are_kept(toy_run, keep, kept):
+    """`checkpoint.keep` of them, all for null, none for 0; last.ckpt is always there."""
+    run = toy_run("--trainer.max_steps=6", "--checkpoint.every_n_steps=1", f"--checkpoint.keep={keep}")
+    assert sorted(run.glob("checkpoints/step=*.ckpt")) == [run / f"checkpoints/step={step}.ckpt" for step in kept]
+    assert (run / "checkpoints/last.ckpt").exists()
