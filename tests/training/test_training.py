@@ -121,7 +121,7 @@ def test_validation_of_a_checkpoint_gives_the_loss_that_training_logged(command,
 
 
 def test_the_cifar10_experiment_runs_on_files_of_torchvisions_format(command, tmp_path, cifar10_files):
-    """cifar10.yaml from files on disk, the network narrowed and the run shortened, nothing else changed."""
+    """cifar10.yaml from files on disk, the network narrowed, the run and its bound shortened, nothing else changed."""
     small = ["--model.reverse.network.width=32", "--model.reverse.process.schedule.num_steps=4"]
     short = ["--trainer.max_steps=2", "--grids.num_images=2", "--trainer.enable_progress_bar=false", "--run.name=c"]
     short += ["--scores.num_samples=0", "--bits_per_dim.terms=2"]  # Inception's weights are not at hand
