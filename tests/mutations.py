@@ -257,7 +257,7 @@ MUTATIONS = [
     ),
     *of(
         "modules/diffusion.py",
-        "tests/training/test_training.py tests/training/test_devices.py",
+        "tests/training/test_training_step.py",
         ("min(step / steps, 1.0) if steps else 1.0", "1.0"),
         (
             'derive_seed(self.seed, "train", step, self.global_rank)',

@@ -114,6 +114,7 @@ def test_draws_follow_the_distribution(name):
         ({"min": 2, "max": 4}, [2, 3, 4]),
         ({"distribution": "q_uniform", "min": 1, "max": 3.2, "q": 0.5}, [1.0, 1.5, 2.0, 2.5, 3.0]),
         ({"distribution": "q_uniform", "min": 0.0, "max": 0.3, "q": 0.1}, [0.0, 0.1, 0.2, 0.3]),
+        ({"distribution": "q_uniform", "min": 2.1, "max": 2.8, "q": 0.3}, [2.1, 2.4, 2.7]),  # 2.1 / 0.3 > 7
         ({"distribution": "q_uniform", "min": 5, "max": 35, "q": 10}, [10, 20, 30]),
         ({"distribution": "q_uniform", "min": 0.5, "max": 2.5}, [1.0, 2.0]),
         ({"distribution": "q_log_uniform_values", "min": 32, "max": 128, "q": 32}, [32, 64, 96, 128]),
