@@ -237,7 +237,7 @@ MUTATIONS = [
     ),
     *of(
         "callbacks/checkpoints.py",
-        "tests/training/test_training.py tests/training/test_going_on.py tests/faults/test_checkpoint_files.py",
+        "tests/training/test_best_checkpoint.py tests/training/test_going_on.py",
         ("better = self.best is None or value < self.best", "better = self.best is None or value > self.best"),
         ("[: -self.keep] if self.keep else ()", "[: -self.keep - 1] if self.keep else ()"),
     ),

@@ -1,0 +1,38 @@
+"""Which step is kept as the best."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lit_diffusion.callbacks import Checkpoints
+from lit_diffusion.runs.atomic_files import written_whole
+
+
+@pytest.fixture
+def offer(tmp_path):
+    """offer(step, value): a step whose monitored value is offered; returns the step that best.ckpt is of."""
+    checkpoints, folder = Checkpoints(every_n_steps=100), tmp_path / "checkpoints"
+    folder.mkdir()
+
+    def run(step: int, value: float | None, name: str = "val/loss") -> str | None:
+        def save(file) -> None:
+            with written_whole(file) as temporary:  # files are links to each other
+                temporary.write_text(str(step))
+
+        trainer = SimpleNamespace(default_root_dir=str(tmp_path), global_step=step, is_global_zero=True)
+        trainer.save_checkpoint = save
+        checkpoints.offer(trainer, name, value)
+        best = folder / "best.ckpt"
+        return best.read_text() if best.exists() else None
+
+    return run
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_value(offer):
+    """Worse values, values that are not finite, missing ones and other scores change nothing."""
+    assert offer(1, 3.0) == "1"
+    assert offer(2, 4.0) == "1"
+    assert offer(3, 2.0) == "3"
+    assert offer(4, float("nan")) == offer(5, None) == offer(6, 1.0, "track/fid") == "3"
+    assert offer(7, 2.5) == "3"
+    assert offer(8, 0.5) == "8"
