@@ -64,7 +64,7 @@ class Texture(GeneratedData):
         channels, size, _ = self.image_shape
         if not os.path.isfile(self.file):
             raise ConfigError(
-                f"file: there is no file {self.file!r}; use the path of a picture, such as photos/bark.png"
+                f"file: expected an existing file, got {self.file!r}; use the path of one, such as photos/bark.png"
             )
         try:
             picture = decode(self.file, None, channels).numpy().astype(np.float64)

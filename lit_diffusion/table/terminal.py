@@ -120,7 +120,7 @@ def wrap(text: str, width: int, breaks: str) -> str:
 
 
 def replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: ASCII instead of the characters that an encoding lacks, ? if there is no similar."""
+    """An error handler of codecs: similar ASCII for characters that an encoding lacks, else a question mark."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(ASCII.get(character, "?") for character in error.object[error.start : error.end]), error.end

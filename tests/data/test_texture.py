@@ -97,8 +97,8 @@ def refusal(file, **arguments):
 
 
 def test_a_missing_or_broken_picture_is_refused(tmp_path):
-    assert refusal(tmp_path / "none.png").startswith(f"file: there is no file '{tmp_path}/none.png'; use the path")
-    assert refusal(tmp_path).startswith("file: there is no file")
+    assert refusal(tmp_path / "none.png").startswith(f"file: expected an existing file, got '{tmp_path}/none.png'")
+    assert refusal(tmp_path).startswith("file: expected an existing file")
     (tmp_path / "text.png").write_text("no picture")
     assert refusal(tmp_path / "text.png").startswith(f"file: {tmp_path}/text.png: cannot be read as an image")
 
