@@ -31,3 +31,4 @@ COMMANDS = {
     ),
     "doctor": ("lit_diffusion.doctor.command", "what this machine lacks, and how to fix it: lit-diffusion doctor"),
 }
+WORKERS = {"fit", "validate", "test", "predict", "sweep"}  # do more than print: they go on if nobody reads it

@@ -8,7 +8,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from lit_diffusion import __version__
-from lit_diffusion.cli.commands import COMMANDS, TRAINING
+from lit_diffusion.cli.commands import COMMANDS, TRAINING, WORKERS
+from lit_diffusion.cli.output import open_output
 from lit_diffusion.errors import ConfigError
 
 HELP = f"""usage: lightning COMMAND -c CONFIG [-c OVERLAY ...] [--KEY=VALUE ...]
@@ -31,10 +32,11 @@ options:
 
 def main() -> None:
     """Runs the command line in sys.argv. Exits with status 2 and one line for a user's mistake, with 130 for Ctrl-C."""
-    if sys.stdout is None:  # closed by >&-
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    works_on = bool(WORKERS.intersection(sys.argv[1:2]))
+    sys.stdout, sys.stderr = (open_output(stream, works_on) for stream in (sys.stdout, sys.stderr))
     try:
         dispatch(sys.argv[1:])
+        sys.stdout.flush()
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -45,9 +47,8 @@ def main() -> None:
             print(message, file=sys.stderr)
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EPIPE):
+        if error.errno != errno.ENOSPC:
             raise
-        sys.stdout = None  # flushing its buffer would fail again
         print(f"cannot write the output: {error.strerror}", file=sys.stderr)
         sys.exit(1)
 

@@ -15,7 +15,7 @@ from lit_diffusion.table.layout_file import list_layouts, read_layout
 from lit_diffusion.table.rows import matches_any
 from lit_diffusion.table.runs import fetch_runs, find_runs
 from lit_diffusion.table.table import Table, make_table
-from lit_diffusion.table.terminal import format_plain, make_printable, print_table
+from lit_diffusion.table.terminal import format_plain, print_table
 
 FORMATS = {"terminal": format_plain, "markdown": format_markdown, "latex": format_latex, "csv": format_csv}
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
@@ -43,7 +43,6 @@ def main(arguments: list[str]) -> None:
             temporary.write_text(FORMATS[name](table), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out: {options.out} cannot be written ({error.strerror}); choose another file") from error
-    make_printable()
     print(f"{options.out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
     print_warnings(table.warnings)
 
@@ -64,7 +63,6 @@ def show(folders: list[str], layout_name: str | None) -> None:
 
 def display(table: Table, name: str) -> None:
     """Prints the table, and its warnings on stderr unless they are visible below it."""
-    make_printable()
     if name == "terminal" and sys.stdout.isatty():
         print_table(table, Console(highlight=False))
     else:

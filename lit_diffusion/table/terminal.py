@@ -1,9 +1,7 @@
-"""A table for a terminal, within its width and its encoding."""
+"""A table for a terminal, within its width."""
 
-import codecs
 import io
 import re
-import sys
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -21,11 +19,6 @@ GAP = 2  # characters between columns
 WORDS = r"(?<=[\s,/=])(?=\S)|(?<=\S)(?=±)"
 PARTS = rf"{WORDS}|(?<=[._\-])(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 BREAKS = (r"(?!)", WORDS)
-ASCII = {
-    "—": "-", "−": "-", "–": "-", "±": "+-", "≤": "<=", "‖": "||", "²": "^2", "μ": "mu", "ε": "epsilon", "Σ": "Sigma",
-    "σ": "sigma", "β": "beta", "η": "eta", "θ": "theta", "λ": "lambda", "\u0303": "~",
-}  # fmt: skip
-TO_ASCII = "lit_diffusion.to_ascii"
 
 
 def print_table(table: Table, console: Console) -> None:
@@ -117,20 +110,3 @@ def wrap(text: str, width: int, breaks: str) -> str:
         first, *rest = chop_cells(piece.rstrip(), width) if cell_len(piece.rstrip()) > width else [piece]
         lines[-1:] = [lines[-1] + first, *rest]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: similar ASCII for characters that an encoding lacks, else a question mark."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(ASCII.get(character, "?") for character in error.object[error.start : error.end]), error.end
-
-
-codecs.register_error(TO_ASCII, replace_by_ascii)
-
-
-def make_printable() -> None:
-    """From now on stdout and stderr print something for every character, also those that their encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors=TO_ASCII)

@@ -205,7 +205,7 @@ class TrainingCLI(CLIBase):
 
     def _write_config(self) -> None:
         with written_whole(self.run.folder / "config.yaml") as temporary:
-            temporary.write_text(self.saved_text)
+            temporary.write_text(self.saved_text, encoding="utf-8")
 
     def check(self) -> None:
         """Raises ConfigError unless data, model, checkpoint and everything to be scored or predicted fit together."""

@@ -15,6 +15,7 @@ from lit_diffusion.table.layout_file import read_layout
 from lit_diffusion.table.runs import find_runs
 from lit_diffusion.table.table import make_table
 from lit_diffusion.table.terminal import PARTS, WORDS, format_plain, print_table, wrap
+from tests.conftest import ROOT
 from tests.table.table_made import layout, printed, put, score, summary
 
 LAYOUT = r"""
@@ -214,11 +215,9 @@ def test_a_narrow_terminal_shows_all(tmp_path):
 
 def test_an_encoding_without_the_characters_gets_others(arguments):
     """No traceback, and ASCII that says the same."""
-    code = "import sys; from lit_diffusion.table.command import main; main(sys.argv[1:])"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    made = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, env=environment
-    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "lit_diffusion", "table", *map(str, arguments)]
+    made = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert made.returncode == 0 and not made.stderr
     assert "<=2.87 (2.82)*" in made.stdout and "9.16+-0.15*" in made.stdout and "epsilon | prediction" in made.stdout
 
