@@ -11,12 +11,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.metrics.estimators import inception_score, kernel_distance, share_within
 from lit_diffusion.metrics.features import FeatureExtractor
 from lit_diffusion.metrics.protocol import Protocol
 from lit_diffusion.metrics.score import Score
 
 Details = dict[str, Any]
-DISTANCES = 10**7  # between features, in memory at once
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Statistics:
 
 class Fidelity(Metric):
     """FID, KID, precision and recall against reference statistics, and IS with its standard deviation over splits, from
-    one forward pass of `extractor` over the images: torch-fidelity's numerics, on float64 sums reduced over ranks.
+    one forward pass of `extractor` over the images: torch-fidelity's definitions, on float64 sums reduced over ranks.
 
     image_shape: (C, H, W). num_images: the number over all ranks, which determines the images whose features are kept.
     references: statistics by name. All scores are against the first; against the others only FID is computed, as
@@ -168,11 +168,8 @@ def compare(
     return scores
 
 
-# Importing torch-fidelity takes a second, so the functions below import it when scores are computed.
-
-
 def _fid(samples: Statistics, references: Mapping[str, Statistics], common: Details) -> Iterator[tuple[str, Score]]:
-    from torch_fidelity.metric_fid import fid_statistics_to_metric
+    from torch_fidelity.metric_fid import fid_statistics_to_metric  # a second to import
 
     moments = {"mu": samples.mean.numpy(), "sigma": samples.covariance.numpy()}
     for number, (name, other) in enumerate(references.items()):
@@ -183,26 +180,13 @@ def _fid(samples: Statistics, references: Mapping[str, Statistics], common: Deta
 
 
 def _inception_score(samples: Statistics, protocol: Protocol, common: Details) -> Score:
-    from torch_fidelity.metric_isc import isc_features_to_metric
-
-    score = isc_features_to_metric(samples.logits, protocol.splits, shuffle=True, rng_seed=protocol.seed)
     details = {"splits": protocol.splits, "shuffle": protocol.seed, "spread": "standard deviation over splits"}
-    return Score(score["inception_score_mean"], score["inception_score_std"], {**common, **details})
+    return Score(*inception_score(samples.logits, protocol.splits, protocol.seed), {**common, **details})
 
 
 def _kid(samples: Statistics, reference: Statistics, protocol: Protocol, against: Details) -> Score:
-    from torch_fidelity.metric_kid import kid_features_to_metric
-
     size = min(protocol.kid_subset_size, len(samples.features), len(reference.features))
-    kid = kid_features_to_metric(
-        samples.features,
-        reference.features,
-        kid_subsets=protocol.kid_subsets,
-        kid_subset_size=size,
-        rng_seed=protocol.seed,
-        verbose=False,
-    )
-    mean, std = kid["kernel_inception_distance_mean"], kid["kernel_inception_distance_std"]
+    mean, std = kernel_distance(samples.features, reference.features, protocol.kid_subsets, size, protocol.seed)
     compared = {"samples_compared": len(samples.features), "reference_compared": len(reference.features)}
     details = {**against, **compared, "subsets": protocol.kid_subsets, "subset_size": size, "draw": protocol.seed}
     if size == len(samples.features) == len(reference.features):
@@ -213,16 +197,10 @@ def _kid(samples: Statistics, reference: Statistics, protocol: Protocol, against
 def _precision_recall(
     samples: Statistics, reference: Statistics, protocol: Protocol, against: Details
 ) -> dict[str, Score]:
-    from torch_fidelity.metric_prc import prc_features_to_metric
-
-    found = prc_features_to_metric(
-        samples.features,
-        reference.features,
-        prc_neighborhood=protocol.neighbours,
-        prc_batch_size=max(1, DISTANCES // max(len(samples.features), len(reference.features))),
-        save_cpu_ram=True,
-        verbose=False,
-    )
     images = {"samples_compared": len(samples.features), "reference_compared": len(reference.features)}
     details = {**against, "neighbours": protocol.neighbours, **images}
-    return {name: Score(found[name], None, details) for name in ("precision", "recall")}
+    found = {
+        "precision": share_within(samples.features, reference.features, protocol.neighbours),
+        "recall": share_within(reference.features, samples.features, protocol.neighbours),
+    }
+    return {name: Score(value, None, details) for name, value in found.items()}

@@ -62,13 +62,15 @@ def theirs(folders, weights):
 
 @pytest.mark.slow
 def test_in_the_same_memory_layout_every_score_is_torch_fidelitys_to_1e_6(folders, weights, theirs):
+    """KID to 1e-5, because torch-fidelity sums its kernel in float32."""
     extractor, protocol = InceptionFeatures(weights, channels_last=False), TorchFidelity(kid_subset_size=SUBSET)
     samples, reference = (compute_statistics(open_images(f), extractor, protocol, keep_logits=True) for f in folders)
     ours = compare(samples, {"reference": reference}, protocol, extractor)
     assert ours.keys() == SCORES
     for name, (value, std) in theirs.items():
-        assert ours[name].value == pytest.approx(value, rel=1e-6), name
-        assert ours[name].std == (std and pytest.approx(std, rel=1e-6)), name
+        rel = 1e-5 if name == "kid" else 1e-6
+        assert ours[name].value == pytest.approx(value, rel=rel), name
+        assert ours[name].std == (std and pytest.approx(std, rel=rel)), name
 
 
 @pytest.mark.slow

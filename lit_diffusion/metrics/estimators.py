@@ -1,0 +1,51 @@
+"""IS, KID, precision and recall of features: torch-fidelity's definitions and draws, in float64 whatever the features.
+
+Float32 would not do: features with a common offset of a thousand standard deviations lose their distances in it, and
+the sums of KID's cubic kernel their differences.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DISTANCES = 10**7  # between features, in memory at once
+
+
+def inception_score(logits: Tensor, splits: int, seed: int) -> tuple[float, float]:
+    """exp E KL(p(y|x) || p(y)), its mean and standard deviation over `splits` parts of the shuffled logits (N, K).
+
+    Works with log-probabilities throughout: one that exp would round to 0 has a logarithm all the same.
+    """
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(len(logits)))
+    log_p = logits[order].double().log_softmax(1)
+    bounds = [i * len(logits) // splits for i in range(splits + 1)]
+    scores = []
+    for part in (log_p[first:last] for first, last in zip(bounds, bounds[1:])):
+        log_q = part.logsumexp(0) - np.log(len(part))
+        scores.append((part.exp() * (part - log_q)).sum(1).mean().exp().item())
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def kernel_distance(x: Tensor, y: Tensor, subsets: int, size: int, seed: int) -> tuple[float, float]:
+    """The unbiased squared MMD of features x (N, D) and y (M, D) under (x.y / D + 1)^3: its mean and standard deviation
+    over random subsets of `size` of each.
+    """
+    from torch_fidelity.metric_kid import kernel_mmd  # a second to import
+
+    random, found = np.random.RandomState(seed), []
+    for _ in range(subsets):
+        drawn = (one[random.choice(len(one), size, replace=False)].double().numpy() for one in (x, y))
+        found.append(kernel_mmd(*drawn))
+    return float(np.mean(found)), float(np.std(found))
+
+
+def share_within(points: Tensor, centres: Tensor, neighbours: int) -> float:
+    """The share of points (N, D) within the ball of any of the centres (M, D), each reaching to its k-th neighbour
+    among the centres: precision of samples among the reference, recall the other way round.
+    """
+    centres = centres.double()
+    rows = max(1, DISTANCES // len(centres))
+    radii = [torch.cdist(some.double(), centres).kthvalue(neighbours + 1).values for some in centres.split(rows)]
+    radius = torch.cat(radii)
+    inside = [(torch.cdist(some.double(), centres) <= radius).any(1) for some in points.split(rows)]
+    return torch.cat(inside).double().mean().item()
