@@ -50,9 +50,9 @@ def main(arguments: list[str]) -> None:
     )
     with folder_written_whole(folder) as temporary:
         if theirs:
-            theirs.write(temporary, weights)
+            theirs.write(temporary, weights, kind)
         else:
-            tensors.write(temporary / native.WEIGHTS, weights)
+            tensors.write(temporary / native.WEIGHTS, weights, kind)
         (temporary / native.RECIPE).write_text(yaml.safe_dump(shared, sort_keys=False, width=120), encoding="utf-8")
         if card.picture:
             shutil.copyfile(card.picture, temporary / "samples.png")

@@ -15,6 +15,7 @@ from lit_diffusion.interop.construct import build_part, build_reverse, class_nam
 from lit_diffusion.interop.names import check_fit
 from lit_diffusion.interop.opening import open_source
 from lit_diffusion.interop.source import Source, UNetSource
+from lit_diffusion.interop.weight_sets import guess_kind, settle
 from lit_diffusion.runs.atomic_files import check_free
 
 
@@ -23,14 +24,15 @@ def main(arguments: list[str]) -> None:
     options = make_parser().parse_args(arguments)
     folder = Path(options.out)
     check_free(folder, "-o")
-    source = open_source(options.source)
+    source = open_source(options.source, options.weights)
+    kind, note = settle(source.holds, guess_kind(Path(options.source)), options.weights, source.name)
+    source.notes.extend([note] if note else [])
     config, name = make_configuration(source, options.config)
     model = config["model"]["init_args"]
     reverse = build_reverse(model)
     state = make_state(model, reverse, source)
-    is_average = options.weights == "ema"
-    run_writing.write(folder, config, state, describe_origin(source, options.weights), is_average)
-    print(*report_lines(source, model, reverse, name, folder, options.weights), sep="\n")
+    run_writing.write(folder, config, state, describe_origin(source, kind), is_average=kind == "ema")
+    print(*report_lines(source, model, reverse, name, folder, kind), sep="\n")
 
 
 def make_parser() -> Parser:
@@ -60,9 +62,8 @@ def make_parser() -> Parser:
     result.add_argument(
         "--weights",
         choices=("ema", "raw"),
-        default="ema",
-        help="what SOURCE holds: averaged weights, like nearly all published models, or raw ones (default: "
-        "%(default)s)",
+        help="which weights to import if SOURCE holds both, and what they are if SOURCE does not say (default: ema, as "
+        "nearly all published models are)",
     )
     return result
 

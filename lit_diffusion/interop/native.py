@@ -23,7 +23,8 @@ class NativeModel(Source):
         self.recipe = folder / RECIPE
         if not self.recipe.is_file():
             raise ConfigError(f"{folder}: {RECIPE}, which describes the model, is missing; add it")
-        super().__init__(name, tensors.read(folder / WEIGHTS), [folder / WEIGHTS, self.recipe])
+        weights, self.holds = tensors.read(folder / WEIGHTS)
+        super().__init__(name, weights, [folder / WEIGHTS, self.recipe])
 
     def apply_to(self, model: dict[str, Any]) -> dict[str, Any]:
         """The recipe's model, unchanged."""

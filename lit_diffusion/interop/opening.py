@@ -21,9 +21,9 @@ FORMATS: dict[str, Callable[[str, Path, Mapping[str, Tensor]], Source]] = {  # b
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def open_source(name: str) -> Source:
-    """The model at `name`: a folder, a file, or a name of the hub. Raises ConfigError if it is missing or its format
-    unknown.
+def open_source(name: str, wanted: str | None = None) -> Source:
+    """The model at `name`: a folder, a file, or a name of the hub. wanted: "ema" or "raw" where it holds both, by
+    default its average. Raises ConfigError if it is missing or its format unknown.
     """
     path = Path(name)
     try:
@@ -34,25 +34,27 @@ def open_source(name: str) -> Source:
         return (
             native.NativeModel(name, path)
             if (path / native.WEIGHTS).is_file()
-            else pipeline_folder.open_folder(name, path)
+            else pipeline_folder.open_folder(name, path, wanted)
         )
     if path.is_file():
-        return open_weights(name, path)
+        return open_weights(name, path, wanted)
     if not path.exists() and HUB_NAME.fullmatch(name) and path.suffix not in tensors.SUFFIXES and name[0] not in "./~":
-        return pipeline_folder.open_folder(name, hub.download(name))
+        return pipeline_folder.open_folder(name, hub.download(name), wanted)
     raise ConfigError(
         f"{name}: no such file or folder; use one that exists, or a name of the hub, such as google/ddpm-cifar10-32"
     )
 
 
-def open_weights(name: str, file: Path) -> Source:
+def open_weights(name: str, file: Path, wanted: str | None) -> Source:
     """The model in a file of weights."""
     if file.name == native.WEIGHTS and (file.parent / native.RECIPE).is_file():
         return native.NativeModel(name, file.parent)
-    weights = tensors.read(file)
+    weights, kind = tensors.read(file, wanted)
     for mark, of_kind in FORMATS.items():
         if mark in weights:
-            return of_kind(name, file, weights)
+            source = of_kind(name, file, weights)
+            source.holds = kind or source.holds
+            return source
     raise ConfigError(
         f"{name}: expected weights of diffusers' UNet2DModel, the DDPM release or improved-diffusion, got "
         f"{tensors.first_keys(weights)}, ...; use a file of one of these"

@@ -22,11 +22,13 @@ OBJECTIVES = {"LearnedRange": "Hybrid", "LearnedDiagonal": "VariationalBound"}  
 class Source(ABC):
     """A model of another code base. name: as the user typed it. files: all files read. weights: by the source's names.
 
-    recipe: a configuration next to the weights, if any. notes: for the user.
+    recipe: a configuration next to the weights, if any. holds: "ema" or "raw" if the source says which its weights are.
+    notes: for the user.
     """
 
     format: str
     recipe: Path | None = None
+    holds: str | None = None
 
     def __init__(self, name: str, weights: Mapping[str, Tensor], files: Sequence[Path]):
         self.name, self.weights, self.files = name, weights, files

@@ -14,38 +14,43 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lit_diffusion.errors import ConfigError, first_words, one_line
+from lit_diffusion.interop.weight_sets import choose
 from lit_diffusion.runs.atomic_files import check_archive
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SUFFIXES = (".safetensors", *PICKLES)
+KIND = "lit_diffusion.weights"  # what our files of safetensors say in their header: ema or raw
 
 
-def read(file: Path) -> dict[str, Tensor]:
-    """The weights in a file by the file's names, float32 on the CPU, memory-mapped if the format allows.
+def read(file: Path, wanted: str | None = None) -> tuple[dict[str, Tensor], str | None]:
+    """The weights in a file by the file's names, float32 on the CPU, memory-mapped if the format allows; and whether
+    they are "ema" or "raw", if the file says so. wanted: which, if it holds both.
 
     Raises ConfigError if the file is damaged, holds code or anything but weights, or has non-finite values.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{file}: expected a file of weights; use one of {', '.join(SUFFIXES)}")
-    content = load_safetensors(file) if file.suffix.lower() == ".safetensors" else load_pickle(file)
+    content, kind = load_safetensors(file) if file.suffix.lower() == ".safetensors" else load_pickle(file, wanted)
     weights = {name: to_float32(weight, name, file) for name, weight in content.items()}
     if not weights:
         raise ConfigError(f"{file} holds no weights; use another file")
-    return weights
+    return weights, kind
 
 
-def load_safetensors(file: Path) -> dict[str, Tensor]:
-    """The tensors in a file of safetensors."""
+def load_safetensors(file: Path) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors in a file of safetensors, and their kind if it says so."""
     try:
         with safe_open(file, "pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            kind = (opened.metadata() or {}).get(KIND)
+            content = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return content, kind if kind in ("ema", "raw") else None
     except (SafetensorError, OSError, ValueError) as error:
         raise damage_error(file, error) from error
 
 
-def load_pickle(file: Path) -> Mapping[str, Tensor]:
-    """The state dict in a file of torch.save, without the prefix `module.` of DataParallel."""
+def load_pickle(file: Path, wanted: str | None) -> tuple[Mapping[str, Tensor], str | None]:
+    """The state dict in a file of torch.save, without the prefix `module.` of DataParallel, and its kind if known."""
     try:
         is_archive = zipfile.is_zipfile(file)
         if is_archive:
@@ -64,13 +69,12 @@ def load_pickle(file: Path) -> Mapping[str, Tensor]:
         ) from error
     except Exception as error:  # every kind of damage raises a different type
         raise damage_error(file, error) from error
-    return find_state_dict(content, file)
+    content, kind = choose(content, wanted, file)
+    return strip_prefix(content, file), kind
 
 
-def find_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:
-    """A mapping from names to tensors, or the one under `state_dict`. Raises ConfigError for other content."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+def strip_prefix(content: Any, file: Path) -> Mapping[str, Tensor]:
+    """A mapping from names to tensors, without `module.`. Raises ConfigError for other content."""
     named = isinstance(content, Mapping) and all(isinstance(name, str) for name in content)
     if not named or not all(isinstance(one, Tensor) for one in content.values()):
         what = f"a mapping with {first_keys(content)}" if isinstance(content, Mapping) else type(content).__name__
@@ -116,10 +120,12 @@ def starts_with(file: Path, beginning: bytes) -> bool:
         return False
 
 
-def write(file: Path, weights: Mapping[str, Tensor]) -> None:
-    """Writes a file of safetensors. Tensors may share memory or be views. Raises OSError if it cannot be written."""
+def write(file: Path, weights: Mapping[str, Tensor], kind: str) -> None:
+    """Writes a file of safetensors, which says whether the weights are "ema" or "raw". Tensors may share memory or be
+    views. Raises OSError if it cannot be written.
+    """
     whole = {name: weight.detach().clone().contiguous() for name, weight in weights.items()}
     try:
-        save_file(whole, file, {"format": "pt"})
+        save_file(whole, file, {"format": "pt", KIND: kind})
     except SafetensorError as error:
         raise OSError(errno.EIO, first_words(error)) from error

@@ -21,6 +21,7 @@ FILES = f"{CONFIG}, {SCHEDULER_CONFIG} and {WEIGHTS}.safetensors"  # the files o
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 LARGEST = 2**20  # bytes of a config
 MARK = "time_embedding.linear_1.weight"
+NETWORKS = {"ema": "unet_ema", "raw": "unet"}  # folders of a checkpoint of diffusers' training scripts
 
 
 class DiffusersModel(UNetSource):
@@ -33,7 +34,10 @@ class DiffusersModel(UNetSource):
     def __init__(self, name: str, file: Path, weights: Mapping[str, Tensor], config: Path, scheduling: Path | None):
         super().__init__(name, weights, [file, config, *([scheduling] if scheduling else [])])
         content = read_config(config, ("UNet2DModel",))
-        settings = check_settings(content, unet_config.UNET, unet_config.UNET_CHOICES, str(config))
+        home = config.parent.resolve()  # of the folder: in the hub's cache, the file is a link to elsewhere
+        self.holds = say_kind(home, content)
+        network = {key: value for key, value in content.items() if key not in unet_config.AVERAGE}
+        settings = check_settings(network, unet_config.UNET, unet_config.UNET_CHOICES, str(config))
         self.options = unet_config.convert_network(settings, str(config))
         if "dropout" not in content:  # evaluation needs none, and the recipe trains with its value
             del self.options["dropout"]
@@ -52,8 +56,7 @@ class DiffusersModel(UNetSource):
             self.sampler = "DDIMSampler" if content["_class_name"] == "DDIMScheduler" else "AncestralSampler"
         else:
             self.notes.append(f"no {SCHEDULER_CONFIG}: schedule, T, prediction and variance come from the recipe")
-        home = config.resolve().parent
-        recipe = (home.parent if home.name == "unet" else home) / "config.yaml"
+        recipe = whole_of(home) / "config.yaml"
         self.recipe = recipe if recipe.is_file() else None
 
     def network(self) -> dict[str, Any]:
@@ -78,14 +81,14 @@ class DiffusersModel(UNetSource):
         }
 
 
-def open_folder(name: str, folder: Path) -> DiffusersModel:
-    """The model in a folder, flat or with folders `unet` and `scheduler`. Raises ConfigError if files are missing or of
-    another pipeline.
+def open_folder(name: str, folder: Path, wanted: str | None = None) -> DiffusersModel:
+    """The model in a folder, flat or with folders `unet` and `scheduler`; wanted: "raw" for `unet` if there is also an
+    average, in `unet_ema`. Raises ConfigError if files are missing or of another pipeline.
     """
     if (folder / INDEX).is_file():
         read_config(folder / INDEX, PIPELINES)
-    home = folder / "unet" if (folder / "unet").is_dir() else folder
-    whole = folder.resolve().parent if folder.resolve().name == "unet" else folder
+    networks = {kind: folder / name for kind, name in NETWORKS.items() if (folder / name).is_dir()}
+    home = networks.get(wanted or "ema", next(iter(networks.values()), folder))
     config = home / CONFIG
     if not config.is_file():
         raise ConfigError(
@@ -100,7 +103,12 @@ def open_folder(name: str, folder: Path) -> DiffusersModel:
             + (f"import one of its files, such as {home / others[0]}" if others else "add one")
             + ("; weights in several parts are not supported" if len(others) > 1 else "")
         )
-    return DiffusersModel(name, weights, tensors.read(weights), config, find_scheduler(whole))
+    content, kind = tensors.read(weights)
+    model = DiffusersModel(name, weights, content, config, find_scheduler(whole_of(home)))
+    model.holds = model.holds or kind
+    if len(networks) > 1:
+        model.notes.append(f"it holds both: {' and '.join(f'--weights {k} is {v.name}' for k, v in networks.items())}")
+    return model
 
 
 def open_file(name: str, file: Path, weights: Mapping[str, Tensor]) -> DiffusersModel:
@@ -108,15 +116,28 @@ def open_file(name: str, file: Path, weights: Mapping[str, Tensor]) -> Diffusers
     config = file.parent / CONFIG
     if not config.is_file():
         raise ConfigError(f"{file}: {CONFIG}, which describes the network, is missing next to it; add it")
-    folder = file.resolve().parent
-    return DiffusersModel(
-        name, file, weights, config, find_scheduler(folder.parent if folder.name == "unet" else file.parent)
-    )
+    return DiffusersModel(name, file, weights, config, find_scheduler(whole_of(file.parent)))
+
+
+def whole_of(home: Path) -> Path:
+    """The folder of the whole model, from the one of its network."""
+    return home.resolve().parent if home.resolve().name in NETWORKS.values() else home
 
 
 def find_scheduler(folder: Path) -> Path | None:
-    """The scheduler's config in a folder, if any."""
-    return next((one for where in ("scheduler", ".") if (one := folder / where / SCHEDULER_CONFIG).is_file()), None)
+    """The scheduler's config in a folder, if any; that of the whole training next to one of its checkpoints."""
+    folders = [folder, folder.resolve().parent] if re.fullmatch(r"checkpoint-\d+", folder.resolve().name) else [folder]
+    places = (one / where / SCHEDULER_CONFIG for one in folders for where in ("scheduler", "."))
+    return next((place for place in places if place.is_file()), None)
+
+
+def say_kind(home: Path, config: Mapping[str, Any]) -> str | None:
+    """Whether a network's folder holds "ema" or "raw" weights: by the record of the average in its config, or by its
+    name if there is the other next to it.
+    """
+    if home.name == NETWORKS["ema"] or not unet_config.AVERAGE.isdisjoint(config):
+        return "ema"
+    return "raw" if home.name == NETWORKS["raw"] and (home.parent / NETWORKS["ema"]).is_dir() else None
 
 
 def read_config(file: Path, names: tuple[str, ...]) -> dict[str, Any]:

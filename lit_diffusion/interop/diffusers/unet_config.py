@@ -58,6 +58,10 @@ UNET_CHOICES: dict[str, tuple[Any, ...]] = {  # that our U-Net can express
     "class_embed_type": (None,),
     "num_class_embeds": (None,),
 }
+# what diffusers' EMAModel writes into the config of the network that it has averaged; nothing of it acts on the network
+AVERAGE = frozenset(
+    ("decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power")
+)
 NAMES = Names(
     ends={
         "stem": "conv_in",

@@ -45,12 +45,12 @@ class Export:
             "unet": ["diffusers", "UNet2DModel"],
         }
 
-    def write(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Writes the files. weights: of the reverse model."""
+    def write(self, folder: Path, weights: Mapping[str, Tensor], kind: str) -> None:
+        """Writes the files. weights: of the reverse model. kind: "ema" or "raw"."""
         theirs = {their: weights[f"network.{our}"] for our, their in unet_config.NAMES.map_names(self.network).items()}
         for name in ("unet", "scheduler"):
             (folder / name).mkdir()
-        tensors.write(folder / "unet" / f"{WEIGHTS}.safetensors", theirs)
+        tensors.write(folder / "unet" / f"{WEIGHTS}.safetensors", theirs, kind)
         for file, content in (
             (folder / INDEX, self.index),
             (folder / "unet" / CONFIG, self.unet),
