@@ -11,6 +11,7 @@ from lit_diffusion.callbacks.metrics_file import MetricsFile, MetricsLogger
 from lit_diffusion.callbacks.parzen_window import ParzenWindow
 from lit_diffusion.callbacks.predict import Denoise, Inpaint, Interpolate, Prediction, Reconstruct, Samples
 from lit_diffusion.callbacks.progress import RunProgress
+from lit_diffusion.callbacks.run_report import RunReport
 from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.timing import Timing
 
@@ -30,6 +31,7 @@ __all__ = [
     "Prediction",
     "Reconstruct",
     "RunProgress",
+    "RunReport",
     "RunSummary",
     "SampleGrids",
     "Samples",

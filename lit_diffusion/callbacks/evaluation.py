@@ -7,7 +7,6 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from rich.table import Table
 
 from lit_diffusion.callbacks.after_step import AfterStep
 from lit_diffusion.callbacks.divergence import divergence_of
@@ -19,6 +18,8 @@ from lit_diffusion.callbacks.timing import Timing
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics.score import Score
 from lit_diffusion.runs.summary import TRACKED
+
+NAME_WIDTH = 18  # characters, of the longest common name, so that all lists are aligned
 
 
 class Evaluation(AfterStep):
@@ -114,8 +115,7 @@ def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
         summary.scores.update({f"{prefix}{name}": score.as_dict() for name, score in scores.items()})
     how = caption(next(iter(scores.values())).protocol) if scores else ""
     if final:
-        say(trainer, how)
-        say(trainer, score_table(scores))
+        say(trainer, score_list(how, {name: str(score) for name, score in scores.items()}))
     else:
         found = ", ".join(f"{name} {score}" for name, score in scores.items())
         say(trainer, f"step {trainer.global_step}: {found} ({how})")
@@ -126,13 +126,11 @@ def caption(protocol: Mapping[str, Any]) -> str:
     if "samples" not in protocol:
         return f"{protocol['terms']} of {protocol['T']} terms an image, {protocol['weights']} weights"
     drawn = f"{protocol['samples']} samples of {protocol['sampler']} in {protocol['nfe']} steps"
-    how = protocol.get("features") or f"sigma {protocol['sigma']:.3g}"
-    return f"{how}, {drawn}, {protocol['weights']} weights"
+    if "features" not in protocol:
+        return f"sigma {protocol['sigma']:.3g}, {drawn}, {protocol['weights']} weights"
+    return f"{protocol['protocol']} on {protocol['features']}, {drawn}, {protocol['weights']} weights"
 
 
-def score_table(scores: dict[str, Score]) -> Table:
-    """Scores for the terminal: name, value with spread."""
-    table = Table("score", "value", box=None, pad_edge=False, header_style="bold")
-    for name, score in scores.items():
-        table.add_row(name, str(score))
-    return table
+def score_list(how: str, scores: Mapping[str, str]) -> str:
+    """Scores for the terminal: how they were measured, then a line for each with its spread."""
+    return "\n".join([f"{how}:", *(f"  {name:<{NAME_WIDTH}}  {score}" for name, score in scores.items())])

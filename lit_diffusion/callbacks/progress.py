@@ -4,14 +4,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TextIO
+from functools import partial
+from typing import Any, TextIO, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.timing import Timing
@@ -20,7 +21,8 @@ from lit_diffusion.callbacks.timing import Timing
 class RunProgress(ProgressBar):
     """One bar for all training steps, with loss and images/s, and one for each sampling or validation in between.
 
-    If the output is not a terminal, a line every `plain_every` seconds replaces the bars.
+    If the output is not a terminal, a line every `plain_every` seconds replaces the bars. The log that W&B makes of the
+    output has everything but the bars, ten redraws a second.
     """
 
     def __init__(self, plain_every: float = 10.0, file: TextIO | None = None):
@@ -28,6 +30,7 @@ class RunProgress(ProgressBar):
         self.plain_every = plain_every
         self._console = Console(file=file or sys.stdout)
         self._bars: Progress | None = None
+        self._live: Live | None = None
         self._train: TaskID | None = None
         self._enabled = True
         self._last_shown = 0.0
@@ -42,7 +45,9 @@ class RunProgress(ProgressBar):
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Prints above the bars."""
         if self._enabled:
-            (self._bars.console if self._bars else self._console).print(*args, soft_wrap=True, **kwargs)
+            self._hide(for_good=False)
+            self._console.print(*args, soft_wrap=True, **kwargs)
+            self._show()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._enabled and self._console.is_terminal:
@@ -51,6 +56,7 @@ class RunProgress(ProgressBar):
             )
 
     def _start(self) -> Progress:
+        screen = Console(file=cast(TextIO, Unlogged(self._console.file)))
         bars = self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -58,10 +64,23 @@ class RunProgress(ProgressBar):
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=self._console,
+            console=screen,
         )
-        bars.start()
+        self._show()
         return bars
+
+    def _show(self) -> None:
+        if self._bars:
+            bars = self._bars
+            self._live = Live(get_renderable=bars.get_renderable, console=bars.console, refresh_per_second=10)
+            self._live.start(refresh=True)
+
+    def _hide(self, for_good: bool) -> None:
+        """for_good: their last state stays on the screen."""
+        if self._live:
+            self._live.transient = not for_good
+            self._live.stop()
+            self._live = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -122,9 +141,22 @@ class RunProgress(ProgressBar):
         self._stop()
 
     def _stop(self) -> None:
-        if self._bars:
-            self._bars.stop()
-            self._bars = None
+        self._hide(for_good=True)
+        self._bars = None
+
+
+class Unlogged:
+    """A stream without the copy that W&B makes, which replaces the `write` of the standard streams."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Calls the method of the stream's class."""
+        return cast(int, type(self._stream).write(self._stream, text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Work:
@@ -167,10 +199,8 @@ def task(
 
 
 @rank_zero_only
-def say(trainer: Trainer, message: str | Table) -> None:
+def say(trainer: Trainer, message: str) -> None:
     """Prints above the progress bars."""
     bar = trainer.progress_bar_callback
-    if isinstance(bar, RunProgress):
-        bar.print(message, highlight=False)
-    else:
-        Console(file=sys.stdout).print(message, highlight=False, soft_wrap=True)
+    show = bar.print if isinstance(bar, RunProgress) else partial(Console(file=sys.stdout).print, soft_wrap=True)
+    show(message, highlight=False, markup=False, emoji=False)

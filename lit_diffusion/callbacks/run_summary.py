@@ -58,7 +58,7 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, pl_module, "failed" if trainer.interrupted else self._end(trainer))
+        self._write(trainer, pl_module, "failed" if trainer.interrupted else self.outcome(trainer))
 
     @rank_zero_only
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -66,11 +66,11 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        end = self._end(trainer)
+        end = self.outcome(trainer)
         summary = self.read(trainer) or self._summary(trainer, pl_module, end)
         summary["scores"].update(self.scores)
         if end == "diverged":
-            summary |= {"status": end, "reason": self._reason(trainer)}
+            summary |= {"status": end, "reason": self.reason(trainer)}
         self._put(trainer, summary)
 
     def check(self, trainer: Trainer) -> None:
@@ -90,10 +90,12 @@ class RunSummary(Callback):
         path = cls._path(trainer)
         return summaries.read(path) if path.exists() else None
 
-    def _end(self, trainer: Trainer) -> str:
-        return "diverged" if self._reason(trainer) else "finished"
+    def outcome(self, trainer: Trainer) -> str:
+        """The status of a run that has come to its end."""
+        return "diverged" if self.reason(trainer) else "finished"
 
-    def _reason(self, trainer: Trainer) -> str | None:
+    def reason(self, trainer: Trainer) -> str | None:
+        """Why the run counts as diverged, or None."""
         at_end = {name: score for name, score in self.scores.items() if not name.startswith(summaries.TRACKED)}
         infinite = [name for name, score in at_end.items() if score["value"] is None]
         return divergence_of(trainer) or (f"{', '.join(infinite)}: not finite" if infinite else None)
@@ -111,7 +113,7 @@ class RunSummary(Callback):
     def _summary(
         self, trainer: Trainer, pl_module: LightningModule, status: str, reason: str | None = None
     ) -> dict[str, Any]:
-        reason = self._reason(trainer) if status == "diverged" else reason
+        reason = self.reason(trainer) if status == "diverged" else reason
         timing = find_callback(trainer, Timing)
         seconds = timing.seconds if timing else {}
         return {

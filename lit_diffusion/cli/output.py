@@ -5,7 +5,7 @@ import io
 import os
 import select
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 READER_GONE = 141  # exit status of a command whose reader has left, as if killed by SIGPIPE: 128 + 13
 ASCII = {
@@ -36,7 +36,7 @@ class Output(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._works_on, self._broken = works_on, False
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]  # what typeshed calls ReadableBuffer
+    def write(self, data: Any, /) -> int:
         if self._broken:
             return len(data)
         try:

@@ -17,6 +17,7 @@ from lit_diffusion.callbacks import (
     MetricsLogger,
     Prediction,
     RunProgress,
+    RunReport,
     RunSummary,
     SampleGrids,
     Timing,
@@ -161,7 +162,7 @@ class TrainingCLI(CLIBase):
         if self.fitting:
             kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile()]
+        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(), RunReport()]
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
