@@ -17,10 +17,10 @@ KEY = "divergence"
 class Divergence(Callback):
     """Ends training if the loss is no longer finite, or explodes relative to its own history.
 
-    Losses of `every_n_steps` batches are kept on the device and read together, so that no step waits for them; a
-    divergence is noticed within twice as many. Their median is the level of the loss. It has exploded if it exceeds the
-    lowest level so far (at first that of the first batch) by more than `factor` times the fall of the loss since
-    the start, or `factor` times the lowest level itself, whichever is larger. factor: 0 allows any growth.
+    Losses of the batches of `every_n_steps` steps are kept on the device and read together, so that no step waits for
+    them; a divergence is noticed within twice as many. Their median is the level of the loss. It has exploded if it
+    exceeds the lowest level so far (at first that of the first batch) by more than `factor` times the fall of the loss
+    since the start, or `factor` times the lowest level itself, whichever is larger. factor: 0 allows any growth.
     """
 
     def __init__(self, every_n_steps: int = 50, factor: float = 100.0):
@@ -33,14 +33,20 @@ class Divergence(Callback):
         self._losses: list[Tensor] = []
         self._steps: list[int] = []
         self._levels: tuple[float, float] | None = None  # at the start, the lowest
+        self._last_step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
         self._steps.append(trainer.global_step)
+        is_step = trainer.global_step > self._last_step  # several batches may go into a step, and it is not cut
+        self._last_step = trainer.global_step
         last = trainer.global_step >= trainer.estimated_stepping_batches
-        if len(self._losses) < self.every_n_steps and not last:
+        if not is_step or (len(self._losses) < self.every_n_steps * trainer.accumulate_grad_batches and not last):
             return
         self.reason = self._judge(self._of_all_ranks(trainer, pl_module), self._steps)
         self._losses, self._steps = [], []

@@ -6,16 +6,18 @@ first. Classes and functions here have public names and hooks; what is done with
 
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loops.fetchers import _DataFetcher as DataFetcher
 from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoopBase
+from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+from torch.optim import Optimizer
 
 __all__ = [
     "CLIBase",
@@ -31,15 +33,51 @@ __all__ = [
 
 
 class EpochLoopBase(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch. Ranks agree on signals elsewhere, not at its every batch."""
+    """Lightning's loop over the batches of an epoch. Ranks agree on signals elsewhere, not at its every batch.
+
+    An update of the weights takes a window of `trainer.accumulate_grad_batches` batches, whole wherever an epoch ends:
+    Lightning cuts it there, and divides the shorter sum of gradients by the full length all the same. A validation that
+    is due within a window takes place at its end.
+    """
+
+    def __init__(self, trainer: Trainer, min_steps: int | None = None, max_steps: int = -1):
+        super().__init__(trainer, min_steps, max_steps)
+        self.automatic_optimization = WindowedOptimization(trainer)
+        self._first_batch = 0  # of all windows of this fit
+        self.validation_due = False
+
+    def begin_windows(self) -> None:
+        """The next batch is the first of a window."""
+        self._first_batch = self.batch_progress.total.ready
+
+    @property
+    def batches_in_window(self) -> int:
+        """How many batches the current window has; 0 between two steps."""
+        return (self.batch_progress.total.ready - self._first_batch) % self.trainer.accumulate_grad_batches
 
     def is_accumulating(self) -> bool:
         """Whether the last batch was followed by no update of the weights."""
-        return self._should_accumulate()
+        return self.batches_in_window > 0
+
+    def is_epoch_over(self) -> bool:
+        """Whether the last batch was that of an epoch."""
+        return self._num_ready_batches_reached()
 
     def is_validation_due(self, data_fetcher: DataFetcher) -> bool:
-        """Whether Lightning validates after this batch."""
+        """Whether a validation follows this batch."""
         return self._should_check_val_fx(data_fetcher)
+
+    def _should_accumulate(self) -> bool:
+        return self.is_accumulating()
+
+    def _should_check_val_fx(self, data_fetcher: DataFetcher) -> bool:
+        self.validation_due |= super()._should_check_val_fx(data_fetcher)
+        return self.validation_due and not self.is_accumulating()
+
+    def on_advance_end(self, data_fetcher: DataFetcher) -> None:
+        """Validates if that is due."""
+        super().on_advance_end(data_fetcher)
+        self.validation_due &= self.is_accumulating()
 
     def end_restart(self) -> None:
         """Lightning would otherwise resume a validation in its middle, without the loss of its first half."""
@@ -48,6 +86,17 @@ class EpochLoopBase(_TrainingEpochLoop):
 
     def _broadcast_sigterm_tensor(self) -> None:
         """Does nothing: ranks agree at the end of each step."""
+
+
+class WindowedOptimization(_AutomaticOptimization):
+    """Forward, backward and update of a batch. Gradients are cleared where a window begins; by Lightning where
+    `batch_idx`, which counts from the start of an epoch, is a multiple of its length.
+    """
+
+    def _make_zero_grad_fn(self, batch_idx: int, optimizer: Optimizer) -> Callable[[], None] | None:
+        loop = cast(EpochLoopBase, self.trainer.fit_loop.epoch_loop)
+        batches = loop.batches_in_window or self.trainer.accumulate_grad_batches  # with this one
+        return super()._make_zero_grad_fn(batches - 1, optimizer)
 
 
 class SignalConnectorBase(_SignalConnector):

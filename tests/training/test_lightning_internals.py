@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loops import fetchers, fit_loop, training_epoch_loop
+from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from lightning.pytorch.trainer.connectors import checkpoint_connector, signal_connector
 
 import lit_diffusion
@@ -22,6 +23,8 @@ FUNCTIONS = {  # what the door overrides or calls, with the parameters that it r
     "_FitLoop": (fit_loop._FitLoop.__init__, ["self", "trainer", "min_epochs", "max_epochs"]),
     "_TrainingEpochLoop": (LOOP.__init__, ["self", "trainer", "min_steps", "max_steps"]),
     "_should_accumulate": (LOOP._should_accumulate, ["self"]),
+    "_num_ready_batches_reached": (LOOP._num_ready_batches_reached, ["self"]),
+    "_make_zero_grad_fn": (_AutomaticOptimization._make_zero_grad_fn, ["self", "batch_idx", "optimizer"]),
     "_should_check_val_fx": (LOOP._should_check_val_fx, ["self", "data_fetcher"]),
     "_broadcast_sigterm_tensor": (LOOP._broadcast_sigterm_tensor, ["self"]),
     "_SignalConnector": (SIGNALS.__init__, ["self", "trainer"]),
