@@ -1,11 +1,13 @@
 """How a reverse model is trained on an objective, and sampled."""
 
+from typing import Any
+
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer
 from torchmetrics import MeanMetric
 
@@ -29,7 +31,8 @@ class LinearWarmup(LambdaLR):
 class DiffusionModule(GenerativeModule):
     """Trains `reverse` on `objective`; `sampler` is how images are drawn from it.
 
-    optimizer and lr_schedule are called with the parameters and the optimizer; the schedule advances with every step.
+    optimizer and lr_schedule are called with the parameters and the optimizer; the schedule advances with every step,
+    and torch.optim.lr_scheduler.ReduceLROnPlateau with every validation, by `val/loss`.
 
     All randomness of a training step (t, noise, dropout) is a function of (seed, step, rank), so that a resumed run
     equals an unbroken one and nothing between steps can disturb training. The seed is that of `seed_everything`.
@@ -98,4 +101,27 @@ class DiffusionModule(GenerativeModule):
                 "a fused optimizer cannot clip gradients in mixed precision; set model.optimizer.fused: false",
                 key="model.optimizer.fused",
             )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"}}
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])  # as all schedules but ReduceLROnPlateau do
+        schedule = self.lr_schedule(optimizer)
+        if isinstance(schedule, ReduceLROnPlateau) and not self.trainer.limit_val_batches:
+            raise ConfigError(
+                "ReduceLROnPlateau follows val/loss, but trainer.limit_val_batches is 0; use another schedule",
+                key="model.lr_schedule",
+            )
+        return {  # Lightning would step ReduceLROnPlateau at every step, with the latest loss
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "reduce_on_plateau": False},
+        }
+
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any) -> None:
+        """Called at the end of every step."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+
+    def on_validation_end(self) -> None:
+        """In a fit, a ReduceLROnPlateau advances with every validation, by `val/loss`."""
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            for config in self.trainer.lr_scheduler_configs:
+                if isinstance(config.scheduler, ReduceLROnPlateau):
+                    config.scheduler.step(self.trainer.callback_metrics["val/loss"])
