@@ -88,11 +88,13 @@ class Checkpoints(Callback):
             self.offer(trainer, "val/loss", trainer.callback_metrics["val/loss"].item())
 
     def state_dict(self) -> dict[str, Any]:
-        """The lowest value so far."""
-        return {"best": self.best}
+        """The lowest value so far, and of what."""
+        return {"best": self.best, "monitor": self.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        """Values of another name do not compare."""
+        if state_dict.get("monitor", self.monitor) == self.monitor:
+            self.best = state_dict["best"]
 
 
 def is_over(trainer: Trainer) -> bool:

@@ -15,10 +15,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.timing import Timing
-from lit_diffusion.config.relevance import affects_scores, check_same_experiment
+from lit_diffusion.config.relevance import affects_scores, check_same_experiment, list_changes
 from lit_diffusion.runs import summary as summaries
 from lit_diffusion.runs.atomic_files import written_whole
 
+SETTINGS = "settings"  # in a checkpoint
 PACKAGES = ("lit_diffusion", "torch", "lightning", "torchvision", "torchmetrics", "torch-fidelity", "wandb")
 
 
@@ -38,6 +39,7 @@ class RunSummary(Callback):
         self.settings: dict[str, Any] = {}
         self.started = False
         self._loaded_step = 0
+        self.loaded: dict[str, Any] | None = None  # the settings in the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         """The scores so far, those of the step that is being saved not among them."""
@@ -60,9 +62,20 @@ class RunSummary(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer, pl_module, "failed" if trainer.interrupted else self.outcome(trainer))
 
-    @rank_zero_only
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[SETTINGS] = self.settings
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._loaded_step = checkpoint["global_step"]
+        self.loaded = checkpoint.get(SETTINGS)
+
+    def changes(self, *keys: str) -> list[str]:
+        """Which settings at or below these keys differ from the checkpoint's; the keys themselves if it holds none, as
+        those of 0.1.0.
+        """
+        if self.loaded is None:
+            return [*keys]
+        return list_changes(self.loaded, self.settings, keys)
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

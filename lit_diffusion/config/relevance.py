@@ -91,6 +91,12 @@ def check_same_experiment(
             )
 
 
+def list_changes(before: Settings, now: Settings, keys: Sequence[str]) -> list[str]:
+    """The settings at or below `keys` that differ, or that only one of them has."""
+    named = [key for key in {**now, **before} if is_within(key, keys)]
+    return [key for key in named if _vary([before.get(key, ABSENT), now.get(key, ABSENT)])]
+
+
 def find_differences(all_settings: Sequence[Settings]) -> list[str]:
     """The keys in which experiments differ, without the arguments of classes that differ themselves."""
     keys = list(dict.fromkeys(key for one in all_settings for key in one if _identifies(key, one)))

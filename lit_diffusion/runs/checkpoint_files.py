@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from lit_diffusion.config.keys import is_within
+from lit_diffusion.config.relevance import Settings, list_changes
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.atomic_files import check_archive
 from lit_diffusion.runs.notice import is_first_process, notice
@@ -111,8 +113,11 @@ def read(file: Path) -> dict[str, Any]:
         ) from error
 
 
-def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> None:
-    """Raises ConfigError unless `file` is an intact checkpoint whose weights fit `module`, and whose state `optimizer`.
+def check(
+    file: Path, module: nn.Module, optimizer: Optimizer | None = None, settings: Settings | None = None
+) -> dict[str, Any]:
+    """The content of `file`. Raises ConfigError unless it is an intact checkpoint whose weights fit `module`, and whose
+    state `optimizer`; the message names what differs from `settings`, if the file holds those of its run.
 
     Only tensors and plain values are read, never code.
     """
@@ -126,7 +131,7 @@ def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> 
         theirs, ours = (tuple(w[name].shape) if name in w else "missing" for w in (weights, expected))
         raise ConfigError(
             f"{file} holds another architecture: {len(differences)} weights differ, first {name}: {theirs} in the file "
-            f"and {ours} in the model; use the config.yaml next to the checkpoints",
+            f"and {ours} in the model; {_remedy(checkpoint, settings, 'model')}",
             key=KEY,
         )
     # schedules add settings of their own, as initial_lr
@@ -137,10 +142,20 @@ def check(file: Path, module: nn.Module, optimizer: Optimizer | None = None) -> 
         and not (known and set(optimizer.param_groups[0]) <= known[0])
     ):
         raise ConfigError(
-            f"{file} holds the state of another optimizer than {type(optimizer).__name__}; resume with the config.yaml "
-            "next to the checkpoints",
+            f"{file} holds the state of another optimizer than {type(optimizer).__name__}; "
+            f"{_remedy(checkpoint, settings, 'model.optimizer')}",
             key=KEY,
         )
+    return checkpoint
+
+
+def _remedy(checkpoint: dict[str, Any], settings: Settings | None, key: str) -> str:
+    """What to do about a checkpoint of other settings at or below a key."""
+    theirs = checkpoint.get("settings") or {}
+    changed = list_changes(theirs, settings, [key]) if theirs and settings else []
+    classes = [name for name in changed if not any(name != other and is_within(name, [other]) for other in changed)]
+    known = ", ".join(f"{name} {theirs[name]}" for name in classes if name in theirs)
+    return f"use its settings: {known}" if known else "use the config.yaml next to the checkpoints"
 
 
 def steps_in(folder: Path) -> list[tuple[int, Path]]:

@@ -41,6 +41,8 @@ from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wan
 from lit_diffusion.training.loops import FitLoop
 from lit_diffusion.training.old_paths import accept_old_paths
 from lit_diffusion.training.quiet import quiet
+from lit_diffusion.training.resume_check import check_resume
+from lit_diffusion.training.resuming import keep_settings
 from lit_diffusion.training.run_options import (
     CALLBACK_KEYS,
     COMMANDS,
@@ -166,12 +168,13 @@ class TrainingCLI(CLIBase):
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
-            raise ConfigError(str(error), key="trainer") from error
+            raise ConfigError(str(error), key=getattr(error, "key", None) or "trainer") from error
 
     def equip(self, trainer: Trainer) -> Trainer:
         """Gives the trainer our loops, signal handling and checkpoint files."""
         FitLoop.install(trainer)
         Signals.install(trainer)
+        keep_settings(trainer)
         checkpoint_io.explain_damage(trainer)
         checkpoint_io.WholeFiles.install(trainer)
         return trainer
@@ -186,11 +189,11 @@ class TrainingCLI(CLIBase):
 
     def before_fit(self) -> None:
         """Checks everything before anything is written, then writes the complete configuration."""
+        self._describe()
         if not is_first_process():
             return
         self.check()
         run_folder.check_space(self.run.folder, sum(p.numel() for p in self.model.parameters()))
-        self._describe()
         self._write_config()
         hyperparameters = self.saved.as_dict()
         for logger in self.trainer.loggers:
@@ -220,7 +223,10 @@ class TrainingCLI(CLIBase):
         except (TypeError, ValueError) as error:
             raise ConfigError(str(error), key="model.optimizer") from error
         if self.settings.ckpt_path:
-            checkpoint_files.check(Path(self.settings.ckpt_path), self.model, optimizer if self.fitting else None)
+            file, settings = Path(self.settings.ckpt_path), self.run_summary.settings
+            checkpoint = checkpoint_files.check(file, self.model, optimizer if self.fitting else None, settings)
+            if self.fitting:
+                check_resume(file, checkpoint, self.trainer, self.model)
         for callback in callbacks_of(self.trainer):
             if isinstance(callback, Evaluation | Prediction | SampleGrids) and callback.runs_in(self.subcommand):
                 with blamed_on("prediction" if isinstance(callback, Prediction) else None):
