@@ -1,5 +1,6 @@
 """Pictures of samples and of the chains that lead to them, as PNG files and on W&B."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -12,14 +13,15 @@ from lit_diffusion.callbacks.chain_walk import walk
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of, is_trial
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler, Step
-from lit_diffusion.errors import blamed_on, check_at_least
+from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.visualization import examples
 
+FEW = 10  # steps of the chain of a trial
 COLUMNS = 11  # of a chain: t = T, 0.9 T, ..., 0
 
 
@@ -33,6 +35,7 @@ class SampleGrids(AfterStep):
     The noise is the same every time, so that pictures of different steps can be compared. Only the first rank draws.
     sampler: for the pictures during training, for which a short chain is enough (all steps if the model has fewer); the
         module's sampler draws the last pictures, and all of them if this is null. every_n_steps: 0 for no pictures.
+    With `trainer.fast_dev_run` the last chain, too, is short.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class SampleGrids(AfterStep):
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps and not divergence_of(trainer):
-            self._draw_samples(trainer, pl_module, None)
+            self._draw_samples(trainer, pl_module, shorten(pl_module) if is_trial(trainer) else None)
 
     @torch.no_grad()
     def _draw_data(self, trainer: Trainer, reverse: ReverseModel) -> None:
@@ -116,7 +119,8 @@ class SampleGrids(AfterStep):
             if data.image_shape == (2,):
                 self._save(trainer, drift_field(reverse), f"{name}_drift")
             path = self._save(trainer, examples.grid(x_0, data.extent), f"{name}_samples")
-        say(trainer, f"samples at step {trainer.global_step}: {path}")
+        if not is_trial(trainer):
+            say(trainer, f"samples at step {trainer.global_step}: {path}")
 
     @staticmethod
     def _save(trainer: Trainer, picture: Image.Image, name: str) -> Path:
@@ -127,6 +131,18 @@ class SampleGrids(AfterStep):
             if hasattr(logger, "log_image"):
                 logger.log_image(key=name.split("_", 1)[-1], images=[picture], step=trainer.global_step)
         return path
+
+
+def shorten(pl_module: LightningModule) -> Sampler:
+    """The module's sampler over few steps, or over all if the model cannot skip any."""
+    module = diffusion_of(pl_module)
+    sampler = copy.copy(module.sampler)
+    sampler.steps = min(FEW, module.reverse.num_steps)
+    try:
+        sampler.check_model(module.reverse)
+    except ConfigError:
+        return module.sampler
+    return sampler
 
 
 @torch.no_grad()

@@ -32,6 +32,11 @@ def log_interval_of(trainer: Trainer) -> int:
     return cast(int, trainer.log_every_n_steps)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
 
 
+def is_trial(trainer: Trainer) -> bool:
+    """Whether `trainer.fast_dev_run` is set: the run is a step or a few, and nothing of it is kept."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+
+
 def diffusion_of(pl_module: LightningModule) -> DiffusionModule:
     """The module as a DiffusionModule, which the command line checks it to be."""
     return cast(DiffusionModule, pl_module)

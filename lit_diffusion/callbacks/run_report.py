@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import score_list
-from lit_diffusion.callbacks.lookup import data_of, find_callback
+from lit_diffusion.callbacks.lookup import data_of, find_callback, is_trial
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.callbacks.run_summary import RunSummary
 
@@ -30,13 +30,17 @@ class RunReport(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         steps = f"steps {trainer.global_step:,} to {trainer.estimated_stepping_batches:,.0f}"
         batches = f"batches of {data_of(trainer).batch_size:,}"
-        say(trainer, f"{folder_of(trainer)}: {steps}, {batches}, on {describe_device(trainer)}")
+        begin = "fast_dev_run" if is_trial(trainer) else folder_of(trainer)
+        say(trainer, f"{begin}: {steps}, {batches}, on {describe_device(trainer)}")
         say(trainer, f"{describe_data(trainer)}; {describe_network(pl_module)}")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         summary, folder = find_callback(trainer, RunSummary), folder_of(trainer)
         if summary and summary.outcome(trainer) == "diverged":
             say(trainer, f"diverged: {folder}; {summary.reason(trainer)}; look at {folder}/metrics.csv")
+            return
+        if is_trial(trainer):
+            say(trainer, "finished: training, validation and sampling work; nothing was kept")
             return
         pictures = sorted((folder / "samples").glob("*_samples.png"))
         results = [*map(str, pictures[-1:]), f"{folder}/metrics.csv", f"{folder}/summary.json"]

@@ -1,5 +1,6 @@
 """Which run a command works on: its folder, and the checkpoint that it loads."""
 
+import tempfile
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -13,13 +14,14 @@ class RunChoice:
     """Chosen by `run.dir`, `run.name`, `ckpt_path` and the folder of a run's config.yaml; the settings are updated to
     the choice.
 
-    writes: whether the command trains there. folder: of the run. goes_on: whether that run is resumed in its folder.
+    writes: whether the command trains there. trial: whether it does so in a temporary folder, which is removed at its
+    end. folder: of the run. goes_on: whether that run is resumed in its folder.
 
     Raises ConfigError if there is no such checkpoint, or if the folder is not that of a run.
     """
 
-    def __init__(self, sources: ConfigSources, settings: Namespace, writes: bool):
-        self.settings, self.writes, self._owns = settings, writes, False
+    def __init__(self, sources: ConfigSources, settings: Namespace, writes: bool, trial: bool = False):
+        self.settings, self.writes, self.trial, self._owns = settings, writes, trial, False
         run = settings.run
         if sources.run is not None:
             run.dir, run.name = str(sources.run.parent), sources.run.resolve().name
@@ -36,6 +38,8 @@ class RunChoice:
         if not self.writes:
             return
         inherited, first = run_folder.inherited(), is_first_process()
+        if self.trial and inherited is None and first:
+            self.folder = Path(tempfile.mkdtemp(prefix="lit_diffusion-")) / "trial"
         if self.goes_on and first:
             run_folder.continued(self.folder, anew=self.settings.ckpt_path is None)
         elif not self.goes_on and inherited is None and first:
@@ -45,6 +49,8 @@ class RunChoice:
         self.settings.run.name = self.folder.name
 
     def release(self, started: bool) -> None:
-        """Removes a new folder if the run has not reached its first step."""
+        """Removes a new folder if the run has not reached its first step, or is a trial."""
         if self._owns or self.goes_on:
-            run_folder.release(self.folder, remove=self._owns and not started)
+            run_folder.release(self.folder, remove=self._owns and (self.trial or not started))
+        if self._owns and self.trial:
+            self.folder.parent.rmdir()

@@ -183,7 +183,7 @@ def check_options(file: SweepFile, options: list[str]) -> None:
         key = option_key(option)
         if "=" not in option or not option.startswith("--"):
             raise ConfigError(f"{option}: expected --KEY=VALUE for an option of the cells")
-        if key in ("print_config", "help"):
+        if key in ("print_config", "help", "trainer.fast_dev_run"):
             raise ConfigError(f"--{key}: not an option of cells; omit it, or use --dry-run")
         if key in FOLDER:
             raise ConfigError(f"--{key}: each cell has its own folder; use --out")

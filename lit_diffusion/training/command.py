@@ -49,6 +49,7 @@ from lit_diffusion.training.run_options import (
     TRAINER_DEFAULTS,
     add_arguments,
     check_settings,
+    prepare_trial,
 )
 from lit_diffusion.training.signal_handlers import Signals
 from lit_diffusion.training.within_memory import WithinMemory
@@ -144,7 +145,9 @@ class TrainingCLI(CLIBase):
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
         check_settings(self.settings)
-        self._run = RunChoice(self.sources, self.settings, writes=self.fitting and not self.only_check)
+        if trial := bool(self.settings.trainer.fast_dev_run):
+            prepare_trial(self.subcommand, self.settings)
+        self._run = RunChoice(self.sources, self.settings, self.fitting and not self.only_check, trial)
         self.settings.weights_only = True  # a checkpoint must not decide what is run
         self.run.take()
         self.saved = self.settings.clone()  # the settings of a new run

@@ -34,6 +34,16 @@ TRAINER_DEFAULTS = {
     "check_val_every_n_epoch": None,
     "val_check_interval": 1000,
 }
+# What `trainer.fast_dev_run` leaves out of a fit besides steps and batches: scores, all pictures but two, logs.
+TRIAL = {
+    "scores.num_samples": 0,
+    "scores.every_n_steps": 0,
+    "bits_per_dim.splits": [],
+    "parzen.num_samples": 0,
+    "grids.every_n_steps": 1,
+    "grids.num_images": 2,
+    "trainer.logger": False,
+}
 NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
 
 
@@ -50,6 +60,19 @@ def add_arguments(parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(callback, key)
     parser.add_lightning_class_args(Prediction, "prediction", subclass_mode=True, required=False)
     parser.set_defaults({"prediction": {"class_path": "Samples"}})
+
+
+def prepare_trial(command: str, settings: Namespace) -> None:
+    """Makes the fit of `trainer.fast_dev_run` a trial: a step, a validation, two samples. Raises ConfigError for any
+    other command, and for a checkpoint, whose training would not go on.
+    """
+    key = "trainer.fast_dev_run"
+    if command != "fit":
+        raise ConfigError(f"expected false in {command}; use fewer samples, such as --scores.num_samples=10", key=key)
+    if settings.ckpt_path:
+        raise ConfigError("expected no checkpoint, as a trial starts at step 0; omit ckpt_path", key=key)
+    for key, value in TRIAL.items():
+        settings[key] = value
 
 
 def check_settings(settings: Namespace) -> None:
