@@ -18,7 +18,7 @@ from lit_diffusion.diffusion import (
 from tests.conftest import CONFIGS, DIGITS, TINY
 
 COMPLETE = sorted({*CONFIGS.glob("*.yaml")} - {CONFIGS / "quick.yaml"})  # an overlay for all of them
-OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in ("dpm2015", "iddpm"))
+OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in ("dpm2015", "iddpm", "speed"))
 DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
 OFFLINE = {"digits", "heartbeat", "swiss_roll", "binarized_digits", "dead_leaves", "texture"}

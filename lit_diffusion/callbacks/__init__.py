@@ -13,6 +13,7 @@ from lit_diffusion.callbacks.predict import Denoise, Inpaint, Interpolate, Predi
 from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.callbacks.run_report import RunReport
 from lit_diffusion.callbacks.run_summary import RunSummary
+from lit_diffusion.callbacks.speed import Speed
 from lit_diffusion.callbacks.timing import Timing
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "RunSummary",
     "SampleGrids",
     "Samples",
+    "Speed",
     "Timing",
 ]

@@ -29,6 +29,7 @@ WITHOUT_EFFECT = (
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
+    "speed",
     "data.root",
     "data.num_workers",
     "data.cache_bytes",

@@ -3,7 +3,6 @@
 from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Adam
@@ -95,10 +94,11 @@ class DiffusionModule(GenerativeModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and a learning-rate schedule in steps."""
         optimizer = self.optimizer(self.parameters())
-        mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
-        if mixed and self.trainer.gradient_clip_val and optimizer.defaults.get("fused"):
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if scaled and self.trainer.gradient_clip_val and optimizer.defaults.get("fused"):
             raise ConfigError(
-                "a fused optimizer cannot clip gradients in mixed precision; set model.optimizer.fused: false",
+                "a fused optimizer cannot clip the scaled gradients of 16-mixed; set model.optimizer.fused: false, or "
+                "trainer.precision: bf16-mixed",
                 key="model.optimizer.fused",
             )
         for group in optimizer.param_groups:

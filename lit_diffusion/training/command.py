@@ -36,6 +36,7 @@ from lit_diffusion.runs.selection import RunChoice
 from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
 from lit_diffusion.training import checkpoint_io
+from lit_diffusion.training.bf16_mixed import Bf16Mixed
 from lit_diffusion.training.error_location import locate
 from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
 from lit_diffusion.training.loops import FitLoop
@@ -174,10 +175,9 @@ class TrainingCLI(CLIBase):
             raise ConfigError(str(error), key=getattr(error, "key", None) or "trainer") from error
 
     def equip(self, trainer: Trainer) -> Trainer:
-        """Gives the trainer our loops, signal handling and checkpoint files."""
-        FitLoop.install(trainer)
-        Signals.install(trainer)
-        keep_settings(trainer)
+        """Gives the trainer our loops, signal handling, precision and checkpoint files."""
+        for install in (FitLoop.install, Signals.install, keep_settings, Bf16Mixed.install):
+            install(trainer)
         checkpoint_io.explain_damage(trainer)
         checkpoint_io.WholeFiles.install(trainer)
         return trainer

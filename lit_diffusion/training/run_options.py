@@ -14,11 +14,13 @@ from lit_diffusion.callbacks import (
     ParzenWindow,
     Prediction,
     SampleGrids,
+    Speed,
 )
 from lit_diffusion.errors import ConfigError
 
 COMMANDS = ("fit", "validate", "test", "predict")
 CALLBACKS = {
+    "speed": Speed,  # first: it changes the layout of weights before EMA copies them
     "divergence": Divergence,
     "ema": EMA,
     "grids": SampleGrids,

@@ -1,0 +1,128 @@
+"""How fast kernels are chosen: compiled networks, memory layout and the precision of float32 matrix products."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from lit_diffusion.callbacks.lookup import callbacks_of, data_of
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.runs.notice import notice
+
+Compile = Literal["off", "default", "reduce-overhead", "max-autotune"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+MatmulPrecision = Literal["highest", "high", "medium"]
+
+# Dropout draws what it draws in eager mode, so that compiled training equals eager training.
+INDUCTOR_OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {"fallback_random": True},
+    "reduce-overhead": {"fallback_random": True, "triton.cudagraphs": True},
+    "max-autotune": {
+        "fallback_random": True,
+        "triton.cudagraphs": True,
+        "max_autotune": True,
+        "coordinate_descent_tuning": True,
+    },
+}
+
+
+class Speed(Callback):
+    """Faster kernels on request; without it, PyTorch's defaults in eager mode.
+
+    compile: the network as one graph, by `torch.compile`. "reduce-overhead" also records it as CUDA graphs, which a GPU
+        replays without waiting for the CPU; "max-autotune" also times several kernels for each operation.
+    memory_format: "channels_last" stores images as (B, H, W, C).
+    matmul_precision: of float32 matrix products; "high" allows TF32 on GPUs.
+
+    The network is compiled for the batch sizes of training, validation and the evaluations; other batches, such as the
+    incomplete last one, run in eager mode. Names of weights do not change.
+    """
+
+    def __init__(
+        self,
+        compile: Compile = "off",
+        memory_format: MemoryFormat = "contiguous",
+        matmul_precision: MatmulPrecision = "highest",
+    ):
+        for name, value, choices in (
+            ("compile", compile, get_args(Compile)),
+            ("memory_format", memory_format, get_args(MemoryFormat)),
+            ("matmul_precision", matmul_precision, get_args(MatmulPrecision)),
+        ):
+            if value not in choices:
+                raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        self.compile, self.memory_format, self.matmul_precision = compile, memory_format, matmul_precision
+        self._compiled: list[nn.Module] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Layout and precision, before EMA copies the model."""
+        torch.set_float32_matmul_precision(self.matmul_precision)
+        if self.memory_format == "channels_last":
+            for network in networks_of(pl_module):
+                network.to(memory_format=torch.channels_last)
+        if self.compile in ("reduce-overhead", "max-autotune") and trainer.accumulate_grad_batches > 1:
+            raise ConfigError(
+                f"speed.compile: {self.compile} reuses the memory of gradients, which "
+                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} would add up; use default"
+            )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compiles, once; later than EMA's copy, which stays eager."""
+        if self.compile == "off" or self._compiled:
+            return
+        problem = compiler_problem(pl_module.device)
+        if problem:
+            notice(f"speed.compile: cannot compile here ({problem}); continuing in eager mode")
+            return
+        sizes = batch_sizes(trainer)
+        for network in networks_of(pl_module):
+            network.forward = CompiledForward(network.forward, self.compile, sizes)
+            self._compiled.append(network)
+
+    on_validation_start = on_test_start = on_predict_start = on_fit_start
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for network in self._compiled:
+            del network.forward
+        self._compiled.clear()
+
+
+class CompiledForward:
+    """A network's forward pass, compiled for some batch sizes and eager for others."""
+
+    def __init__(self, forward: Callable[[Tensor, Tensor], Tensor], mode: Compile, sizes: set[int]):
+        self.eager, self.sizes, self.graphs = forward, sizes, mode != "default" and torch.cuda.is_available()
+        self.compiled = torch.compile(forward, dynamic=False, options=INDUCTOR_OPTIONS[mode])
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        if len(x) not in self.sizes:
+            return self.eager(x, t)
+        if not self.graphs:
+            return self.compiled(x, t)
+        torch.compiler.cudagraph_mark_step_begin()
+        output = self.compiled(x, t)
+        return output if torch.is_grad_enabled() else output.clone()  # the next replay overwrites it
+
+
+def networks_of(pl_module: LightningModule) -> list[nn.Module]:
+    """The networks of a model, whose layers take nearly all of its time."""
+    network = getattr(getattr(pl_module, "reverse", None), "network", None)
+    return [] if network is None else [network]
+
+
+def batch_sizes(trainer: Trainer) -> set[int]:
+    """Sizes of complete batches on one device, in training, validation and evaluations."""
+    data, ranks = data_of(trainer), trainer.world_size
+    evaluated = {getattr(callback, "batch_size", 0) for callback in callbacks_of(trainer)}
+    return {data.batch_size // ranks, data.eval_batch_size // ranks, *evaluated}
+
+
+def compiler_problem(device: torch.device) -> str:
+    """Why the compiler does not work on this machine; empty if it does."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
+    except Exception as error:  # whatever it is, eager mode works
+        return str(error).strip().split("\n")[0] or type(error).__name__
+    return ""
