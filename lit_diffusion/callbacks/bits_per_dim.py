@@ -30,7 +30,7 @@ from lit_diffusion.diffusion.null_model import NullModel, bits
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.metrics.score import Score
 from lit_diffusion.runs.atomic_files import written_whole
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_generator
 from lit_diffusion.visualization import figures
 
 SPLITS = ("train", "test")
@@ -116,7 +116,7 @@ class BitsPerDim(Evaluation):
         images = (torch.arange(part[0] // terms, part[-1] // terms + 1) for part in of_batch)
         sums = BoundSums(first, data.sizes[split], float64_device(pl_module))
         for b, x_0 in zip(batches, data.batches(split, images)):
-            generator = torch.Generator(module.device).manual_seed(derive_seed(module.seed, "bound", split, b))
+            generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "bound", split, b))
             sums.add(module.reverse, x_0, pairs[b * size : (b + 1) * size], generator)
             advance(len(pairs[b * size : (b + ranks) * size]))  # the other ranks have done as much
         return sums

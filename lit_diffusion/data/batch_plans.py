@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_generator
 
 
 class TrainPlan:
@@ -54,9 +54,8 @@ class TrainPlan:
         return order[batch_of_all][self._share], flips[batch_of_all][self._share]
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
-        order, flip = torch.Generator(), torch.Generator()
-        order.manual_seed(derive_seed(self.seed, "order", epoch))
-        flip.manual_seed(derive_seed(self.seed, "flip", epoch))
+        order = seed_generator(torch.Generator(), derive_seed(self.seed, "order", epoch))
+        flip = seed_generator(torch.Generator(), derive_seed(self.seed, "flip", epoch))
         return torch.randperm(self.num_images, generator=order), torch.rand(self.num_images, generator=flip) < 0.5
 
 

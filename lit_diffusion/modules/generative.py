@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_generator
 
 
 class GenerativeModule(LightningModule, ABC):
@@ -29,4 +29,4 @@ class GenerativeModule(LightningModule, ABC):
 
     def sample_generator(self, block: int) -> torch.Generator:
         """The randomness of block number `block` of samples: a function of (seed, block), on the model's device."""
-        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, "sample", block))
+        return seed_generator(torch.Generator(self.device), derive_seed(self.seed, "sample", block))

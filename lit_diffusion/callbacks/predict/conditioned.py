@@ -20,7 +20,7 @@ from lit_diffusion.diffusion.conditioning import ConditionedReverse, Covariance,
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_generator
 from lit_diffusion.visualization import examples
 from lit_diffusion.visualization import images as pictures
 
@@ -66,12 +66,12 @@ class Conditioned(Prediction):
         module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
         reverse, seed, device = module.reverse, module.seed, module.device
         x_0 = first_images(trainer, self.split, self.num_images)
-        generator = torch.Generator(device).manual_seed(derive_seed(seed, self.name))
+        generator = seed_generator(torch.Generator(device), derive_seed(seed, self.name))
         observed, condition = self.observe(x_0, generator, reverse.has_eps)
         conditioned, drawn = ConditionedReverse(reverse, condition, self.covariance), []
         with task(trainer, "sampling", self.draws * len(sampler.subset(reverse.num_steps))) as advance:
             for draw in range(self.draws):
-                generator.manual_seed(derive_seed(seed, self.name, draw))
+                seed_generator(generator, derive_seed(seed, self.name, draw))
                 x_T = reverse.process.prior(tuple(x_0.shape), device).sample(generator)
                 drawn.append(require_finite(walk(sampler.chain(conditioned, x_T, generator), advance).x_s))
         folder = self.folder(trainer)

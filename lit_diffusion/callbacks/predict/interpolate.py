@@ -17,7 +17,7 @@ from lit_diffusion.diffusion.interpolation import linear, spherical
 from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_generator
 from lit_diffusion.visualization import images as pictures
 
 
@@ -77,7 +77,7 @@ class Interpolate(Prediction):
         reverse = module.reverse
         if self.step is not None:
             sampler = starting_at(sampler, self.step, reverse.num_steps)
-        generator = torch.Generator(module.device).manual_seed(derive_seed(module.seed, "interpolate"))
+        generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "interpolate"))
         weights = torch.linspace(0, 1, self.num_points, device=module.device)
         originals = first_images(trainer, self.split, 2 * self.num_pairs) if self.source == "data" else None
         chains = 2 if self.source == "data" and self.step is None else 1

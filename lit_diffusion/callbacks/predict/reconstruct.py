@@ -15,7 +15,7 @@ from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
-from lit_diffusion.seeding import derive_seed
+from lit_diffusion.seeding import derive_seed, seed_generator
 from lit_diffusion.visualization import images as pictures
 
 
@@ -57,14 +57,14 @@ class Reconstruct(Prediction):
         steps = sorted(set(self.steps or quarters(reverse.num_steps)))
         samplers = [starting_at(self.sampler_for(pl_module), t, reverse.num_steps) for t in steps]
         x_0 = first_images(trainer, self.split, self.num_images)
-        generator = torch.Generator(device).manual_seed(derive_seed(seed, "reconstruct"))
+        generator = seed_generator(torch.Generator(device), derive_seed(seed, "reconstruct"))
         eps = torch.randn(x_0.shape, generator=generator, device=device)
         noisy, denoised = [], []
         with task(trainer, "denoising", sum(len(sampler.subset(reverse.num_steps)) for sampler in samplers)) as advance:
             for t, sampler in zip(steps, samplers):
                 x_t = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).rsample(eps)
                 noisy.append(x_t)
-                generator.manual_seed(derive_seed(seed, "reconstruct", t))
+                seed_generator(generator, derive_seed(seed, "reconstruct", t))
                 denoised.append(require_finite(walk(sampler.chain(reverse, x_t, generator), advance).x_s))
         back = torch.stack(denoised).clamp(-1, 1)  # (S, B, C, H, W)
         rmse = [127.5 * (reconstruction - x_0).square().mean().sqrt().item() for reconstruction in back]
