@@ -102,9 +102,9 @@ class ImportanceSampled(Timesteps):
         self.register_buffer("counts", torch.zeros(num_steps, dtype=torch.long))
 
     def probabilities(self) -> Tensor:
-        """p(t) for t = 1..T, (T,)."""
-        size = (self.losses**2).mean(1).sqrt().double()
-        known = (self.counts >= self.history).all() & (size.sum() > 0)
+        """p(t) for t = 1..T, (T,). Uniform too if a loss is not finite: the run then ends as diverged, not here."""
+        size = self.losses.double().square().mean(1).sqrt()  # squares of float32 may not be float32
+        known = (self.counts >= self.history).all() & (size.sum() > 0) & size.isfinite().all()
         share = torch.where(known, size / size.sum().clamp(min=torch.finfo(size.dtype).tiny), 1 / self.num_steps)
         return (1 - self.uniform) * share + self.uniform / self.num_steps
 

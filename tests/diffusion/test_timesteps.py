@@ -118,6 +118,19 @@ def test_importance_of_losses_that_are_all_zero_stays_uniform():
     torch.testing.assert_close(filled([0.0, 0.0]).probabilities(), torch.full((2,), 0.5).double())
 
 
+def test_importance_of_losses_whose_squares_are_not_float32_is_that_of_smaller_ones():
+    """1e30 and 3e30, as of a run that explodes: probabilities of 1 and 3."""
+    torch.testing.assert_close(filled([1e30, 3e30]).probabilities(), filled([1.0, 3.0]).probabilities())
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_importance_of_a_loss_that_is_not_finite_is_uniform(loss):
+    """Draws go on until the run ends as diverged."""
+    timesteps = filled([1.0, loss, 2.0])
+    torch.testing.assert_close(timesteps.probabilities(), torch.full((3,), 1 / 3).double())
+    assert (timesteps.draw(50, CPU).weight == 1).all()
+
+
 def test_importance_survives_a_checkpoint():
     """After a state_dict round trip the same draws follow, and the next losses replace the same old ones."""
     original, copy = bound_to(ImportanceSampled(history=3), 2), bound_to(ImportanceSampled(history=3), 2)
