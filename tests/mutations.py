@@ -50,8 +50,10 @@ MUTATIONS = [
     ),
     *of(
         "diffusion/distributions.py",
-        f"{D}/test_distributions.py {D}/test_bernoulli.py {D}/test_bound.py",
-        ("self.mean + self.variance.sqrt() *", "self.mean + self.variance *"),
+        f"{D}/test_distributions.py {D}/test_bernoulli.py {D}/test_bound.py {D}/test_log_variance.py",
+        ("std = self.variance.sqrt() if", "std = self.variance if"),
+        ("torch.expm1(log_ratio) - log_ratio", "torch.expm1(log_ratio) + log_ratio"),
+        ("(-log_variance / 2).clamp(max=largest).exp()) ** 2", "(-log_variance / 2).clamp(max=largest).exp())"),
         ("0.5 * (ratio - 1 - torch.log(ratio)", "0.5 * (ratio - 1 + torch.log(ratio)"),
         ("0.5 * torch.log(2 * math.pi * math.e * self.variance)", "0.5 * torch.log(2 * math.pi * self.variance)"),
         ("self.mean = self.rate - self.complement", "self.mean = self.rate"),
@@ -81,8 +83,10 @@ MUTATIONS = [
         "diffusion/variance.py",
         f"{D}/test_variance.py {D}/test_parameterization.py",
         ("fraction = (second_output(raw) + 1) / 2", "fraction = second_output(raw)"),
-        ("before = (2 * t - s).clamp(max=process.num_steps)", "before = (t + 1).clamp(max=process.num_steps)"),
-        ("torch.sigmoid(second_output(raw) + spread(logit, x_t))", "torch.sigmoid(second_output(raw))"),
+        ("return (2 * t - s).clamp(max=process.num_steps)", "return (t + 1).clamp(max=process.num_steps)"),
+        ("before > 0.99 * beta", "before > 2 * beta"),
+        ("if self.last or decoder.num_levels:", "if True:"),
+        ("logsigmoid(second_output(raw) + spread(logit, x_t))", "logsigmoid(second_output(raw))"),
     ),
     *of(
         "diffusion/gaussian.py",
@@ -93,10 +97,12 @@ MUTATIONS = [
     ),
     *of(
         "diffusion/decoder.py",
-        f"{D}/test_decoder.py",
+        f"{D}/test_decoder.py {D}/test_log_variance.py",
         ("self._half_width = 1 / (num_levels - 1)", "self._half_width = 1 / num_levels"),
         ("x_0 < -1 + half, x_0 > 1 - half)", "x_0 < -1 - half, x_0 > 1 + half)"),
         ("z + 0.044715 * z**3", "z + 0.44715 * z**3"),
+        ("/ 2 + log_sinhc - half**2 / 6", "/ 2 - half**2 / 6"),
+        ("torch.log(2 * half)", "torch.log(half)"),
     ),
     *of(
         "diffusion/bound.py",
@@ -117,7 +123,7 @@ MUTATIONS = [
         f"{D}/test_timesteps.py",
         ("torch.randint(1, self.num_steps + 1, (batch_size, 1)", "torch.randint(1, self.num_steps, (batch_size, 1)"),
         ("(1 / (self.num_steps * p[index]))", "(1 / p[index])"),
-        ("(self.losses**2).mean(1).sqrt()", "self.losses.mean(1)"),
+        ("self.losses.double().square().mean(1).sqrt()", "self.losses.mean(1)"),
     ),
     *of(
         "diffusion/weighting.py",

@@ -63,15 +63,28 @@ class Gaussian(Distribution):
     """A diagonal Gaussian N(mean, variance); a variance of zero, or too small to divide by, is a point mass.
 
     mean: (B, *); variance: broadcastable against it, usually (B, 1, ..., 1). Every method is element-wise.
+    log_variance: its logarithm, in place of the variance, which may then be too small or too large for a float; minus
+        infinity is a point mass.
 
     >>> p, q = Gaussian(torch.tensor([1.0]), torch.tensor([1.0])), Gaussian(torch.tensor([0.0]), torch.tensor([1.0]))
     >>> p.kl(q)  # half the squared distance of the means
     tensor([0.5000])
     """
 
-    def __init__(self, mean: Tensor, variance: Tensor):
+    def __init__(self, mean: Tensor, variance: Tensor | None = None, *, log_variance: Tensor | None = None):
         self.mean = mean
-        self.variance = variance
+        self._variance, self._log_variance = variance, log_variance
+
+    @property
+    def variance(self) -> Tensor:
+        if self._variance is None:
+            assert self._log_variance is not None
+            self._variance = self._log_variance.exp()
+        return self._variance
+
+    def with_mean(self, mean: Tensor) -> "Gaussian":
+        """The same variance around another mean (B, *)."""
+        return Gaussian(mean, self._variance, log_variance=self._log_variance)
 
     @staticmethod
     def base_icdf(uniform: Tensor) -> Tensor:
@@ -86,7 +99,8 @@ class Gaussian(Distribution):
 
     def rsample(self, base: Tensor) -> Tensor:
         """mean + sqrt(variance) * eps, (B, *), for base = eps (B, *)."""
-        return self.mean + self.variance.sqrt() * base
+        std = self.variance.sqrt() if self._log_variance is None else (self._log_variance / 2).exp()
+        return self.mean + std * base
 
     def outcome(self, generator: torch.Generator | None = None) -> Tensor:
         """The mean: a last step adds no noise  (Ho et al. 2020, algorithm 2)."""
@@ -95,33 +109,66 @@ class Gaussian(Distribution):
     @property
     def is_point(self) -> Tensor:
         """Whether it is a point mass, bool with the shape of `variance`."""
+        if self._log_variance is not None:
+            return self._log_variance == -torch.inf
         return self.variance < torch.finfo(self.variance.dtype).tiny
+
+    @property
+    def precision(self) -> Tensor:
+        """1 / standard deviation, of the shape of `variance`, bounded so that no square or gradient overflows."""
+        if self._log_variance is not None:
+            largest = torch.finfo(self._log_variance.dtype).max ** 0.5 / 2
+            return (-self._log_variance / 2).clamp(max=math.log(largest)).exp()
+        return self.variance.clamp(min=torch.finfo(self.variance.dtype).tiny ** 0.5).rsqrt()
+
+    def _log_where(self, mask: Tensor) -> Tensor:
+        """log variance, zero outside the mask, which excludes points."""
+        if self._log_variance is None:
+            return torch.where(mask, self.variance, 1).log()
+        return torch.where(mask, self._log_variance, 0)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density at x, (B, *)."""
-        spread = ~self.is_point
-        variance = torch.where(spread, self.variance, 1)
-        density = -0.5 * ((x - self.mean) ** 2 / variance + torch.log(2 * math.pi * variance))
-        return torch.where(spread, density, torch.where(x == self.mean, torch.inf, -torch.inf))
+        spread, error = ~self.is_point, x - self.mean
+        if self._log_variance is None:
+            variance = torch.where(spread, self.variance, 1)
+            density = -0.5 * (error**2 / variance + torch.log(2 * math.pi * variance))
+        else:
+            log_variance = self._log_where(spread)
+            density = -0.5 * (divide(error, log_variance) + math.log(2 * math.pi) + log_variance)
+        return torch.where(spread, density, torch.where(error == 0, torch.inf, -torch.inf))
 
     def kl(self, other: "Gaussian") -> Tensor:
         """KL(self, other), (B, *).
 
         Infinite where exactly one of the two is a point mass or where two point masses differ, zero where they agree,
-        and with gradient zero in both cases. The ratio of variances is formed once, so that r - 1 - log r keeps its
-        precision where the two variances are nearly equal, as they are at most steps of a chain.
+        and with gradient zero in both cases. The ratio r of variances is formed once, or as the exponential of a
+        difference of logarithms, so that r - 1 - log r keeps its precision where the two are nearly equal, as they are
+        at most steps of a chain, and logarithms overflow only where the KL does.
         """
-        finite = ~self.is_point & ~other.is_point
-        other_variance = torch.where(finite, other.variance, 1)
-        ratio = torch.where(finite, self.variance, 1) / other_variance
-        error = (self.mean - other.mean) ** 2
-        kl = 0.5 * (ratio - 1 - torch.log(ratio) + error / other_variance)
+        finite, error = ~self.is_point & ~other.is_point, self.mean - other.mean
+        if self._log_variance is None and other._log_variance is None:
+            other_variance = torch.where(finite, other.variance, 1)
+            ratio = torch.where(finite, self.variance, 1) / other_variance
+            kl = 0.5 * (ratio - 1 - torch.log(ratio) + error**2 / other_variance)
+        else:
+            log_own, log_other = (gaussian._log_where(finite) for gaussian in (self, other))
+            log_ratio = log_own - log_other
+            kl = 0.5 * (torch.expm1(log_ratio) - log_ratio + divide(error, log_other))
         same_point = self.is_point & other.is_point & (error == 0)
         return torch.where(finite, kl, torch.where(same_point, 0, torch.inf))
 
     def entropy(self) -> Tensor:
         """Differential entropy in nats, of the shape of `variance`; minus infinity for a point mass."""
-        return 0.5 * torch.log(2 * math.pi * math.e * self.variance)
+        if self._log_variance is None:
+            return 0.5 * torch.log(2 * math.pi * math.e * self.variance)
+        return 0.5 * (math.log(2 * math.pi * math.e) + self._log_variance)
+
+
+def divide(error: Tensor, log_variance: Tensor) -> Tensor:
+    """error^2 / variance, (B, *): finite or infinite, but never 0 times infinity, for any log-variance."""
+    largest = math.log(torch.finfo(error.dtype).max) - 1
+    return (error * (-log_variance / 2).clamp(max=largest).exp()) ** 2
 
 
 class Bernoulli(Distribution):

@@ -42,7 +42,7 @@ class GaussianReverse(NetworkReverse):
         parameterization.check(process)
         super().__init__(process, network, channels, 2 * channels if variance.learned else channels, variance)
         self.parameterization = parameterization
-        self.variance = variance
+        self.variance = variance.for_decoder(decoder)
         self.decoder = decoder
         self.clip_x_0 = clip_x_0
 
@@ -60,7 +60,7 @@ class GaussianReverse(NetworkReverse):
 
     @property
     def protocol(self) -> dict[str, object]:
-        return {"variance": type(self.variance).__name__, "clip_x_0": self.clip_x_0}
+        return {**self.variance.protocol(self.process), "clip_x_0": self.clip_x_0}
 
     def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> "GaussianPrediction":
         output = self.evaluate(x_t, t)
@@ -150,7 +150,7 @@ class GaussianPrediction(ReversePrediction):
         reverse = self.reverse
         x_0 = self.x_0 if reverse.parameterization.clips_mean else self.unclipped_x_0
         mean = reverse.process.posterior(x_0, self.x_t, self.t, s).mean
-        return Gaussian(mean, reverse.variance(reverse.process, self.x_t, self.t, s, self._raw_variance))
+        return reverse.variance.gaussian(mean, reverse.process, self.x_t, self.t, s, self._raw_variance)
 
     def simple_loss(self, x_0: Tensor, base: Tensor) -> Tensor:
         """The squared error of the network's target, (B, *)  (Ho et al. 2020, eq. 14). base: eps."""
@@ -186,7 +186,7 @@ class ConditionedPrediction(ReversePrediction):
     def transition(self, s: Tensor) -> Gaussian:
         """The posterior of `x_0`, with the model's variance."""
         mean = self.reverse.process.posterior(self.x_0, self.x_t, self.t, s).mean
-        return Gaussian(mean, self._prediction.transition(s).variance)
+        return self._prediction.transition(s).with_mean(mean)
 
     def simple_loss(self, x_0: Tensor, base: Tensor) -> Tensor:
         return self._prediction.simple_loss(x_0, base)

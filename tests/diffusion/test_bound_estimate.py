@@ -78,7 +78,7 @@ class Exact:
             process,
             lambda *_: Denoiser(kept, gain),
             CleanImage(),
-            PosteriorVariance(),
+            PosteriorVariance(last="posterior_2"),
             DiscretizedGaussian(LEVELS),
             channels=1,
             clip_x_0=False,

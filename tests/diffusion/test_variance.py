@@ -8,15 +8,27 @@ import torch
 
 from lit_diffusion.diffusion import (
     BetaVariance,
+    CleanImage,
+    ConstantSchedule,
     CosineSchedule,
+    DiscretizedGaussian,
+    GaussianDensity,
     GaussianProcess,
+    GaussianReverse,
     JSDSchedule,
     LearnedDiagonal,
     LearnedRange,
+    LearnedSchedule,
     LinearSchedule,
+    LogSNRSchedule,
     PosteriorVariance,
+    QuadraticSchedule,
+    RescaledLinearSchedule,
+    SigmoidSchedule,
+    WarmupSchedule,
 )
 from lit_diffusion.diffusion.schedule import NoiseSchedule
+from lit_diffusion.errors import ConfigError
 
 LINEAR = np.linspace(1e-4, 0.02, 1000)
 
@@ -29,7 +41,7 @@ def variances(variance, process, t, s, raw=None):
     """(N,) float64 for steps t, s (N,), with the same raw output for each."""
     x = torch.zeros(len(t), 1).double()
     value = variance(process, x, t, s, None if raw is None else torch.full_like(x, raw))
-    return value.expand(len(t), 1).flatten().numpy()
+    return value.expand(len(t), 1).flatten().detach().numpy()
 
 
 def adjacent(process):
@@ -129,3 +141,60 @@ def test_variance_is_optimal_at_its_end_of_the_range(table):
             float(posterior + c_0**2 * reference.sigma2[t])
         )
         assert variances(PosteriorVariance(), process, *steps) == pytest.approx(float(posterior))
+
+
+PAPERS = [
+    LinearSchedule,
+    QuadraticSchedule,
+    ConstantSchedule,
+    WarmupSchedule,
+    JSDSchedule,
+    RescaledLinearSchedule,
+    CosineSchedule,
+    SigmoidSchedule,
+]
+DENSITY, LEVELS = GaussianDensity(), DiscretizedGaussian(256)
+
+
+@pytest.mark.parametrize("rule", [BetaVariance, PosteriorVariance])
+@pytest.mark.parametrize(
+    ("schedule", "decoder", "released"),
+    [
+        *[(schedule, LEVELS, True) for schedule in PAPERS],
+        *[(schedule, DENSITY, False) for schedule in (LinearSchedule, CosineSchedule, LogSNRSchedule)],
+        (LogSNRSchedule, LEVELS, False),
+        (lambda n: LearnedSchedule(LinearSchedule(n)), LEVELS, False),
+    ],
+)
+def test_the_last_step_is_the_released_code_s_for_levels_and_the_papers_schedules_else_beta_1(
+    schedule, decoder, released, rule, small_network, table
+):
+    """In the model, over every tenth step, and in what scores say they depend on; either by name anywhere."""
+    process = GaussianProcess(schedule(1000))
+    betas = process.schedule.beta(*adjacent(process)).detach().numpy()
+    reverse = GaussianReverse(process, small_network, CleanImage(), rule(), decoder, clip_x_0=False)
+    one = torch.tensor([1])
+    named = {"beta_1": betas[0], "posterior_2": table(betas).variances()[0]}
+    expected = named["posterior_2" if released else "beta_1"]
+    assert variances(reverse.variance, process, one, one - 1) == pytest.approx(expected, rel=1e-9)
+    assert reverse.protocol.get("last_variance") == (None if released else "beta_1")
+    for last, value in named.items():
+        reverse = GaussianReverse(process, small_network, CleanImage(), rule(last), decoder, clip_x_0=False)
+        assert variances(reverse.variance, process, one, one - 1) == pytest.approx(value, rel=1e-9)
+    if not released:
+        ten = torch.tensor([10])
+        last = variances(rule("beta_1"), process, ten, ten - 10)
+        assert last == pytest.approx(-np.expm1(np.log1p(-betas[:10]).sum()), rel=1e-9)
+
+
+def test_a_model_leaves_the_variance_that_it_is_given_as_it_is(small_network):
+    """The default argument is one object for all models."""
+    rule, process = BetaVariance(), GaussianProcess(LinearSchedule(10))
+    GaussianReverse(process, small_network, variance=rule, decoder=DENSITY, clip_x_0=False)
+    assert rule.last is None
+
+
+def test_another_name_of_the_last_variance_is_refused():
+    """With what may be written."""
+    with pytest.raises(ConfigError, match="^last: expected beta_1, posterior_2 or null, got beta_2"):
+        BetaVariance("beta_2")
