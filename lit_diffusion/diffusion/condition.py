@@ -37,8 +37,9 @@ class Known(Condition):
             error = torch.where(mask, values - mean, 0)
             both = mask[:, :, None] & mask[:, None, :]
             unit = torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
-            weights = inverse(torch.where(both, covariance, unit)) @ error[..., None]
-            mean = mean + (covariance @ torch.where(mask[..., None], weights, 0))[..., 0]
+            with full_precision(mean):
+                weights = inverse(torch.where(both, covariance, unit)) @ error[..., None]
+                mean = mean + (covariance @ torch.where(mask[..., None], weights, 0))[..., 0]
         return torch.where(mask, values, mean)
 
     def log_odds(self, mean: Tensor) -> Tensor:
@@ -65,7 +66,8 @@ class Observed(Condition):
             scale = covariance[..., 0]
             return mean + scale / (scale + self.std**2).clamp(min=torch.finfo(mean.dtype).tiny) * error
         error_covariance = self.std**2 * torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
-        return mean + (covariance @ inverse(covariance + error_covariance) @ error[..., None])[..., 0]
+        with full_precision(mean):
+            return mean + (covariance @ inverse(covariance + error_covariance) @ error[..., None])[..., 0]
 
     def log_odds(self, mean: Tensor) -> Tensor:
         refuse_other_than_signs(self.values)
@@ -86,7 +88,8 @@ class Guided(Condition):
         gradient = self._gradient(mean)
         if covariance.shape[-1] == 1:
             return mean + covariance[..., 0] * gradient
-        return mean + (covariance @ gradient[..., None])[..., 0]
+        with full_precision(mean):
+            return mean + (covariance @ gradient[..., None])[..., 0]
 
     def log_odds(self, mean: Tensor) -> Tensor:
         return 2 * self._gradient(mean)
@@ -108,6 +111,11 @@ class Guided(Condition):
                 "log_r: expected finite values and gradients, got others; use an r that is positive everywhere"
             )
         return gradient
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context in which matrix products on the device of x keep their type: mixed precision is for networks."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def inverse(covariance: Tensor) -> Tensor:

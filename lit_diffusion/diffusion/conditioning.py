@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.condition import Condition
+from lit_diffusion.diffusion.condition import Condition, full_precision
 from lit_diffusion.diffusion.distributions import Distribution
 from lit_diffusion.diffusion.reverse import ReverseModel, ReversePrediction
 from lit_diffusion.diffusion.schedule import spread
@@ -58,8 +58,9 @@ class Tweedie(Covariance):
         schedule, t = reverse.process.schedule, prediction.t
         scale = spread(schedule.sigma2(t) * schedule.alpha_bar(t).rsqrt(), jacobian)
         # an inexact denoiser's need be neither symmetric nor positive
-        values, vectors = torch.linalg.eigh(scale * (jacobian + jacobian.mT) / 2)
-        return (vectors * values.clamp(min=0)[:, None]) @ vectors.mT
+        with full_precision(jacobian):
+            values, vectors = torch.linalg.eigh(scale * (jacobian + jacobian.mT) / 2)
+            return (vectors * values.clamp(min=0)[:, None]) @ vectors.mT
 
 
 class ConditionedReverse(ReverseModel):

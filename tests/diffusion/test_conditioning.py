@@ -239,6 +239,41 @@ ONE = (torch.ones(2, 3), torch.tensor([4, 9]))
 MINUS = (-torch.ones(2, 3), torch.tensor([4, 9]))
 
 
+class Affine(nn.Module):
+    """x_0 = A x_t, without a product that mixed precision would round."""
+
+    def __init__(self):
+        super().__init__()
+        matrix = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+        self.matrix = nn.Parameter(torch.eye(8) + 0.1 * (matrix + matrix.mT))
+
+    def forward(self, x, index):
+        return (self.matrix * x[:, None]).sum(2)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Known(torch.linspace(-1, 1, 8), torch.arange(8) < 3),
+        Observed(torch.linspace(-1, 1, 8), 0.3),
+        Guided(lambda x: -x.square().sum(1), (8,)),
+    ],
+    ids=lambda condition: type(condition).__name__,
+)
+def test_mixed_precision_ends_at_the_network(condition):
+    """Covariance and posterior under bf16's autocast are those of float32, to the bit, in values and type."""
+    process = GaussianProcess(RescaledLinearSchedule(250))
+    reverse = GaussianReverse(process, lambda *_: Affine(), CleanImage(), channels=8, clip_x_0=False)
+    x_t, t = torch.linspace(-2, 2, 16).view(2, 8), torch.tensor([100, 200])
+    found = {}
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            covariance = Tweedie()(reverse, reverse.predict(x_t, t))
+            found[mixed] = covariance, ConditionedReverse(reverse, condition, Tweedie()).predict(x_t, t).x_0
+    for full, mixed in zip(found[False], found[True], strict=True):
+        assert mixed.dtype == torch.float32 and torch.equal(full, mixed)
+
+
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_a_singular_covariance_is_conditioned_on_as_far_as_it_goes(rank):
     """As an inexact denoiser may have: the posterior within its span, as with a span that is nearly full."""
