@@ -34,7 +34,7 @@ class LearnedSchedule(NoiseSchedule):
         """log alpha_bar_0..alpha_bar_T as currently learned: (T+1,) float64 on the CPU."""
         return self._compute_table().detach().cpu()
 
-    def log_alpha_bar(self, t: Tensor) -> Tensor:
+    def log_alpha_bar(self, t: Tensor | int) -> Tensor:
         """log alpha_bar_t, with a gradient."""
         t = self.to_table_device(t)
         return self._compute_table().to(t.device)[t]

@@ -16,8 +16,9 @@ LOG_ZERO = -1000.0
 class NoiseSchedule(nn.Module):
     """A table beta_1..beta_T in [0, 1] and what follows from it, alpha_bar_t = prod_{s<=t} (1 - beta_s).
 
-    Every method takes integer steps t in 0..T of shape (B,) and returns (B,) in float64; `spread` casts the result once
-    for use with images. The tables are not buffers: a precision plugin or a device without float64 must not round them.
+    Every method takes integer steps t in 0..T of shape (B,), or one integer, and returns that shape in float64;
+    `spread` casts the result once for use with images. The tables are not buffers: a precision plugin or a device
+    without float64 must not round them.
 
     learned: whether it is trained by gradients. Raises ConfigError if a beta lies outside [0, 1] or there are none.
 
@@ -56,7 +57,7 @@ class NoiseSchedule(nn.Module):
         """All steps 1..T, (T,)."""
         return torch.arange(1, self.num_steps + 1)
 
-    def log_alpha_bar(self, t: Tensor) -> Tensor:
+    def log_alpha_bar(self, t: Tensor | int) -> Tensor:
         """log alpha_bar_t. Zero at t = 0; LOG_ZERO or below where alpha_bar_t = 0."""
         t = self.to_table_device(t)
         if t.device not in self._log_alpha_bar:
@@ -64,12 +65,18 @@ class NoiseSchedule(nn.Module):
                 self._log_alpha_bar[t.device] = self._log_alpha_bar[torch.device("cpu")].to(t.device)
         return self._log_alpha_bar[t.device][t]
 
-    @staticmethod
-    def to_table_device(t: Tensor) -> Tensor:
-        """Steps t on the device of their table: that of t, or the CPU for Apple's GPUs, which lack float64."""
-        return t.cpu() if t.device.type == "mps" else t
+    def to_table_device(self, t: Tensor | int) -> Tensor:
+        """Steps t on the device of their table: that of t, or the CPU for Apple's GPUs, which lack float64.
 
-    def alpha_bar(self, t: Tensor) -> Tensor:
+        Raises ConfigError for an integer outside 0..T.
+        """
+        if isinstance(t, Tensor):
+            return t.cpu() if t.device.type == "mps" else t
+        if not isinstance(t, int) or not 0 <= t <= self.num_steps:
+            raise ConfigError(f"t: expected a step from 0 to T = {self.num_steps}, got {t}")
+        return torch.tensor(t)
+
+    def alpha_bar(self, t: Tensor | int) -> Tensor:
         """alpha_bar_t, the fraction of the variance of x_0 left in x_t; 1 at t = 0.
 
         >>> LinearSchedule().alpha_bar(torch.tensor([0, 500, 1000]))
@@ -77,19 +84,19 @@ class NoiseSchedule(nn.Module):
         """
         return self.log_alpha_bar(t).exp()
 
-    def sigma2(self, t: Tensor) -> Tensor:
+    def sigma2(self, t: Tensor | int) -> Tensor:
         """1 - alpha_bar_t, the variance of the noise in x_t; exact where alpha_bar_t is close to 1."""
         return -torch.expm1(self.log_alpha_bar(t))
 
-    def alpha(self, t: Tensor, s: Tensor) -> Tensor:
+    def alpha(self, t: Tensor | int, s: Tensor | int) -> Tensor:
         """alpha_{t|s} = alpha_bar_t / alpha_bar_s, for s < t."""
         return (self.log_alpha_bar(t) - self.log_alpha_bar(s)).exp()
 
-    def beta(self, t: Tensor, s: Tensor) -> Tensor:
+    def beta(self, t: Tensor | int, s: Tensor | int) -> Tensor:
         """beta_{t|s} = 1 - alpha_{t|s}, the variance added between s and t; beta_t for s = t - 1."""
         return -torch.expm1(self.log_alpha_bar(t) - self.log_alpha_bar(s))
 
-    def log_snr(self, t: Tensor) -> Tensor:
+    def log_snr(self, t: Tensor | int) -> Tensor:
         """log(alpha_bar_t / (1 - alpha_bar_t)); infinite without noise, LOG_ZERO or below without signal."""
         return self.log_alpha_bar(t) - self.sigma2(t).log()
 

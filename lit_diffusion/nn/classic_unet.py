@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.nn.shapes import check_pyramid
+from lit_diffusion.nn.shapes import check_pyramid, read_steps
 
 
 class ClassicUNet(nn.Module):
@@ -48,9 +48,10 @@ class ClassicUNet(nn.Module):
 
     def check_image_shape(self, shape: tuple[int, int, int]) -> None:
         """Raise ConfigError unless the network takes images of `shape` (C, H, W)."""
-        check_pyramid("ClassicUNet", self.in_channels, len(self.down), shape)
+        check_pyramid("ClassicUNet", self.in_channels, len(self.down), shape, "levels")
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        t = read_steps(self, x, t)
         time = (t.float() / self.time_scale).to(x.dtype)[:, None, None, None]
         h = torch.cat([x, time.expand(-1, 1, *x.shape[2:])], dim=1)
         h = self.down[0](h)

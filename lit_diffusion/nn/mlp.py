@@ -11,7 +11,7 @@ from lit_diffusion.nn.checks import check_positive
 from lit_diffusion.nn.embedding import sinusoidal_embedding
 from lit_diffusion.nn.layers import linear
 from lit_diffusion.nn.readout import Readout, SharedReadout
-from lit_diffusion.nn.shapes import check_vector
+from lit_diffusion.nn.shapes import check_vector, read_steps
 
 # Each with the gain of the weights before it: a sigmoid's slope is 1/4 at most, and signals would die in three layers.
 ACTIVATIONS = {"sigmoid": (nn.Sigmoid, 4.0), "tanh": (nn.Tanh, 1.0), "silu": (nn.SiLU, 1.0)}
@@ -74,7 +74,8 @@ class VectorMLP(nn.Module):
         """Raise ConfigError unless the network takes vectors of `shape` (D,)."""
         check_vector("VectorMLP", self.in_channels, shape)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        t = read_steps(self, x, t)
         features = [x, *[wave(f * x) for f in self.frequencies for wave in (torch.sin, torch.cos)]]
         if self.time_width:
             features.append(sinusoidal_embedding(t, self.time_width).to(x.dtype))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from lit_diffusion.nn.checks import check_positive
 from lit_diffusion.nn.layers import conv
 from lit_diffusion.nn.readout import BumpReadout
-from lit_diffusion.nn.shapes import check_pyramid
+from lit_diffusion.nn.shapes import check_pyramid, read_steps
 
 
 class MultiScaleConvolution(nn.Module):
@@ -87,10 +87,10 @@ class MultiScaleNetwork(nn.Module):
 
     def check_image_shape(self, shape: tuple[int, ...]) -> None:
         """Raises ConfigError unless the network takes images of `shape` (C, H, W)."""
-        check_pyramid("MultiScaleNetwork", self.in_channels, self.scales, shape)
+        check_pyramid("MultiScaleNetwork", self.in_channels, self.scales, shape, "scales")
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        h = x
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        t, h = read_steps(self, x, t), x
         for layer in self.convs:
             h = F.softplus(layer(h))
         for layer in self.dense:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lit_diffusion.nn.checks import check_positive
 from lit_diffusion.nn.readout import StepReadout
-from lit_diffusion.nn.shapes import check_vector
+from lit_diffusion.nn.shapes import check_vector, read_steps
 
 
 class RadialBasisNetwork(nn.Module):
@@ -44,5 +44,6 @@ class RadialBasisNetwork(nn.Module):
         distances = (x[:, None] - self.centres).square().sum(2)  # (B, num_units)
         return (-distances * (-2 * self.log_widths).exp() / 2).softmax(1)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        t = read_steps(self, x, t)
         return self.readout(self.basis(x), t)

@@ -1,32 +1,63 @@
-"""Which examples a network takes, said before the first step rather than by a failing layer."""
+"""Which examples and steps a network takes, said in words rather than by a failing layer."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from lit_diffusion.errors import ConfigError
 
+NETWORK, CHANNELS = "model.reverse.network", "model.reverse.channels"
 
-def check_pyramid(name: str, in_channels: int, levels: int, shape: tuple[int, ...]) -> None:
-    """Raise ConfigError unless `shape` is (C, H, W), C is `in_channels`, and H, W can be halved `levels - 1` times."""
+
+def check_pyramid(name: str, in_channels: int, levels: int, shape: tuple[int, ...], option: str) -> None:
+    """Raise ConfigError unless `shape` is (C, H, W), C is `in_channels`, and H, W can be halved `levels - 1` times.
+
+    option: the name of the network's argument that sets the number of levels.
+    """
     if len(shape) != 3:
-        raise ConfigError(f"{name}: expected images (C, H, W), got examples of shape {tuple(shape)}; use VectorMLP")
+        raise ConfigError(
+            f"expected images (C, H, W) for {name}, got examples of shape {tuple(shape)}; use VectorMLP", NETWORK
+        )
     channels, height, width = shape
     if channels != in_channels:
         raise ConfigError(
-            f"{name}: images have {channels} channels, but the network was built for {in_channels}; "
-            f"give the model {channels} channels."
+            f"expected images of {in_channels} channels, for which {name} was built, got {channels}; give the model "
+            f"{channels} channels",
+            CHANNELS,
         )
-    factor = 2 ** (levels - 1)
-    if height % factor or width % factor:
+    factor, fitting = 2 ** (levels - 1), 1
+    while height % 2**fitting == 0 and width % 2**fitting == 0:
+        fitting += 1
+    if fitting < levels:
         raise ConfigError(
-            f"{name}: images of {height}x{width} cannot be halved {levels - 1} times; "
-            f"use fewer than {levels} levels, or resize the images to multiples of {factor}."
+            f"expected sizes that can be halved {levels - 1} times, as {levels} levels of {name} need, got "
+            f"{height}x{width}; use {fitting} level{'s' * (fitting > 1)}, or images of multiples of {factor} pixels",
+            f"{NETWORK}.{option}",
         )
 
 
 def check_vector(name: str, in_channels: int, shape: tuple[int, ...]) -> None:
     """Raise ConfigError unless `shape` is (D,) and D is `in_channels`."""
     if len(shape) != 1:
-        raise ConfigError(f"{name}: expected vectors (D,), got examples of shape {tuple(shape)}; use UNet")
+        raise ConfigError(f"expected vectors (D,) for {name}, got examples of shape {tuple(shape)}; use UNet", NETWORK)
     if shape[0] != in_channels:
         raise ConfigError(
-            f"{name}: vectors have {shape[0]} dimensions, but the network was built for {in_channels}; "
-            f"give the model {shape[0]} channels."
+            f"expected vectors of {in_channels} dimensions, for which {name} was built, got {shape[0]}; give the model "
+            f"{shape[0]} channels",
+            CHANNELS,
         )
+
+
+def read_steps(network: Any, x: Tensor, t: Tensor | int) -> Tensor:
+    """The indices t of a call of `network` as integers (B,), for one index for all examples or one for each.
+
+    Raises ConfigError for examples x (B, *) that the network does not take, and for another number of indices.
+    """
+    network.check_image_shape(tuple(x.shape[1:]))
+    t = torch.as_tensor(t, device=x.device)
+    if t.ndim == 0:
+        return t.expand(len(x))
+    if t.shape != (len(x),):
+        raise ConfigError(f"expected one index t, or one for each of {len(x)} examples, got shape {tuple(t.shape)}")
+    return t

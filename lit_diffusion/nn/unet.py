@@ -9,7 +9,7 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.nn.blocks import Attention, Downsample, ResidualBlock, Upsample
 from lit_diffusion.nn.embedding import TimeEmbedding
 from lit_diffusion.nn.layers import ZERO_GAIN, conv, group_norm
-from lit_diffusion.nn.shapes import check_pyramid
+from lit_diffusion.nn.shapes import check_pyramid, read_steps
 from lit_diffusion.nn.stages import Down, Stage, Up
 
 
@@ -106,10 +106,10 @@ class UNet(nn.Module):
 
     def check_image_shape(self, shape: tuple[int, int, int]) -> None:
         """Raise ConfigError unless the network takes images of `shape` (C, H, W)."""
-        check_pyramid("UNet", self.in_channels, len(self.down), shape)
+        check_pyramid("UNet", self.in_channels, len(self.down), shape, "multipliers")
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        time = self.time(t)
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        time = self.time(read_steps(self, x, t))
         skips = [self.stem(x)]
         for level in self.down:
             skips.extend(level(skips[-1], time))

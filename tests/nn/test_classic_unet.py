@@ -96,5 +96,5 @@ def test_options_that_are_not_positive_are_refused_by_name(option, value):
 def test_images_that_do_not_fit_are_refused_by_name():
     network = ClassicUNet(1, 1, width=2, levels=3)
     network.check_image_shape((1, 28, 28))
-    with pytest.raises(ConfigError, match=r"^ClassicUNet: images of 28x30 cannot be halved 2 times; .* multiples of 4"):
+    with pytest.raises(ConfigError, match=r"can be halved 2 times, .* got 28x30; use 2 levels, .* multiples of 4"):
         network.check_image_shape((1, 28, 30))

@@ -120,11 +120,11 @@ def test_options_that_do_not_fit_are_refused_by_name_in_one_line(options, advice
 def test_shapes_that_do_not_fit_are_refused_by_name():
     network = VectorMLP(20, 20)
     network.check_image_shape((20,))
-    with pytest.raises(ConfigError, match=r"^VectorMLP: vectors have 2 dimensions, .* built for 20; give the model 2"):
+    with pytest.raises(ConfigError, match=r"^expected vectors of 20 dimensions, .* got 2; give the model 2"):
         network.check_image_shape((2,))
     with pytest.raises(
-        ConfigError, match=r"^VectorMLP: expected vectors \(D,\), got examples of shape \(1, 8, 8\); use"
+        ConfigError, match=r"^expected vectors \(D,\) for VectorMLP, got .* shape \(1, 8, 8\); use UNet"
     ):
         network.check_image_shape((1, 8, 8))
-    with pytest.raises(ConfigError, match=r"^UNet: expected images \(C, H, W\), got examples of shape \(20,\); use"):
+    with pytest.raises(ConfigError, match=r"^expected images \(C, H, W\) for UNet, got examples of shape \(20,\); use"):
         UNet(1, 1, width=8, groups=4).check_image_shape((20,))

@@ -71,9 +71,9 @@ def test_network_compiles_as_one_graph(network):
 
 def test_what_does_not_fit_is_refused_by_name(network):
     network.check_image_shape((2,))
-    with pytest.raises(ConfigError, match=r"^RadialBasisNetwork: vectors have 3 dimensions, .* built for 2; give"):
+    with pytest.raises(ConfigError, match=r"^expected vectors of 2 dimensions, .* got 3; give"):
         network.check_image_shape((3,))
-    with pytest.raises(ConfigError, match=r"^RadialBasisNetwork: expected vectors \(D,\), got .* \(2, 8, 8\); use"):
+    with pytest.raises(ConfigError, match=r"^expected vectors \(D,\) for RadialBasisNetwork, got .* \(2, 8, 8\); use"):
         network.check_image_shape((2, 8, 8))
     for option in ("num_steps", "num_units"):
         with pytest.raises(ConfigError, match=f"^RadialBasisNetwork.{option}: expected 1 or more, got 0"):
