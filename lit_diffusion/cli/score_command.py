@@ -101,7 +101,8 @@ def compute_scores(options: argparse.Namespace) -> dict[str, Score]:
         open_images(name, channels, options.data_root) for name in (options.samples, options.reference)
     )
     protocol.check(len(samples), len(reference), reference.name)
-    for note in {extractor.check(samples.shape), extractor.check(reference.shape)} - {None}:
+    notes = (samples.note, reference.note, extractor.check(samples.shape), extractor.check(reference.shape))
+    for note in dict.fromkeys(filter(None, notes)):
         print(note, file=sys.stderr)
     if samples.shape[0] != reference.shape[0] and not isinstance(extractor, InceptionFeatures):
         channels_of = (f"{one.name} has {one.shape[0]} channels" for one in (samples, reference))

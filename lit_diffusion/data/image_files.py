@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -18,6 +19,7 @@ from lit_diffusion.errors import ConfigError, one_line
 Decoded = Tensor | ConfigError
 # Pillow reads other formats, one of which starts another program; the name of a file does not determine its format.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+DEEP = re.compile(r";(12|16|32|64)[A-Z]")  # in Pillow's name of how pixels are stored, such as RGB;16B
 
 
 def decode(path: str, size: int | None, channels: int) -> Tensor:
@@ -26,7 +28,7 @@ def decode(path: str, size: int | None, channels: int) -> Tensor:
     Crop, then Lanczos with antialiasing, as in StyleGAN2's dataset_tool, which made the LSUN files of Ho et al. 2020
     (code). The camera's orientation is applied, transparency is dropped. size None: the pixels of the file unchanged,
     (channels, height, width), as torch-fidelity reads them. Raises ConfigError that begins with the path if the file is
-    broken, has more than 8 bits per channel, or is larger than Pillow considers safe.
+    broken, has more than 8 bits per channel or more than one image, or is larger than Pillow considers safe.
     """
     try:
         with warnings.catch_warnings():
@@ -35,8 +37,10 @@ def decode(path: str, size: int | None, channels: int) -> Tensor:
                 raise ValueError("not a regular file")
             image = Image.open(path, formats=FORMATS)
         with image:
-            if image.mode in ("I", "F") or image.mode.startswith("I;"):
-                raise ValueError("more than 8 bits per channel")
+            if has_more_than_8_bits(image):
+                raise ValueError("more than 8 bits per channel: convert it to 8")
+            if image.format in ("PNG", "TIFF", "WEBP") and (frames := getattr(image, "n_frames", 1)) > 1:
+                raise ValueError(f"{frames} images in one file: save each in a file of its own")
             last_row = image.crop((0, image.height - 1, image.width, image.height))
             if image.format == "PNG" and not np.asarray(last_row).any() and not is_whole(path):
                 raise ValueError("truncated: rows are missing")
@@ -46,6 +50,16 @@ def decode(path: str, size: int | None, channels: int) -> Tensor:
         reason = one_line(error) or type(error).__name__
         raise ConfigError(f"{path}: cannot be read as an image ({reason}); repair or remove it") from error
     return torch.from_numpy(levels).reshape(*levels.shape[:2], channels).permute(2, 0, 1).contiguous()
+
+
+def has_more_than_8_bits(image: Image.Image) -> bool:
+    """Whether a file just opened has more than 8 bits per channel, which Pillow drops from colours without a word."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return True
+    stored = [one.args if isinstance(one.args, tuple) else (one.args,) for one in image.tile]
+    if image.format == "PPM":
+        return any(isinstance(value, int) and value > 255 for arguments in stored for value in arguments[1:])
+    return any(DEEP.search(str(arguments[0])) for arguments in stored)
 
 
 def _square(image: Image.Image, size: int, mode: str) -> Image.Image:

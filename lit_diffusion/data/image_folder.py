@@ -1,17 +1,18 @@
 """Any folder tree of images, of any size and shape: LSUN, CelebA-HQ, or other images."""
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from heapq import nsmallest
-from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.data.image_data import ImageData, check_channels
 from lit_diffusion.data.image_files import FileStore
+from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.seeding import derive_seed
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class ImageFolder(ImageData):
@@ -24,7 +25,8 @@ class ImageFolder(ImageData):
 
     If all resized images take at most cache_bytes, every process decodes them into memory before training begins, and
     broken files are found then. Otherwise num_workers processes per device decode them on demand, by default the
-    device's share of the processor's cores, at most 8. Hidden files are skipped.
+    device's share of the processor's cores, at most 8. Hidden files are skipped unless visible links lead
+    to them; files that are not named as images are left out and counted.
     """
 
     num_levels = 256
@@ -55,9 +57,9 @@ class ImageFolder(ImageData):
         self.num_workers, self.cache_bytes = num_workers, cache_bytes
 
     def read(self) -> Mapping[str, ImageStore]:
-        train = list_images(self.root, "root")
+        train = self._list("root", self.root)
         if self.test_root is not None:
-            test = self._files("test_root", self.test_root, list_images(self.test_root, "test_root"))
+            test = self._files("test_root", self.test_root, self._list("test_root", self.test_root))
         else:
             train, aside = set_aside(train, self.num_test)
             test = self._files("root", self.root, aside)
@@ -66,6 +68,14 @@ class ImageFolder(ImageData):
         if sum(map(len, stores.values())) * channels * height * width > self.cache_bytes:
             return stores
         return {split: MemoryStore(files.decode_all()) for split, files in stores.items()}
+
+    @staticmethod
+    def _list(argument: str, root: str) -> list[str]:
+        """The images below root; says on standard error how many files are left out."""
+        found = list_images(root, argument)
+        if note := found.note(f"data.{argument}"):
+            rank_zero_only(print)(note, file=sys.stderr)
+        return found.paths
 
     def _files(self, argument: str, root: str, paths: list[str]) -> FileStore:
         channels, size, _ = self.image_shape
@@ -82,41 +92,6 @@ def set_aside(paths: list[str], num_test: int) -> tuple[list[str], list[str]]:
         raise ConfigError(f"num_test: expected less than {len(paths)}, the number of images; got {num_test}")
     test = set(nsmallest(num_test, paths, key=lambda path: derive_seed("test", path)))
     return [path for path in paths if path not in test], sorted(test)
-
-
-def list_images(root: str, argument: str) -> list[str]:
-    """Sorted paths, relative to root, of all images below it. Links within root are skipped: their targets count.
-
-    argument: the name of the setting, with which errors begin. Raises ConfigError if root is not a folder, contains no
-    image, or contains a symbolic link that is broken or leads out of it.
-    """
-    if not os.path.isdir(root):
-        raise ConfigError(f"{argument}: expected a folder of images, but {root!r} is not a folder")
-    paths = sorted(_walk(root, "", Path(root).resolve(), argument))
-    if not paths:
-        raise ConfigError(
-            f"{argument}: no image in {root!r}; use a folder that contains files ending in {', '.join(SUFFIXES)}"
-        )
-    return paths
-
-
-def _walk(folder: str, prefix: str, top: Path, argument: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_symlink():
-                target = Path(entry.path).resolve()
-                if not target.exists() or not target.is_relative_to(top):
-                    raise ConfigError(
-                        f"{argument}: {entry.path} links to {target}, outside the folder; replace it by a copy"
-                    )
-            elif entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", top, argument)
-            elif entry.name.lower().endswith(SUFFIXES):
-                if not entry.is_file():
-                    raise ConfigError(f"{argument}: {entry.path} is not a regular file; remove it")
-                yield prefix + entry.name
 
 
 def _num_cores() -> int:

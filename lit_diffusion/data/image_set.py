@@ -11,7 +11,7 @@ from torch import Tensor
 from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.image_files import FileStore
-from lit_diffusion.data.image_folder import list_images
+from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
@@ -24,12 +24,13 @@ ARRAY = "arr_0"  # the array of NPZ files in which the field's evaluators expect
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one shape (C, H, W) and number of levels; name: how scores refer to them."""
+    """Images of one shape (C, H, W) and number of levels; name: for scores; note: for the user, or None."""
 
     name: str
     store: ImageStore
     shape: tuple[int, ...]
     num_levels: int | None = 256
+    note: str | None = None
 
     def __len__(self) -> int:
         return len(self.store)
@@ -73,8 +74,9 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
 
 
 def _folder(path: Path, channels: int) -> ImageSet:
-    store = FileStore("images", str(path), list_images(str(path), "images"), None, channels, num_workers=2)
-    return ImageSet(str(path), store, tuple(store.shape))
+    found = list_images(str(path), "images")
+    store = FileStore("images", str(path), found.paths, None, channels, num_workers=2)
+    return ImageSet(str(path), store, tuple(store.shape), note=found.note(str(path)))
 
 
 def _npz(path: Path, channels: int | None) -> ImageSet:

@@ -1,4 +1,6 @@
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from PIL import Image
 
 from lit_diffusion.data import ImageFolder
 from lit_diffusion.data.image_files import decode
-from lit_diffusion.data.image_folder import list_images, set_aside
+from lit_diffusion.data.image_folder import set_aside
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_levels
 
@@ -88,28 +90,6 @@ def test_the_camera_s_orientation_is_applied(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
     upright = torch.from_numpy(pixels).permute(2, 0, 1).flip(-1, -2)
     assert torch.equal(decode(str(tmp_path / "x.png"), 4, 3), upright)
-
-
-def test_only_images_are_listed_sorted_and_hidden_files_are_not(tmp_path):
-    for name in ("b/2.JPG", "b/10.jpeg", "a.webp", "c.tif", ".hidden.png", ".cache/x.png", "notes.txt", "png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert list_images(str(tmp_path), "root") == ["a.webp", "b/10.jpeg", "b/2.JPG", "c.tif"]
-
-
-def test_links_within_the_folder_count_once_and_links_out_of_it_are_refused(tmp_path):
-    root, outside = tmp_path / "root", tmp_path / "outside.png"
-    root.mkdir()
-    outside.touch()
-    (root / "x.png").touch()
-    (root / "again.png").symlink_to(root / "x.png")
-    assert list_images(str(root), "root") == ["x.png"]
-    for target in (outside, root / "nowhere.png", tmp_path):
-        link = root / "link.png"
-        link.symlink_to(target)
-        with pytest.raises(ConfigError, match="^root: .*link.png links to .*; replace it by a copy$"):
-            list_images(str(root), "root")
-        link.unlink()
 
 
 @pytest.mark.parametrize("cache_bytes", [2**30, 0])
@@ -209,10 +189,110 @@ def test_a_decompression_bomb_is_refused_by_name(tmp_path, monkeypatch):
             decode(str(tmp_path / "x.png"), 4, 1)
 
 
-def test_16_bit_images_are_refused_not_saturated(tmp_path):
-    Image.fromarray(noise(4, 4).astype(np.uint16) * 256).save(tmp_path / "x.png")
-    with pytest.raises(ConfigError, match="more than 8 bits per channel"):
-        decode(str(tmp_path / "x.png"), 4, 1)
+def deep_png(colour, channels):
+    """A PNG file of 16 bits per channel."""
+    rows = b"".join(b"\0" + noise(4 * channels).astype(">u2").tobytes() for _ in range(4))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, colour, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    parts = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def deep_tiff():
+    """A TIFF file of three channels of 16 bits."""
+    pixels = noise(4, 4, 3).astype("<u2").tobytes()
+    tags = {
+        256: (4, 1, 4),
+        257: (4, 1, 4),
+        258: (3, 3, 8),
+        259: (3, 1, 1),
+        262: (3, 1, 2),
+        273: (4, 1, 14),
+        277: (3, 1, 3),
+    }
+    tags |= {278: (4, 1, 4), 279: (4, 1, len(pixels))}
+    entries = b"".join(struct.pack("<HHII", tag, *value) for tag, value in sorted(tags.items()))
+    head = struct.pack("<2sHIHHH", b"II", 42, 14 + len(pixels), 16, 16, 16)
+    return head + pixels + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+
+
+DEEP = {
+    "grey.png": deep_png(0, 1),
+    "colour.png": deep_png(2, 3),
+    "grey and alpha.png": deep_png(4, 2),
+    "colour and alpha.png": deep_png(6, 4),
+    "colour.tif": deep_tiff(),
+    "grey.pgm": b"P5 4 4 65535\n" + bytes(32),
+    "colour.ppm": b"P6 4 4 65535\n" + bytes(96),
+    "colour in ten bits.ppm": b"P6 4 4 1023\n" + bytes(96),
+    "plain.ppm": b"P3 1 1 1023\n 1 2 3\n",
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_16_bits_are_refused_whatever_their_channels(tmp_path, name, channels):
+    """Pillow saturates grey ones, and drops the low byte of the others."""
+    (tmp_path / name).write_bytes(DEEP[name])
+    with Image.open(tmp_path / name) as image:
+        image.load()  # the file itself is whole
+    with pytest.raises(ConfigError, match="more than 8 bits per channel: convert it to 8"):
+        decode(str(tmp_path / name), 4, channels)
+
+
+EIGHT_BITS = (
+    "png L, png LA, png RGBA, png P, png 1, tif RGB, tif CMYK, bmp RGB, ppm RGB, pgm L, pbm 1, jpg RGB, webp RGB"
+)
+
+
+@pytest.mark.parametrize("kind", EIGHT_BITS.split(", "))
+def test_images_of_8_bits_and_less_are_read_from_every_format(tmp_path, kind):
+    suffix, mode = kind.split()
+    Image.new(mode, (4, 4)).save(tmp_path / f"x.{suffix}")
+    assert decode(str(tmp_path / f"x.{suffix}"), 4, 3).shape == (3, 4, 4)
+
+
+def test_bmp_files_of_5_and_6_bits_are_read(tmp_path):
+    """Pillow's name of their pixels, BGR;16, is that of 16 bits for all channels together."""
+    header = struct.pack("<2sIII", b"BM", 66 + 32, 0, 66) + struct.pack(
+        "<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, 32, 0, 0, 0, 0
+    )
+    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    (tmp_path / "x.bmp").write_bytes(header + masks + struct.pack("<16H", *[0xF800] * 16))
+    assert decode(str(tmp_path / "x.bmp"), 4, 3)[:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.webp", "x.png"])
+def test_a_file_of_several_images_is_refused_not_cut_to_the_first(tmp_path, name):
+    images = [Image.new("RGB", (4, 4), colour) for colour in ("red", "green", "blue")]
+    images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    with pytest.raises(ConfigError, match="3 images in one file: save each in a file of its own"):
+        decode(str(tmp_path / name), 4, 3)
+
+
+def test_a_photograph_with_a_preview_is_one_image(tmp_path):
+    """As phones write them: an MPO file, whose other images belong to the first."""
+    Image.new("RGB", (4, 4), "red").save(
+        tmp_path / "x.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (2, 2))]
+    )
+    assert decode(str(tmp_path / "x.jpg"), 4, 3).shape == (3, 4, 4)
+
+
+def test_what_a_folder_leaves_out_is_said_once(folder, capsys):
+    for name in ("anim.gif", "a/other.gif", "a/photo.HEIC", "notes", ".DS_Store"):
+        (folder / name).touch()
+    data = ImageFolder(str(folder / "a"), 4, 4, test_root=str(folder), num_workers=0)
+    data.setup("fit")
+    data.setup("test")
+    assert data.sizes == {"train": 5, "test": 9}
+    assert capsys.readouterr().err.splitlines() == [
+        "data.root: images: 5; files left out because they are not named as images: 2 (1 .gif, 1 .heic)",
+        "data.test_root: images: 9; files left out because they are not named as images: 4 "
+        "(2 .gif, 1 without a suffix, 1 .heic)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from lit_diffusion.callbacks.predict.conditioned import known_part
 from lit_diffusion.cli.entry import main as shell
 from lit_diffusion.config import untrusted_yaml
 from lit_diffusion.data.image_files import decode
-from lit_diffusion.data.image_folder import list_images
+from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.data.torchvision_sets import CIFAR10
 from lit_diffusion.errors import ConfigError
@@ -184,7 +184,7 @@ def test_a_picture_is_a_regular_file_of_its_folder(tmp_path):
         Image.new("L", (8, 8)).save(folder / "x.png")
     (inside / "again.png").symlink_to("x.png")
     (tmp_path / "link").symlink_to(inside)
-    assert list_images(str(tmp_path / "link"), "root") == ["x.png"]
+    assert list_images(str(tmp_path / "link"), "root").paths == ["x.png"]
     for name, target in (
         ("out.png", outside / "x.png"),
         ("up.png", "../outside/x.png"),
