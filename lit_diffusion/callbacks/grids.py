@@ -81,7 +81,7 @@ class SampleGrids(AfterStep):
     def _draw_data(self, trainer: Trainer, reverse: ReverseModel) -> None:
         process, data = reverse.process, data_of(trainer)
         images = data.example_images(self.num_images).to(reverse.device)
-        in_chain = images[: self._in_chain(trainer)]
+        in_chain = data.example_images(self._in_chain(trainer)).to(reverse.device)
         base = process.kind.draw_base(in_chain, torch.Generator(reverse.device).manual_seed(0))
         steps = column_steps(process.num_steps)[::-1]
         at_steps = [torch.full((len(in_chain),), t, device=images.device) for t in steps]
@@ -91,7 +91,7 @@ class SampleGrids(AfterStep):
 
     def _in_chain(self, trainer: Trainer) -> int:
         """How many examples a chain shows; eight points or sequences would be too few for a cloud or a raster."""
-        return self.num_chains if len(data_of(trainer).image_shape) == 3 else self.num_images
+        return self.num_chains if len(data_of(trainer).image_shape) >= 3 else self.num_images
 
     def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler | None) -> None:
         module, data, in_chain = diffusion_of(pl_module), data_of(trainer), self._in_chain(trainer)

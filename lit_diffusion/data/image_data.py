@@ -72,11 +72,14 @@ class ImageData(LightningDataModule, ABC):
             )
         return store.images
 
+    def examples_of(self, split: str, count: int) -> Tensor:
+        """Which images of a split to show, at most `count`: (B,) int64, the first ones."""
+        return torch.arange(min(count, len(self.store(split))))
+
     def example_images(self, count: int) -> Tensor:
-        """The first training images, at most `count`: (B, C, H, W) float32 in [-1, 1] on the CPU."""
-        store = self.store("train")
-        first = torch.arange(min(count, len(store)))
-        return to_float(next(iter(store.batches([first], torch.device("cpu")))), self.num_levels)
+        """Training images to show, at most `count`: (B, C, H, W) float32 in [-1, 1] on the CPU."""
+        chosen = self.store("train").batches([self.examples_of("train", count)], torch.device("cpu"))
+        return to_float(next(iter(chosen)), self.num_levels)
 
     def log_density(self, x: Tensor) -> Tensor | None:
         """log p(x) in nats of examples x (N, *) as served, under the distribution of the data: (N,) float64 on the

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from heapq import nsmallest
 
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from lit_diffusion.data.image_data import ImageData, check_channels
 from lit_diffusion.data.image_files import FileStore
@@ -68,6 +69,11 @@ class ImageFolder(ImageData):
         if sum(map(len, stores.values())) * channels * height * width > self.cache_bytes:
             return stores
         return {split: MemoryStore(files.decode_all()) for split, files in stores.items()}
+
+    def examples_of(self, split: str, count: int) -> Tensor:
+        """Images evenly spread over the sorted paths, and so over folders of classes."""
+        first = super().examples_of(split, count)
+        return first * len(self.store(split)) // max(1, len(first))
 
     @staticmethod
     def _list(argument: str, root: str) -> list[str]:

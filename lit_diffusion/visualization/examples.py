@@ -21,6 +21,7 @@ def grid(x: Tensor, extent: float = 1.0) -> Image.Image:
     """A picture of examples (N, *): images in [-extent, extent] as the squarest grid, row by row, or all points or
     sequences in one plot.
     """
+    x = as_pictures(x)
     if x.ndim == 4:
         return pictures.grid(x / extent, math.isqrt(len(x) - 1) + 1)
     return panels([x], [""])
@@ -28,10 +29,20 @@ def grid(x: Tensor, extent: float = 1.0) -> Image.Image:
 
 def chain(columns: Sequence[Tensor], labels: Sequence[str], extent: float = 1.0) -> Image.Image:
     """Examples (N, *) at successive steps from left to right, a label above each column."""
+    columns = [as_pictures(x) for x in columns]
     if columns[0].ndim == 4:
         return pictures.chain([x / extent for x in columns], labels)
     chosen = sorted({0, len(columns) // 2, len(columns) - 1})  # beginning, middle and end
     return panels([columns[i] for i in chosen], [labels[i] for i in chosen])
+
+
+def as_pictures(x: Tensor) -> Tensor:
+    """Examples (N, *) of any shape as images (N, C, H, W), points or sequences (N, D): volumes are images whose slices
+    are channels, and other shapes are written out as one sequence.
+    """
+    if x.ndim > 4:
+        return x.flatten(1, -3)
+    return x if x.ndim == 4 else x.flatten(1)
 
 
 def panels(columns: Sequence[Tensor], titles: Sequence[str]) -> Image.Image:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
 MIN_SIDE = 48  # pixels; smaller images are enlarged by an integer factor, without smoothing
@@ -17,8 +18,17 @@ def grid(images: Tensor, columns: int) -> Image.Image:
     """A picture of images (N, C, H, W) in [-1, 1], row by row; small images are enlarged by an integer factor."""
     factor = -(-MIN_SIDE // images.shape[-1])
     big = images.float().cpu().clamp(-1, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    tiled = make_grid((big + 1) / 2, nrow=columns, padding=2, pad_value=1.0)
+    tiled = make_grid((visible(big) + 1) / 2, nrow=columns, padding=2, pad_value=1.0)
     return Image.fromarray((tiled * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def visible(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1] of any number of channels as grey or RGB: if C is neither 1 nor 3, the channels
+    side by side in grey, a white line between them, (N, 1, H, C (W + 1) - 1).
+    """
+    if images.shape[1] in (1, 3):
+        return images
+    return pad(images, (0, 1), value=1.0).transpose(1, 2).flatten(2)[:, None, :, :-1]
 
 
 def chain(columns: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:

@@ -370,11 +370,17 @@ def test_a_mistake_is_one_line_and_nothing_is_written(make, message, tmp_path):
     assert not (tmp_path / "predict").exists()
 
 
-def test_images_that_are_no_pictures_are_refused(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"^Samples needs images of 1 \(grey\) or 3 \(RGB\) channels, but the data have 2$"
-    ):
-        predict(tmp_path, Samples(), channels=2)
+def test_images_of_other_channels_are_written_with_all_of_them(tmp_path):
+    """Not grey, not colours: channels last in the arrays, side by side in the pictures."""
+    folder = predict(tmp_path, Samples(5, 5), Reconstruct([3], 2), Interpolate(num_pairs=1, num_points=3), channels=2)
+    with np.load(folder / "samples.npz") as file:
+        samples = file["arr_0"]
+    assert samples.shape == (5, 4, 4, 2)
+    for number, sample in enumerate(samples):
+        picture = np.asarray(Image.open(folder / f"samples/{number:06d}.png"))
+        assert (picture[:, :4] == sample[..., 0]).all() and (picture[:, 5:] == sample[..., 1]).all()
+    for name in ("grid", "reconstruct", "interpolate"):
+        assert Image.open(folder / f"{name}.png").width > 2 * 48
 
 
 @pytest.mark.slow

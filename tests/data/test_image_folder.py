@@ -144,6 +144,22 @@ def test_test_root_is_the_test_split(folder):
     assert reds(data.images("train")) == [0, 2, 4, 6, 8] and reds(data.images("test")) == [1, 3, 5, 7]
 
 
+@pytest.mark.parametrize(("count", "shown"), [(12, range(12)), (24, range(12)), (5, (0, 2, 4, 7, 9)), (100, range(12))])
+@pytest.mark.parametrize("cache_bytes", [2**30, 0])
+def test_images_to_show_are_spread_over_the_folders(tmp_path, count, shown, cache_bytes):
+    """Of twelve classes in folders of their own, not only those of the first."""
+    for i in range(12):
+        (tmp_path / f"{i:02}").mkdir()
+        for j in range(4):
+            Image.new("RGB", (4, 4), (20 * i, 0, j)).save(tmp_path / f"{i:02}/{j}.png")
+    data = ImageFolder(str(tmp_path), 4, 4, num_workers=0, cache_bytes=cache_bytes)
+    data.setup()
+    levels = to_levels(data.example_images(count), 256)
+    assert len(levels) == min(count, 48)
+    assert sorted(set((levels[:, 0, 0, 0] // 20).tolist())) == list(shown)
+    assert len(levels[:, :, 0, 0].unique(dim=0)) == len(levels)
+
+
 def test_a_folder_has_no_labels(folder):
     data = ImageFolder(str(folder), 4, 4, num_workers=0)
     data.setup()

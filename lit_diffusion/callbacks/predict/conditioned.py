@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import require_finite, walk
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of
-from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.data.image_files import decode
@@ -26,7 +26,7 @@ from lit_diffusion.visualization import images as pictures
 
 
 class Conditioned(Prediction):
-    """Takes the first `num_images` examples of a split, keeps what `observe` leaves of them, and draws `draws` examples
+    """Takes `num_images` examples of a split, keeps what `observe` leaves of them, and draws `draws` examples
     each from the model's posterior given the observation  (Sohl-Dickstein et al. 2015, section 2.5).
 
     sampler: by default the module's sampler. covariance: of p(x_0 | x_t), for Gaussian models. Writes `<name>.png`,
@@ -65,7 +65,7 @@ class Conditioned(Prediction):
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
         reverse, seed, device = module.reverse, module.seed, module.device
-        x_0 = first_images(trainer, self.split, self.num_images)
+        x_0 = some_images(trainer, self.split, self.num_images)
         generator = seed_generator(torch.Generator(device), derive_seed(seed, self.name))
         observed, condition = self.observe(x_0, generator, reverse.has_eps)
         conditioned, drawn = ConditionedReverse(reverse, condition, self.covariance), []
@@ -82,6 +82,7 @@ class Conditioned(Prediction):
 
     def _picture(self, parts: list[Tensor], extent: float) -> Image.Image:
         labels = ["original", "observed", *(f"draw {i}" for i in range(1, self.draws + 1))]
+        parts = [examples.as_pictures(part) for part in parts]
         if parts[0].ndim == 4:
             return pictures.rows([part / extent for part in parts], labels)
         return examples.panels(parts[:3], labels[:3])

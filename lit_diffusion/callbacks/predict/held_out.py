@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
@@ -25,10 +24,10 @@ def check_split(trainer: Trainer, split: str, count: int) -> None:
         raise ConfigError(f"split: expected {count} or more images, but {split} holds {sizes[split]}; {instead}")
 
 
-def first_images(trainer: Trainer, split: str, count: int) -> Tensor:
-    """The first images of a split, at most `count`: (B, C, H, W) in [-1, 1] on the device."""
+def some_images(trainer: Trainer, split: str, count: int) -> Tensor:
+    """At most `count` images of a split, the first or those that its data set chooses: (B, C, H, W) on the device."""
     data = data_of(trainer)
-    return next(data.batches(split, [torch.arange(min(count, data.sizes[split]))]))
+    return next(data.batches(split, [data.examples_of(split, count)]))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:

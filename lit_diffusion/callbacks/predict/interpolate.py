@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import require_finite, walk
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of
-from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.reconstruct import starting_at
 from lit_diffusion.callbacks.progress import say, task
@@ -79,7 +79,7 @@ class Interpolate(Prediction):
             sampler = starting_at(sampler, self.step, reverse.num_steps)
         generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "interpolate"))
         weights = torch.linspace(0, 1, self.num_points, device=module.device)
-        originals = first_images(trainer, self.split, 2 * self.num_pairs) if self.source == "data" else None
+        originals = some_images(trainer, self.split, 2 * self.num_pairs) if self.source == "data" else None
         chains = 2 if self.source == "data" and self.step is None else 1
         with task(trainer, "interpolating", chains * len(sampler.subset(reverse.num_steps))) as advance:
             if originals is None:

@@ -39,8 +39,6 @@ class Prediction(Callback, ABC):
                 f"{name} needs images, but the data's examples have shape {tuple(shape)}; use Samples, Inpaint or "
                 "Denoise"
             )
-        if len(shape) == 3 and shape[0] not in (1, 3):
-            raise ConfigError(f"{name} needs images of 1 (grey) or 3 (RGB) channels, but the data have {shape[0]}")
         self.sampler_for(pl_module).check_model(diffusion_of(pl_module).reverse)
 
     @abstractmethod

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.chain_walk import require_finite, walk
 from lit_diffusion.callbacks.lookup import diffusion_of
-from lit_diffusion.callbacks.predict.held_out import check_split, first_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.sampler import Sampler
@@ -20,7 +20,7 @@ from lit_diffusion.visualization import images as pictures
 
 
 class Reconstruct(Prediction):
-    """Takes the first `num_images` images of a split to each of `steps` and back: x_0 -> x_t ~ q(x_t | x_0) -> x_0'.
+    """Takes `num_images` images of a split to each of `steps` and back: x_0 -> x_t ~ q(x_t | x_0) -> x_0'.
 
     The way back is the reverse chain from t, as in the stochastic decoder of Ho et al. 2020, figure 7: what survives at
     t is kept, the rest is imagined. sampler: visits t and those of its steps below t; by default the module's sampler.
@@ -56,7 +56,7 @@ class Reconstruct(Prediction):
         reverse, seed, device = module.reverse, module.seed, module.device
         steps = sorted(set(self.steps or quarters(reverse.num_steps)))
         samplers = [starting_at(self.sampler_for(pl_module), t, reverse.num_steps) for t in steps]
-        x_0 = first_images(trainer, self.split, self.num_images)
+        x_0 = some_images(trainer, self.split, self.num_images)
         generator = seed_generator(torch.Generator(device), derive_seed(seed, "reconstruct"))
         eps = torch.randn(x_0.shape, generator=generator, device=device)
         noisy, denoised = [], []

@@ -17,6 +17,7 @@ from torch import Tensor
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.pixels import to_float, to_levels
 from lit_diffusion.visualization import examples
+from lit_diffusion.visualization.images import visible
 
 IN_GRID, IN_PLOT = 100, 5000  # images shown; points or sequences shown
 
@@ -68,12 +69,12 @@ class Levels(SampleForm):
 
 class EightBits(Levels):
     """Images with levels: (H, W, 3) uint8, the layout of the evaluators of guided-diffusion, which pass it to Inception
-    unchanged; grey images are repeated in the three channels.
+    unchanged; grey images are repeated in the three channels. Images of C other channels are (H, W, C).
     """
 
     @property
     def array_shape(self) -> tuple[int, ...]:
-        return *self.shape[1:], 3
+        return *self.shape[1:], 3 if self.shape[0] == 1 else self.shape[0]
 
     def array(self, converted: Tensor) -> np.ndarray:
         return np.broadcast_to(converted.permute(0, 2, 3, 1).numpy(), (len(converted), *self.array_shape))
@@ -138,8 +139,10 @@ def write(folder: Path, blocks: Iterable[Tensor], count: int, form: SampleForm, 
 
 
 def write_pngs(folder: Path, first: int, x: Tensor) -> None:
-    """Writes images (B, C, H, W) in [-1, 1], numbered from `first` on; grey images in one channel."""
-    for number, image in enumerate(to_levels(x, 256).permute(0, 2, 3, 1).numpy(), first):
+    """Writes images (B, C, H, W) in [-1, 1], numbered from `first` on; grey images in one channel, and channels side by
+    side if there are neither 1 nor 3.
+    """
+    for number, image in enumerate(to_levels(visible(x), 256).permute(0, 2, 3, 1).numpy(), first):
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / name(number))
 
 

@@ -15,10 +15,12 @@ class Samples(Prediction):
     """`num_samples` samples, `batch_size` at a time on each device, drawn by `sampler` or else the module's sampler.
 
     `samples.npz` holds all of them as `arr_0`. Images with levels are (N, H, W, 3) uint8, the layout of the evaluators
-    of guided-diffusion, which pass it to Inception unchanged: grey images are repeated in the three channels. Sequences
-    of bits are (N, D) uint8; points and real-valued images are float32 as drawn by the model, channels last.
+    of guided-diffusion, which pass it to Inception unchanged: grey images are repeated in the three channels. Images of
+    C other channels are (N, H, W, C), sequences of bits (N, D) uint8; points and real-valued images are float32 as
+    drawn by the model, channels last.
     `grid.png` shows the first hundred images, or many points or sequences in one plot. Images are also written one by
-    one as `samples/000000.png` etc., grey images in one channel, real values from -extent to extent of the data.
+    one as `samples/000000.png` etc., grey images in one channel, and channels side by side if there are
+    neither 1 nor 3, real values from -extent to extent of the data.
     `samples.json` says how the samples were drawn. All files replace those of an earlier run at once, when the last
     sample has been drawn. Another batch size draws other samples.
     """
