@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -52,7 +52,7 @@ def decode(path: str, size: int | None, channels: int) -> Tensor:
     return torch.from_numpy(levels).reshape(*levels.shape[:2], channels).permute(2, 0, 1).contiguous()
 
 
-def has_more_than_8_bits(image: Image.Image) -> bool:
+def has_more_than_8_bits(image: ImageFile.ImageFile) -> bool:
     """Whether a file just opened has more than 8 bits per channel, which Pillow drops from colours without a word."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return True
