@@ -1,3 +1,4 @@
+import json
 import struct
 import warnings
 import zlib
@@ -12,6 +13,7 @@ from lit_diffusion.data.image_files import decode
 from lit_diffusion.data.image_folder import set_aside
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_levels
+from tests.conftest import CONFIGS
 
 
 def noise(*shape):
@@ -337,3 +339,16 @@ def test_the_default_number_of_workers_draws_no_warning(folder):
         warnings.filterwarnings("error", message=".*worker processes.*")
         data.setup()
     assert reds(data.images("train")) == list(range(9))
+
+
+def test_photos_yaml_trains_on_a_folder_of_photographs_as_it_lies(command, folder, tmp_path):
+    """The file alone and the folder: nothing is downloaded, nothing needs Inception."""
+    for i in range(40):
+        Image.fromarray(noise(30 + i, 50, 3)).save(folder / f"b/{i}.jpg")
+    small = ["--data.size=16", "--model.reverse.network.width=32", "--model.reverse.network.multipliers=[1,1,1]"]
+    steps = ["--trainer.max_steps=1", "--grids.num_images=2", "--model.reverse.process.schedule.num_steps=4"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.logger=false"]
+    command("fit", "-c", f"{CONFIGS}/photos.yaml", f"--data.root={folder}", *small, *steps, *quiet, "--run.name=x")
+    summary = json.loads((tmp_path / "runs/x/summary.json").read_text())
+    assert summary["status"] == "finished" and list(summary["scores"])[0] == "bits_per_dim/test"
+    assert (tmp_path / "runs/x/samples/00000001_samples.png").is_file()
