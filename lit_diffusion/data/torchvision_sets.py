@@ -4,7 +4,7 @@ import os
 import socket
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class TorchvisionData(ImageData):
     def prepare_data(self) -> None:
         """Downloads and unpacks missing files; Lightning calls this in one process per machine."""
         if self.download:
-            with _connection_timeout(seconds=30):
+            with _connection_timeout(seconds=30), _no_empty_folders(self._archives()[1]):
                 self._open(train=False, download=True)
 
     def read(self) -> dict[str, MemoryStore]:
@@ -164,6 +164,19 @@ class CIFAR10(TorchvisionData):
 
     def _archives(self) -> tuple[list[str], Path]:
         return [self._source().filename], Path(self.root)
+
+
+@contextmanager
+def _no_empty_folders(path: Path) -> Iterator[None]:
+    """Removes the folders down to `path` that were made inside, if they are left empty by an error."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    except ConfigError:
+        for folder in made:
+            with suppress(OSError):  # not made, or not empty
+                folder.rmdir()
+        raise
 
 
 @contextmanager

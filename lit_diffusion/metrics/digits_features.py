@@ -7,7 +7,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.metrics.features import FeatureExtractor, sha256_of
+from lit_diffusion.metrics.features import FeatureExtractor, in_words, sha256_of
 
 FILE = "digits_classifier.safetensors"
 SHA256 = "220f8bf4d994e6d1236b947e73961e3f70bf3e4b4bed5b64f65d39118114e1a4"
@@ -40,8 +40,8 @@ class DigitsFeatures(FeatureExtractor):
     def check(self, image_shape: tuple[int, ...]) -> None:
         if image_shape != (1, 8, 8):
             raise ConfigError(
-                f"DigitsFeatures: expected images of shape (1, 8, 8), got {tuple(image_shape)}; use InceptionFeatures "
-                "(`lit-diffusion score --features inception`)"
+                f"DigitsFeatures: expected grey images of 8x8 pixels, got {in_words(image_shape)}; use "
+                "InceptionFeatures (`lit-diffusion score --features inception`)"
             )
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

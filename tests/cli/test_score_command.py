@@ -257,7 +257,7 @@ def test_images_that_do_not_compare_are_refused(tmp_path, weights):
         f"{a} holds images of 8x8, {b} holds images of 16x16: expected images of one size; resize them"
     )
     message = mistake(b, "digits:train", "--features", "digits", *FEW)
-    assert "DigitsFeatures: expected images of shape (1, 8, 8), got (1, 16, 16); use" in message
+    assert "DigitsFeatures: expected grey images of 8x8 pixels, got grey images of 16x16 pixels; use" in message
     (b / "003.png").rename(a / "odd.png")
     message = mistake(a, write_pictures(tmp_path / "others", 4, 8, noise=0, seed=1), *inception)
     assert f"images of one size, but {a}/000.png is 8x8 and {a}/odd.png 16x16; resize them" in message

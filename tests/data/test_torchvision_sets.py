@@ -141,11 +141,21 @@ def test_a_damaged_mnist_file_is_refused_by_name(tmp_path):
 
 def test_missing_fashion_mnist_without_a_network_says_which_files_belong_where(tmp_path):
     with pytest.raises(ConfigError, match="^root: no FashionMNIST ") as error:
-        ready(FashionMNIST(root=str(tmp_path)))
+        ready(FashionMNIST(root=str(tmp_path / "data")))
     message = str(error.value)
     for name in mnist_files():
         assert f" {name}" in message and f" {name}.gz" in message
-    assert str(tmp_path / "FashionMNIST" / "raw") in message and "\n" not in message
+    assert str(tmp_path / "data" / "FashionMNIST" / "raw") in message and "\n" not in message
+
+
+@pytest.mark.parametrize("there", ["", "data", "data/MNIST"])
+def test_a_failed_download_leaves_no_empty_folder_behind(tmp_path, there):
+    """Of those that it has made; folders that were there stay, and so does anything that was fetched."""
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError):
+        MNIST(root=str(tmp_path / "data")).prepare_data()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_download_leaves_the_time_limit_of_other_connections_alone(tmp_path):
