@@ -79,7 +79,7 @@ OPTIONS = {
         ["--model.optimizer.lr=-1"],
         LINE + "model.optimizer: Invalid learning rate",
     ),
-    "trainer that refuses its settings": (["--trainer.devices=-3"], LINE + "trainer: "),
+    "trainer that refuses its settings": (["--trainer.devices=-3"], LINE + "trainer.devices: "),
     "a validation every 0 steps": (
         ["--trainer.val_check_interval=0"],
         LINE + "trainer.val_check_interval: expected 1 or more",
@@ -305,7 +305,7 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
     ("arguments", "said"),
     [
         ([], "no command given"),
-        (["fot"], "there is no command fot; use one of fit"),
+        (["fot"], "there is no command fot; use fit"),
         (["-c", "x.yaml", "fit"], "expected a command before -c; use `lightning fit -c x.yaml ...`"),
         (["fit"], "model and data are missing; pass a complete file, such as -c configs/digits.yaml"),
     ],

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from lit_diffusion import __version__
 from lit_diffusion.cli.commands import COMMANDS, TRAINING, WORKERS
 from lit_diffusion.cli.output import open_output
+from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError
 
 HELP = f"""usage: lightning COMMAND -c CONFIG [-c OVERLAY ...] [--KEY=VALUE ...]
@@ -82,8 +83,9 @@ def run_lightning_sdk(command: str) -> None:
         entry for entry in entry_points(group="console_scripts", name="lightning") if "lit_diffusion" not in entry.value
     ]
     if not theirs:
+        names = ", ".join(COMMANDS)
         raise ConfigError(
-            f"there is no command {command}; use one of {', '.join(COMMANDS)} "
+            f"there is no command {command}; use {nearest(command, COMMANDS) or f'one of {names}'} "
             "(commands of lightning-sdk need that package installed)"
         )
     theirs[0].load()()

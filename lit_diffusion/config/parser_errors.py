@@ -1,15 +1,15 @@
 """The parser's nested messages in one line: which key, what is wrong, what to do."""
 
-import difflib
-import inspect
 import re
-import sys
-from collections.abc import Mapping
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from jsonargparse import ArgumentError
 
 from lit_diffusion.config import allowlist
+from lit_diffusion.config.class_choices import classes_of, hints_of, import_object, parameters_of
+from lit_diffusion.config.keys import last_part, shorten_class
+from lit_diffusion.config.suggestions import nearest_keys, suggestion
 
 STRUCTURE = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value|Expected a path but|Expected a <class 'NoneType'>|$"
@@ -20,55 +20,94 @@ EXAMPLES = {
     "bool": "true or false",
     "str": "text",
     "Sequence": "a list such as [1, 2]",
+    "Iterable": "a list such as [1, 2]",
     "list": "a list such as [1, 2]",
 }
-NUMBERS = {"int", "float", "bool"}
-FEW = 12  # names that one line can hold
+NUMBERS = {"int", "float"}
+OFFERED = {"trainer.precision": ["32-true", "16-mixed", "bf16-mixed"]}  # the others are refused, or old names
 
 
-def explain(error: ArgumentError, bases: Mapping[str, type]) -> tuple[str | None, str]:
+def explain(error: ArgumentError, bases: Mapping[str, type], known: Sequence[str]) -> tuple[str | None, str]:
     """The dotted key, if the message names one, and one line on what is wrong and what to do.
 
-    bases: the base classes of the settings that no class owns, `model` and `data`.
+    bases: the base classes of the settings that no class owns, `model` and `data`. known: the keys that exist.
     """
     text = str(error).removeprefix("argument ").strip()
-    unrecognized = re.search(r"unrecognized arguments: (\S+)", text, re.IGNORECASE)
-    if unrecognized:
-        option = unrecognized[1].partition("=")[0].lstrip("-")
-        return option, "no such option; see `lightning fit --help`"
-    not_accepted = re.search(r"Subcommand '\w+' does not accept option '([^']+)'", text)
-    if not_accepted:
-        return not_accepted[1], "no such setting; see `lightning fit --help`"
-    missing = re.search(r"arguments are required: (.*)", text)
-    if missing and re.search(r"\b(model|data)(,|$)", missing[1]):
-        return None, "model and data are missing; pass a complete file, such as -c configs/digits.yaml"
+    if unknown := re.search(r"unrecognized arguments: (?:-- )?(\S+)", text, re.IGNORECASE):
+        return unknown_option(unknown[1], known)
+    if unknown := re.search(r"Subcommand '\w+' does not accept option '([^']+)'", text):
+        return unknown[1], f"no such setting; {other_keys(unknown[1], known)}"
+    if valueless := re.match(r"(?:\S+/)?--(\S+): expected one argument", text):
+        return valueless[1], f"expected a value, got none; use --{valueless[1]}=VALUE"
+    if whole := re.match(r'Parser key "([^"]+)":\s*Unable to load config (.*)', text):
+        instead = as_options(below(whole[1], known))
+        return whole[1], f"expected settings below it, got {whole[2].strip(chr(39))}; use {instead}"
     keys, owner, problems = descend(text)
     key = ".".join(keys) or None
-    denied = re.search(r"Importing '([^']+)' is not allowed", text)
-    if denied:
+    if denied := re.search(r"Importing '([^']+)' is not allowed", text):
         return key, allowlist.refusal(denied[1])
-    found = re.search(r"(?:Got|Given) value: (.*?)(?:\. Got value:.*)?$", text, re.MULTILINE)
+    found = re.search(r"(?:Got|Given) value: ?(.*?)(?:\. Got value:.*)?$", text, re.MULTILINE)
     value = re.sub(r"NestedArg\(.*val='?(.*?)'?\)$", r"\1", found[1]) if found else "this"
-    foreign = re.search(r"does not correspond to a subclass of (\w+)", text)
-    if foreign:
-        names = choices_of(owner, keys[-1] if keys else "", bases)
+    value = re.sub(r"\[?Namespace\(class_path='([^']+)'.*", lambda path: shorten_class(path[1]), value) or "nothing"
+    names = choices_of(owner, keys[-1] if keys else "", bases, text)
+    if foreign := re.search(r"does not correspond to a subclass of (\w+)", text):
         return key, f"expected a subclass of {foreign[1]}, got {value}; {suggestion(value, names)}"
+    if key and (problem := problem_of_class(key, owner, problems, known)):
+        return problem
     types = [found[1].rsplit(".")[-1] for p in problems if (found := re.match(r"Expected an? <class '([^']+)'>", p))]
-    for problem in problems if not NUMBERS.intersection(types) else ():
-        unknown_class = re.match(r"Expected a dot import path string: (\S+)", problem)
-        if unknown_class:
-            names = choices_of(owner, keys[-1] if keys else "", bases)
-            return key, f"no class {unknown_class[1]}; {suggestion(unknown_class[1], names)}"
-        unknown_setting = re.match(r"(?:Option|Key|Group) '([^']+)' is not accepted", problem)
-        if unknown_setting:
-            name = unknown_setting[1]
-            return ".".join([*keys, name]), f"no such setting; {suggestion(name, parameters_of(owner))}"
+    unknown = re.search(r"^Expected a dot import path string: (\S+)$", "\n".join(problems), re.MULTILINE)
+    if unknown and not NUMBERS.intersection(types):
+        return key, f"no class {unknown[1]}; {suggestion(unknown[1], names)}"
     literals = re.findall(r"'([^']+)'", " ".join(re.findall(r"Expected a typing.Literal\[(.*?)\]", " ".join(problems))))
     if literals:
-        return key, f"expected one of {', '.join(literals)}; got {value}"
+        return key, f"expected one of {', '.join(OFFERED.get(key or '', literals))}; got {value}"
     if types:
         return key, f"expected {' or '.join(EXAMPLES.get(name, 'a ' + name) for name in types)}, got {value}"
     return key, re.sub(r"\s+", " ", problems[0]) if problems else "not accepted"
+
+
+def unknown_option(argument: str, known: Sequence[str]) -> tuple[str | None, str]:
+    """What to write instead of an argument of the command line that is none of its options."""
+    name, equals, value = argument.partition("=")
+    option = name.lstrip("-")
+    if name == option:
+        if option in known and equals:
+            return option, f"expected an option, got {argument}; use --{argument}"
+        flag = f"-c {argument}" if argument.endswith((".yaml", ".yml")) else "--KEY=VALUE"
+        return None, f"expected an option, got {argument}; use {flag}"
+    return option, f"no such option; {other_keys(option, known, as_options)}"
+
+
+def as_options(keys: Sequence[str]) -> str:
+    """Keys as options of a command line."""
+    return " or ".join(f"--{key}" for key in keys)
+
+
+def other_keys(key: str, known: Sequence[str], spell: Callable[[Sequence[str]], str] = " or ".join) -> str:
+    """What to use instead of an unknown key."""
+    keys = below(key, known) or nearest_keys(key, known)
+    return f"use {spell(keys)}" if keys else "`--help` lists all"
+
+
+def below(key: str, known: Sequence[str]) -> list[str]:
+    """The first three known keys within a key."""
+    return [other for other in dict.fromkeys(known) if other.startswith(f"{key}.")][:3]
+
+
+def problem_of_class(key: str, owner: type | None, problems: list[str], known: Sequence[str]) -> tuple[str, str] | None:
+    """What is wrong with the settings of the class at a key: one that does not exist, or one that is missing."""
+    for problem in problems:
+        if unknown := re.match(r"(?:Option|Key|Group) '([^']+)' is not accepted", problem):
+            name = unknown[1].partition(".")[0]
+            siblings = [*parameters_of(owner)]
+            elsewhere = [other for other in nearest_keys(name, known) if last_part(other) == name]
+            instead = f"use {' or '.join(elsewhere)}" if elsewhere else suggestion(name, siblings)
+            return f"{key}.{name}", f"no such setting; {instead}"
+        if missing := re.match(r"the following arguments are required: ([\w, ]+)", problem):
+            first = missing[1].split(",")[0]
+            name = owner.__name__ if owner else "it"
+            return f"{key}.{first}", f"expected a value, which {name} needs, got none; set it"
+    return None
 
 
 def descend(text: str) -> tuple[list[str], type | None, list[str]]:
@@ -94,37 +133,14 @@ def descend(text: str) -> tuple[list[str], type | None, list[str]]:
     return keys, owner, problems
 
 
-def import_object(path: str) -> type | None:
-    """The class at an import path, or None."""
-    module, _, name = path.rpartition(".")
-    return getattr(sys.modules.get(module), name, None)  # the parser has imported it
+def choices_of(owner: type | None, setting: str, bases: Mapping[str, type], text: str) -> list[str]:
+    """The names of the classes that a setting accepts, of ours if there are some.
 
-
-def suggestion(name: str, known: list[str]) -> str:
-    """What to use instead of `name`: the nearest of the known names, and the others if they are few."""
-    near = difflib.get_close_matches(name, known, n=1)
-    others = [other for other in known if other not in near]
-    if near:
-        return f"use {near[0]}" + (f" (or {', '.join(others)})" if 0 < len(others) <= FEW else "")
-    return f"use one of {', '.join(known)}" if known else "use the name or import path of an existing one"
-
-
-def parameters_of(owner: type | None) -> list[str]:
-    """The settings of a class."""
-    return [] if owner is None else [name for name in inspect.signature(owner).parameters if name != "kwargs"]
-
-
-def choices_of(owner: type | None, setting: str, bases: Mapping[str, type]) -> list[str]:
-    """The names of our classes that a setting accepts; bases: for `model` and `data`."""
+    bases: for `model` and `data`. text: the parser's message, which names the base class of a setting of the trainer.
+    """
     if owner is None:
-        hint: Any = bases.get(setting)
+        paths = re.findall(r"<class '([\w.]+)'>", (re.search(r"Subtypes: (.*)", text) or [""])[0])
+        hints: Iterable[Any] = [bases[setting]] if setting in bases else map(import_object, paths)
     else:
-        hint = get_type_hints(inspect.getattr_static(owner, "__init__")).get(setting)
-    kinds = [base for base in (get_args(hint) or (hint,)) if inspect.isclass(base) and base is not type(None)]
-    return sorted({c.__name__ for base in kinds for c in descendants(base) if c.__module__.startswith("lit_diffusion")})
-
-
-def descendants(base: type) -> list[type]:
-    """The concrete classes below `base`."""
-    children: list[type] = type.__subclasses__(base)
-    return [c for child in children for c in (child, *descendants(child)) if not inspect.isabstract(c)]
+        hints = [hints_of(owner).get(setting)]
+    return [cls.__name__ for hint in hints for cls in classes_of(hint)]

@@ -1,59 +1,109 @@
 """Configuration files and the command line: where each setting comes from, for error messages."""
 
-import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_diffusion.config import allowlist, untrusted_yaml
-from lit_diffusion.config.keys import count_set_parts, count_shared_parts, is_within, option_key
+from lit_diffusion.config import allowlist
+from lit_diffusion.config.config_files import BASE, MOST_REFERENCES, base_of, find, read
+from lit_diffusion.config.keys import count_set_parts, count_shared_parts, flatten, is_within, option_key
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
-MOST_REFERENCES = 16  # `${...}` in total: each may expand to text with others, so that a few more could fill gigabytes
-VARIABLE = "LIT_DIFFUSION_CONFIG"  # names the base configuration of a sweep run by W&B's agent
-# In a checkout configs/ is next to the package; a wheel installs it in the environment's share folder.
-SHIPPED = (Path(__file__).parents[2], Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
+FILE_FLAGS = ("-c", "--config")
+CLASSES = ("model", "data")  # what a complete file says
+
+
+@dataclass
+class ConfigSource:
+    """One file or option of a command line.
+
+    sets: the settings of a file, or the key of an option. arguments: as they are passed on.
+    """
+
+    name: str
+    sets: Any
+    arguments: list[str]
+
+    def count_parts(self, key: str) -> int:
+        """How many parts of a dotted key it sets."""
+        if isinstance(self.sets, str):
+            return count_shared_parts(self.sets, key)
+        return count_set_parts(self.sets, key.split("."))
+
+    def names_class(self, key: str) -> bool:
+        """Whether it says which class is at a key."""
+        if isinstance(self.sets, str):
+            return self.sets in (key, f"{key}.class_path")
+        value = self.sets.get(key)
+        return isinstance(value, str) or (isinstance(value, dict) and "class_path" in value)
 
 
 class ConfigSources:
     """The `-c` files of a command line, parsed to check their syntax and to know what they set.
 
-    arguments: the command line with every file as an existing path. A missing file is looked up among those that the
-    package ships, so that `-c configs/digits.yaml` works from any folder. allowed: the packages of `--allow`, which are
-    removed from the arguments.
+    arguments: the command line with every file as an existing path, complete files first: an overlay or an option
+    changes what a complete file says, wherever it stands. A missing file is looked up among those that the package
+    ships, so that `-c configs/digits.yaml` works from any folder. allowed: the packages of `--allow`, which are removed
+    from the arguments.
 
     Raises ConfigError for a file that is missing, not valid YAML, not a mapping, or includes files by a `config` key,
     and for more than MOST_REFERENCES.
     """
 
     def __init__(self, arguments: list[str]):
-        self.arguments: list[str] = []
         self.files: list[Path] = []
-        self._settings: list[tuple[str, Any]] = []  # for each file and option in order: its name, what it sets
+        self._sources: list[ConfigSource] = []  # in the order in which they are applied
         arguments, self.allowed = allowlist.take_flags(arguments)
         takes_file = False
+        first: list[str] = []
         for argument in arguments:
             flag, equals, value = argument.partition("=")
-            if takes_file:
-                argument = str(self._read(argument))
-            elif equals and flag in ("-c", "--config"):
-                argument = f"{flag}={self._read(value)}"
-            elif flag.startswith("--"):
-                self._settings.append((COMMAND_LINE, option_key(flag)))
-            takes_file = argument in ("-c", "--config")
-            self.arguments.append(argument)
-        references = repr([self.arguments, self._settings]).count("${")
+            if takes_file or (equals and flag in FILE_FLAGS):
+                self._read(argument if takes_file else value)
+            elif flag.startswith("--") and flag not in FILE_FLAGS:
+                self._sources.append(ConfigSource(COMMAND_LINE, option_key(flag.removesuffix("+")), [argument]))
+            elif argument == "=":
+                raise ConfigError(f"{COMMAND_LINE}: expected --KEY=VALUE, got spaces around =; omit them")
+            elif argument not in FILE_FLAGS and not self._sources and first:
+                raise ConfigError(f"{COMMAND_LINE}: expected an option, got {argument}; use -c {argument}")
+            elif argument not in FILE_FLAGS:  # the command, or the value of the option before it
+                (self._sources[-1].arguments if self._sources else first).append(argument)
+            takes_file = argument in FILE_FLAGS and not takes_file
+        if takes_file:
+            raise ConfigError(f"{COMMAND_LINE}: -c: expected a file, got none; use -c configs/digits.yaml")
+        self._sources.sort(key=lambda source: not all(map(source.names_class, CLASSES)))
+        self.arguments = [*first, *(argument for source in self._sources for argument in source.arguments)]
+        references = repr([self.arguments, [source.sets for source in self._sources]]).count("${")
         if references > MOST_REFERENCES:
             raise ConfigError(
                 f"expected at most {MOST_REFERENCES} references ${{...}}, got {references}; write some values out"
             )
 
-    def _read(self, name: str) -> Path:
+    def _read(self, name: str) -> None:
         path = find(name)
-        content = read(path)
         self.files.append(path)
-        self._settings.append((str(path), content))
-        return path
+        self._sources.append(ConfigSource(name, read(path), ["-c", str(path)]))
+
+    def check_complete(self) -> None:
+        """Raises ConfigError if no file or option says which model and data are used, as for an overlay alone."""
+        for key in CLASSES:
+            if any(source.names_class(key) for source in self._sources):
+                continue
+            if not self.files:
+                raise ConfigError(
+                    f"{COMMAND_LINE}: model and data are missing; pass a complete file, such as -c {BASE}"
+                )
+            overlay = next((one for one in self._sources if isinstance(one.sets, dict) and key in one.sets), None)
+            name = (overlay or next(one for one in self._sources if one.name != COMMAND_LINE)).name
+            setting = overlay.sets[key] if overlay else {}
+            if isinstance(setting, dict) and setting and "init_args" not in setting:
+                raise ConfigError(
+                    f"{name}: {key}: expected class_path and init_args, got {', '.join(map(str, setting))}, as of "
+                    f"another project; start from a file such as {BASE}"
+                )
+            instead = f"use -c {base_of(name)} -c {name}"
+            raise ConfigError(f"{name}: {key}: expected a complete file besides this overlay, got none; {instead}")
 
     @property
     def run(self) -> Path | None:
@@ -66,39 +116,30 @@ class ConfigSources:
 
     def says(self, key: str) -> bool:
         """Whether the command line sets the key or anything below it."""
-        options = [setting for name, setting in self._settings if name == COMMAND_LINE]
+        options = [source.sets for source in self._sources if source.name == COMMAND_LINE]
         return any(is_within(option, [key]) for option in options)
 
     def of(self, key: str) -> str:
-        """The source that decides a dotted key or anything below it: the last file or option that sets it."""
-        best, source = 1, "configuration"
-        for name, setting in self._settings:
-            depth = (
-                count_shared_parts(setting, key)
-                if isinstance(setting, str)
-                else count_set_parts(setting, key.split("."))
-            )
+        """The source that decides a dotted key or anything below it: the last file or option that sets it or, if none
+        does, most of its parts.
+        """
+        best, name = 1, COMMAND_LINE
+        for source in self._sources:
+            depth = source.count_parts(key)
             if depth >= best:
-                best, source = depth, name
-        return source
+                best, name = depth, source.name
+        return name
 
+    def setting(self, key: str) -> str | None:
+        """The name of the last file or option that sets the whole of a key; None if none does."""
+        names = [source.name for source in self._sources if source.count_parts(key) > key.count(".")]
+        return names[-1] if names else None
 
-def read(path: Path) -> dict[str, Any]:
-    """What a file sets. Raises ConfigError if it is not valid YAML, not a mapping, or includes files."""
-    content = untrusted_yaml.load(path)
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected settings such as `trainer: {{max_steps: 1000}}`; the file has none")
-    if "config" in content:
-        raise ConfigError(f"{path}: config: files cannot include files; pass each with its own -c")
-    return content
+    def containing(self, text: str) -> str:
+        """The last file or option that contains a text."""
+        names = [one.name for one in self._sources if text in repr(one.sets) or text in " ".join(one.arguments)]
+        return names[-1] if names else COMMAND_LINE
 
-
-def find(name: str, kind: str = "configs") -> Path:
-    """The file of that name, here or among the shipped ones of its kind. Raises ConfigError if there is none."""
-    for folder in (Path(), *SHIPPED):
-        if (folder / name).is_file():
-            return folder / name
-    if name == VARIABLE:  # what W&B's agent leaves of a variable that is not set
-        raise ConfigError(f"the environment variable {name} is not set; run `export {name}=configs/digits.yaml`")
-    shipped = sorted({f"{kind}/{path.name}" for folder in SHIPPED for path in (folder / kind).glob("*.yaml")})
-    raise ConfigError(f"{name}: no such file; shipped ones are {', '.join(shipped)}")
+    def keys(self) -> list[str]:
+        """The keys of all files."""
+        return [key for source in self._sources if isinstance(source.sets, dict) for key in flatten(source.sets)]

@@ -1,5 +1,6 @@
 """YAML from anybody: plain values only, no duplicate keys, limited in size and depth."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,35 @@ class Loader(yaml.SafeLoader):
 
 def load(path: Path) -> Any:
     """A file's content. Raises ConfigError if it is not valid YAML, names Python objects, or is too large or deep."""
+    text = ""
     try:
         if not path.is_file():
             raise ConfigError(f"{path}: expected a regular file")
         if path.stat().st_size > LARGEST:
             raise ConfigError(f"{path} is larger than {LARGEST // 2**20} MiB; shorten it")
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{place}: not valid YAML: {one_line(error.problem)}; fix the line") from error
+        problem = hint(text) or f"not valid YAML: {one_line(error.problem)}; fix the line"
+        raise ConfigError(f"{path}{place}: {problem}") from error
     except ConfigError:
         raise
     except Exception as error:  # PyYAML also lets through errors of numbers and dates
         raise ConfigError(f"{path}: not readable as YAML: {one_line(error)}") from error
     _check_size(content, path)
     return content
+
+
+def hint(text: str) -> str | None:
+    """What to write instead of the first line with a tab or an equals sign where YAML has none; None without one."""
+    for line in text.splitlines():
+        if re.match(r" *\t", line):
+            return "expected spaces at the start of the line, got a tab; indent with spaces"
+        if assignment := re.match(r"\s*([\w.]+)\s*=\s*(.*)", line):
+            return f"expected `key: value`, got `{one_line(line)}`; write `{assignment[1]}: {one_line(assignment[2])}`"
+    return None
 
 
 def _check_size(content: Any, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from lit_diffusion.config import sources as config_sources
+from lit_diffusion.config import config_files
 from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
         if not options.force:
             raise ConfigError(f"{run} {fault}; use --force to export it anyway")
         notice(f"{run} {fault}; exported anyway")
-    config = recipe.check(config_sources.read(run / "config.yaml"), str(run / "config.yaml"))
+    config = recipe.check(config_files.read(run / "config.yaml"), str(run / "config.yaml"))
     file = checkpoint_files.find(options.ckpt_path, run)
     checkpoint = checkpoint_files.read(file)
     weights, kind = read_weights(checkpoint, options.weights, config, file)

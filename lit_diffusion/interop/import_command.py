@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from lit_diffusion.config import sources as config_sources
+from lit_diffusion.config import config_files
 from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
@@ -70,7 +70,7 @@ def make_parser() -> Parser:
 
 def make_configuration(source: Source, files: list[str]) -> tuple[dict[str, Any], str]:
     """The run's complete configuration, and the name of its recipe."""
-    nearby = config_sources.read(source.recipe) if source.recipe else {}
+    nearby = config_files.read(source.recipe) if source.recipe else {}
     if files:
         name, config = " and ".join(files), recipe.read(files)
     elif recipe.is_ours(nearby) or not isinstance(source, UNetSource):

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lit_diffusion.config import sources as config_sources
+from lit_diffusion.config import config_files
 from lit_diffusion.config.keys import PACKAGE, shorten_class
 from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.interop.construct import CLASSES, expand_classes, parse_data, parse_spec
@@ -38,12 +38,12 @@ def read(names: Iterable[str]) -> dict[str, Any]:
     """Configuration files, local or shipped, each overriding those before it, with `${...}` resolved."""
     recipe: dict[str, Any] = {}
     for name in names:
-        recipe = overlay(recipe, config_sources.read(config_sources.find(name)))
+        recipe = overlay(recipe, config_files.read(config_files.find(name)))
     if not (references := repr(recipe).count("${")):
         return recipe
-    if references > config_sources.MOST_REFERENCES:
+    if references > config_files.MOST_REFERENCES:
         raise ConfigError(
-            f"{' and '.join(names)}: expected at most {config_sources.MOST_REFERENCES} references ${{...}}, got "
+            f"{' and '.join(names)}: expected at most {config_files.MOST_REFERENCES} references ${{...}}, got "
             f"{references}"
         )
     OmegaConf.clear_resolver("oc.env")

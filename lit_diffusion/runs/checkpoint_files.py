@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from lit_diffusion.config.keys import is_within
 from lit_diffusion.config.relevance import Settings, list_changes
+from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.atomic_files import check_archive
 from lit_diffusion.runs.notice import is_first_process, notice
@@ -35,9 +36,13 @@ def find(path: str, run: Path) -> Path:
     if path == "last":
         file = newest(file.parent) or file
     if not file.is_file():
-        made = sorted(str(other) for other in file.parent.glob("*.ckpt"))
+        folders = [file, file / "checkpoints"] if file.is_dir() else [file.parent]
+        made = sorted(str(other) for folder in folders for other in folder.glob("*.ckpt"))
         instead = f"use one of {', '.join(made)}" if made else "use the path of a .ckpt file"
-        raise ConfigError(f"{file}: no such checkpoint; {instead}", key=KEY)
+        if not file.is_dir() and file.name == path and (near := nearest(file.stem, ["last", "best"])):
+            instead = f"use {near}"
+        found = "expected a file, got a folder" if file.is_dir() else "no such checkpoint"
+        raise ConfigError(f"{file}: {found}; {instead}", key=KEY)
     return file
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_diffusion.config.config_files import find
 from lit_diffusion.config.keys import drop_init_args, option_key
-from lit_diffusion.config.sources import find
 from lit_diffusion.config.untrusted_yaml import load
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.sweep.cell import Cell

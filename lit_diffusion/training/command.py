@@ -49,8 +49,11 @@ from lit_diffusion.training.run_options import (
     COMMANDS,
     TRAINER_DEFAULTS,
     add_arguments,
+    check_monitors,
+    check_seed,
     check_settings,
     prepare_trial,
+    validate_by_epoch,
 )
 from lit_diffusion.training.signal_handlers import Signals
 from lit_diffusion.training.within_memory import WithinMemory
@@ -91,6 +94,7 @@ class TrainingCLI(CLIBase):
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
         allowlist.allow_only(sources.allowed)
+        sources.check_complete()
         try:
             super().__init__(
                 GenerativeModule,
@@ -101,14 +105,14 @@ class TrainingCLI(CLIBase):
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
                 seed_everything_default=0,
-                parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False},
+                parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "allow_abbrev": False},
                 trainer_defaults=TRAINER_DEFAULTS,
                 args=sources.arguments,
             )
         except Exception as error:
             config = self.settings.as_dict() if hasattr(self, "config") else {}
             folder = self._run and self._run.folder
-            raise locate(error, sources, config, CALLBACK_KEYS, folder, self.building) from error
+            raise locate(error, sources, config, CALLBACK_KEYS, folder, self.keys(), self.building) from error
         finally:
             if self._run:
                 self._run.release(self.run_summary.started)
@@ -125,6 +129,8 @@ class TrainingCLI(CLIBase):
         """Parses like the parent, but without its warning: these are the arguments of sys.argv, with files resolved."""
         self.building = True  # errors from here on are due to settings
         self.config = parser.parse_args(args)
+        self.subcommand = self.config["subcommand"]
+        check_seed(self.settings.seed_everything)
 
     def instantiate_classes(self) -> None:
         with WithinMemory():
@@ -148,6 +154,7 @@ class TrainingCLI(CLIBase):
         check_settings(self.settings)
         if trial := bool(self.settings.trainer.fast_dev_run):
             prepare_trial(self.subcommand, self.settings)
+        validate_by_epoch(self.settings, self.sources)
         self._run = RunChoice(self.sources, self.settings, self.fitting and not self.only_check, trial)
         self.settings.weights_only = True  # a checkpoint must not decide what is run
         self.run.take()
@@ -169,10 +176,7 @@ class TrainingCLI(CLIBase):
             kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
         self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(), RunReport()]
-        try:
-            return super().instantiate_trainer(**kwargs)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(str(error), key=getattr(error, "key", None) or "trainer") from error
+        return super().instantiate_trainer(**kwargs)
 
     def equip(self, trainer: Trainer) -> Trainer:
         """Gives the trainer our loops, signal handling, precision and checkpoint files."""
@@ -221,6 +225,7 @@ class TrainingCLI(CLIBase):
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
         self.model.check(self.datamodule.image_shape, self.datamodule.num_levels)
+        check_monitors(self.trainer, self.model)
         try:
             optimizer = self.model.optimizer(self.model.parameters())
         except (TypeError, ValueError) as error:

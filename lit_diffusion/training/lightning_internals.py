@@ -141,6 +141,8 @@ def drop_unknown_wandb_options(logger: Logger) -> None:
 class CLIBase(LightningCLI):
     """LightningCLI, whose private hooks have public names here."""
 
+    subcommand: str
+
     def equip(self, trainer: Trainer) -> Trainer:
         """Called once with the new trainer; returns it with the parts that every run has."""
         return trainer
@@ -153,6 +155,15 @@ class CLIBase(LightningCLI):
         """The loggers that the configuration asks for."""
         given = self._get(self.config_init, "trainer")["logger"]
         return given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+
+    def keys(self) -> list[str]:
+        """The dotted keys that the sub-command accepts, besides those of classes that settings name; none before the
+        parser exists.
+        """
+        parsers = getattr(self, "_subcommand_parsers", {})
+        if self.subcommand not in parsers:
+            return []
+        return ["config", "print_config", *parsers[self.subcommand].get_defaults(skip_validation=True).keys()]
 
     def dump(self, command: str, settings: Any) -> str:
         """Settings of a sub-command as YAML, with every default."""

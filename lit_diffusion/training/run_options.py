@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_diffusion.callbacks import (
@@ -16,6 +17,10 @@ from lit_diffusion.callbacks import (
     SampleGrids,
     Speed,
 )
+from lit_diffusion.callbacks.lookup import callbacks_of
+from lit_diffusion.config import allowlist
+from lit_diffusion.config.sources import ConfigSources
+from lit_diffusion.config.suggestions import suggestion
 from lit_diffusion.errors import ConfigError
 
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -46,7 +51,9 @@ TRIAL = {
     "grids.num_images": 2,
     "trainer.logger": False,
 }
-NEVER_ZERO = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps")
+AT_LEAST_1 = ("val_check_interval", "accumulate_grad_batches", "log_every_n_steps", "check_val_every_n_epoch")
+METRICS = ["val/loss", "train/loss", "images_per_second"]  # that callbacks can watch
+LARGEST_SEED = 2**32 - 1  # of NumPy's global generator
 
 
 def add_arguments(parser: LightningArgumentParser) -> None:
@@ -85,6 +92,50 @@ def check_settings(settings: Namespace) -> None:
     for key in (*CALLBACKS, "prediction"):
         if settings[key] is None:
             raise ConfigError("null is not allowed here; omit the key or set its fields", key=key)
-    for key in NEVER_ZERO:
-        if settings.trainer[key] == 0:
-            raise ConfigError("expected 1 or more batches, got 0", key=f"trainer.{key}")
+    for key in AT_LEAST_1:
+        value = settings.trainer[key]
+        if isinstance(value, int) and value < 1:
+            raise ConfigError(f"expected 1 or more, got {value}", key=f"trainer.{key}")
+    for key in ("gradient_clip_val", "limit_train_batches"):
+        value = settings.trainer[key]
+        if value is not None and value <= 0:
+            instead = "null for no clipping" if key == "gradient_clip_val" else "null for all batches"
+            raise ConfigError(f"expected a number above 0, or {instead}; got {value}", key=f"trainer.{key}")
+    if "spawn" in str(settings.trainer.strategy):
+        raise ConfigError(
+            "expected a strategy that starts its processes from the command line, got one that spawns them; use ddp",
+            key="trainer.strategy",
+        )
+
+
+def validate_by_epoch(settings: Namespace, sources: ConfigSources) -> None:
+    """Validates at the end of every `check_val_every_n_epoch` epochs if that is set and the interval in batches comes
+    from elsewhere, such as a file: Lightning refuses an interval that is longer than an epoch.
+    """
+    by_epoch, by_batch = "trainer.check_val_every_n_epoch", "trainer.val_check_interval"
+    if settings[by_epoch] is not None and sources.setting(by_epoch) != sources.setting(by_batch):
+        settings[by_batch] = 1.0
+
+
+def check_monitors(trainer: Trainer, model: LightningModule) -> None:
+    """Raises ConfigError if a callback such as EarlyStopping watches a metric that does not exist.
+
+    Metrics of a user's classes are not known before training.
+    """
+    callbacks = callbacks_of(trainer)
+    if any(allowlist.is_own(type(one).__module__) for one in (model, *callbacks)):
+        return
+    for callback in callbacks:
+        name = getattr(callback, "monitor", None) if not isinstance(callback, Checkpoints) else None
+        if name is not None and name not in METRICS:
+            kind = type(callback).__name__
+            raise ConfigError(
+                f"{kind}.monitor: expected a metric that is logged, got {name}; {suggestion(name, METRICS)}",
+                key="trainer.callbacks",
+            )
+
+
+def check_seed(seed: bool | int) -> None:
+    """Raises ConfigError for a seed that generators do not take."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"expected 0 to {LARGEST_SEED}, got {seed}", key="seed_everything")

@@ -322,7 +322,9 @@ def test_a_missing_file_is_answered_with_the_shipped_ones(tmp_path, monkeypatch)
     """And shipped files are found from any folder."""
     monkeypatch.chdir(tmp_path)
     assert SweepFile.read("sweeps/table2.yaml").name == "table2"
-    with pytest.raises(ConfigError, match=r"sweeps/tabel2\.yaml: no such file; shipped ones are sweeps/bayes"):
+    with pytest.raises(ConfigError, match="zzz.yaml: no such file; shipped ones are sweeps/bayes"):
+        SweepFile.read("zzz.yaml")
+    with pytest.raises(ConfigError, match=r"sweeps/tabel2\.yaml: no such file; use sweeps/table2"):
         SweepFile.read("sweeps/tabel2.yaml")
 
 
