@@ -35,7 +35,7 @@ from lit_diffusion.runs.notice import is_first_process
 from lit_diffusion.runs.selection import RunChoice
 from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
-from lit_diffusion.training import checkpoint_io
+from lit_diffusion.training import checkpoint_io, run_options
 from lit_diffusion.training.bf16_mixed import Bf16Mixed
 from lit_diffusion.training.error_location import locate
 from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
@@ -44,23 +44,12 @@ from lit_diffusion.training.old_paths import accept_old_paths
 from lit_diffusion.training.quiet import quiet
 from lit_diffusion.training.resume_check import check_resume
 from lit_diffusion.training.resuming import keep_settings
-from lit_diffusion.training.run_options import (
-    CALLBACK_KEYS,
-    COMMANDS,
-    TRAINER_DEFAULTS,
-    add_arguments,
-    check_monitors,
-    check_seed,
-    check_settings,
-    prepare_trial,
-    validate_by_epoch,
-)
 from lit_diffusion.training.signal_handlers import Signals
 from lit_diffusion.training.within_memory import WithinMemory
 
 
 def main(arguments: list[str]) -> None:
-    """Runs one of COMMANDS. Raises ConfigError, with file and key, for a user's mistake."""
+    """Runs one of run_options.COMMANDS. Raises ConfigError, with file and key, for a user's mistake."""
     quiet()
     accept_old_paths()
     # Only with this setting does an override on the command line reach ${...} in a file.
@@ -106,13 +95,15 @@ class TrainingCLI(CLIBase):
                 load_from_checkpoint_support=False,
                 seed_everything_default=0,
                 parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "allow_abbrev": False},
-                trainer_defaults=TRAINER_DEFAULTS,
+                trainer_defaults=run_options.TRAINER_DEFAULTS,
                 args=sources.arguments,
             )
         except Exception as error:
             config = self.settings.as_dict() if hasattr(self, "config") else {}
             folder = self._run and self._run.folder
-            raise locate(error, sources, config, CALLBACK_KEYS, folder, self.keys(), self.building) from error
+            raise locate(
+                error, sources, config, run_options.CALLBACK_KEYS, folder, self.keys(), self.building
+            ) from error
         finally:
             if self._run:
                 self._run.release(self.run_summary.started)
@@ -120,17 +111,17 @@ class TrainingCLI(CLIBase):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's sub-commands, without those that we do not offer."""
-        return {name: skipped for name, skipped in CLIBase.subcommands().items() if name in COMMANDS}
+        return {name: skipped for name, skipped in CLIBase.subcommands().items() if name in run_options.COMMANDS}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        add_arguments(parser)
+        run_options.add_arguments(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses like the parent, but without its warning: these are the arguments of sys.argv, with files resolved."""
         self.building = True  # errors from here on are due to settings
         self.config = parser.parse_args(args)
         self.subcommand = self.config["subcommand"]
-        check_seed(self.settings.seed_everything)
+        run_options.check_seed(self.settings.seed_everything)
 
     def instantiate_classes(self) -> None:
         with WithinMemory():
@@ -151,10 +142,10 @@ class TrainingCLI(CLIBase):
 
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
-        check_settings(self.settings)
+        run_options.check_settings(self.settings)
         if trial := bool(self.settings.trainer.fast_dev_run):
-            prepare_trial(self.subcommand, self.settings)
-        validate_by_epoch(self.settings, self.sources)
+            run_options.prepare_trial(self.subcommand, self.settings)
+        run_options.validate_by_epoch(self.settings, self.sources)
         self._run = RunChoice(self.sources, self.settings, self.fitting and not self.only_check, trial)
         self.settings.weights_only = True  # a checkpoint must not decide what is run
         self.run.take()
@@ -225,7 +216,7 @@ class TrainingCLI(CLIBase):
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
         self.model.check(self.datamodule.image_shape, self.datamodule.num_levels)
-        check_monitors(self.trainer, self.model)
+        run_options.check_monitors(self.trainer, self.model)
         try:
             optimizer = self.model.optimizer(self.model.parameters())
         except (TypeError, ValueError) as error:
