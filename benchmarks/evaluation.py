@@ -30,7 +30,7 @@ from lit_diffusion.diffusion import AncestralSampler
 from lit_diffusion.metrics import InceptionFeatures, TorchFidelity, compare
 from lit_diffusion.metrics.reference_statistics import compute_statistics
 from lit_diffusion.training import command as training_cli
-from tests.metrics.made import inception_file, write_pictures
+from tests.metrics.made import write_inception, write_pictures
 
 IMAGES, SUBSET = 96, 90  # images in each folder; KID's subset size
 SETTINGS = {  # images, steps, pairs, options
@@ -88,7 +88,7 @@ def measure_scores(pairs: int = 4) -> None:
             str(write_pictures(Path(folder) / name, IMAGES, 32, noise, seed))
             for seed, (name, noise) in enumerate({"samples": 40, "reference": 0}.items())
         ]
-        arguments = (*sources, str(inception_file(Path(folder))))
+        arguments = (*sources, str(write_inception(Path(folder))))
         both = list(zip(our_scores(*arguments), their_scores(*arguments)))  # also warms both up
         difference = max(abs(a / b - 1) for a, b in both)
         assert difference < 1e-4, both

@@ -82,21 +82,23 @@ class Untrained(FeatureExtractorInceptionV3):
         """Takes none."""
 
 
+def write_inception(folder: Path) -> Path:
+    """A file of random weights in torch-fidelity's format, of sizes with which features do not vanish."""
+    path = folder / "inception.pth"
+    torch.save({}, path)
+    network = Untrained("untrained", ["2048"], feature_extractor_weights_path=path)
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.weight.uniform_(0.8, 1.2, generator=generator)
+            module.bias.uniform_(-0.1, 0.1, generator=generator)
+    network.fc.weight.normal_(0, 1.0, generator=generator)
+    torch.save(network.state_dict(), path)
+    return path
+
+
 def inception_file(factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights in torch-fidelity's format, of sizes with which features do not vanish, made once."""
-
-    def make(folder: Path) -> None:
-        path = folder / "inception.pth"
-        torch.save({}, path)
-        network = Untrained("untrained", ["2048"], feature_extractor_weights_path=path)
-        generator = torch.Generator().manual_seed(0)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            elif isinstance(module, nn.BatchNorm2d):
-                module.weight.uniform_(0.8, 1.2, generator=generator)
-                module.bias.uniform_(-0.1, 0.1, generator=generator)
-        network.fc.weight.normal_(0, 1.0, generator=generator)
-        torch.save(network.state_dict(), path)
-
-    return once(factory, "inception", make) / "inception.pth"
+    """The same, made once for all tests."""
+    return once(factory, "inception", write_inception) / "inception.pth"
