@@ -9,11 +9,12 @@ from rich.console import Console
 from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.runs.atomic_files import written_whole
+from lit_diffusion.table.default_layout import make_default_layout, split_runs
 from lit_diffusion.table.formats import format_csv, format_latex, format_markdown
-from lit_diffusion.table.layout import make_default_layout
+from lit_diffusion.table.layout import Layout
 from lit_diffusion.table.layout_file import list_layouts, read_layout
 from lit_diffusion.table.rows import matches_any
-from lit_diffusion.table.runs import fetch_runs, find_runs
+from lit_diffusion.table.runs import Run, fetch_runs, find_runs
 from lit_diffusion.table.table import Table, make_table
 from lit_diffusion.table.terminal import format_plain, print_table
 
@@ -34,17 +35,25 @@ def main(arguments: list[str]) -> None:
     warnings: list[str] = []
     warn = warnings.append
     runs = fetch_runs(options.wandb, warn) if options.wandb else find_runs(options.runs, warn)
-    table = make_table(layout or make_default_layout(runs), runs, warnings)
+    tables = make_tables(layout, runs, warnings, whole=name == "csv")
     if not options.out:
-        display(table, name)
+        display(tables, name)
         return
     try:
         with written_whole(Path(options.out)) as temporary:
-            temporary.write_text(FORMATS[name](table), encoding="utf-8")
+            temporary.write_text("\n".join(map(FORMATS[name], tables)), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out: {options.out} cannot be written ({error.strerror}); choose another file") from error
-    print(f"{options.out}: {sum(not row.is_heading for row in table.rows)} rows, {name}")
-    print_warnings(table.warnings)
+    print(f"{options.out}: {sum(not row.is_heading for table in tables for row in table.rows)} rows, {name}")
+    print_warnings([warning for table in tables for warning in table.warnings])
+
+
+def make_tables(layout: Layout | None, runs: list[Run], warnings: list[str], whole: bool = False) -> list[Table]:
+    """The table of a layout; without one, those of `split_runs`, or with `whole` one table with all settings."""
+    if layout is not None or whole:
+        return [make_table(layout or make_default_layout(runs, all_keys=True), runs, warnings)]
+    made = [(make_default_layout(same, title=title), same) for title, same in split_runs(runs).items()]
+    return [make_table(one, same, [] if number else warnings) for number, (one, same) in enumerate(made)]
 
 
 def show(folders: list[str], layout_name: str | None) -> None:
@@ -58,17 +67,20 @@ def show(folders: list[str], layout_name: str | None) -> None:
     if layout is not None and not matches_any(layout, runs):
         warnings.append(f"no run matches a row of the layout {layout_name}; the rows are the settings that differ")
         layout = None
-    display(make_table(layout or make_default_layout(runs), runs, warnings), "terminal")
+    display(make_tables(layout, runs, warnings), "terminal")
 
 
-def display(table: Table, name: str) -> None:
-    """Prints the table, and its warnings on stderr unless they are visible below it."""
-    if name == "terminal" and sys.stdout.isatty():
-        print_table(table, Console(highlight=False))
-    else:
-        print(FORMATS[name](table), end="")
+def display(tables: list[Table], name: str) -> None:
+    """Prints the tables, and their warnings on stderr unless they are visible below them."""
+    for number, table in enumerate(tables):
+        if number:
+            print()
+        if name == "terminal" and sys.stdout.isatty():
+            print_table(table, Console(highlight=False))
+        else:
+            print(FORMATS[name](table), end="")
     if name == "csv" or not (sys.stdout.isatty() and sys.stderr.isatty()):
-        print_warnings(table.warnings)
+        print_warnings([warning for table in tables for warning in table.warnings])
 
 
 def print_warnings(warnings: list[str]) -> None:

@@ -38,6 +38,22 @@ EXPLAINED = {
 }
 
 
+def list_differences(rows: Sequence[TableRow], keys: Iterable[str]) -> dict[str, str]:
+    """By setting, a line that says how the rows differ in it."""
+    settings = [(row.name, row.experiment.settings) for row in rows if row.experiment]
+    lines = {}
+    for key in keys:
+        values = group((format_setting(one[key]) if key in one else NOT_GIVEN, name) for name, one in settings)
+        lines[key] = f"rows also differ in {key}: {_list_rows(values)}"
+    return lines
+
+
+def list_hidden_differences(rows: Sequence[TableRow], layout: Layout) -> list[str]:
+    """The lines of the settings that make rows and have no column; of many, the first few."""
+    keys = layout.rows.by if isinstance(layout.rows, Automatic) else []
+    return keep_few(list_differences(rows, [key.key for key in keys if not key.shown]), "rows also differ in")
+
+
 def warn_of_training(
     rows: Sequence[TableRow], scores: Sequence[str], row_keys: Sequence[str]
 ) -> tuple[list[str], list[str]]:
@@ -52,7 +68,7 @@ def warn_of_training(
         values = group((format_setting(one[key]) if key in one else NOT_GIVEN, name) for name, one in settings)
         lines[key] = f"rows were trained differently: {key} is {_list_rows(values)}"
     checkpoints = [] if CHECKPOINT in row_keys else _warn_of_checkpoints(measured)
-    return [*_keep_few(lines, "rows were trained differently in"), *checkpoints], keys
+    return [*keep_few(lines, "rows were trained differently in"), *checkpoints], keys
 
 
 def _get_training(row: TableRow) -> Settings:
@@ -99,7 +115,7 @@ def warn_of_disagreements(rows: Sequence[TableRow], scores: Sequence[str], row_k
         f"rows may not compare: {names} does not state its {_list_few(fields)}"
         for names, fields in group(absent).items()
     ]
-    return [*_keep_few(lines, "rows do not compare either in"), *missing]
+    return [*keep_few(lines, "rows do not compare either in"), *missing]
 
 
 def warn_of_steps(rows: Sequence[TableRow], scores: Sequence[str]) -> list[str]:
@@ -173,7 +189,7 @@ def _name_first(names: Sequence[str]) -> str:
 
 def _list_few(values: Iterable[Any]) -> str:
     """`a, b, c`: each value once, and only the number of those after the first few."""
-    unique = list(dict.fromkeys(str(value) for value in values))
+    unique = list(dict.fromkeys(map(format_setting, values)))
     more = [f"{len(unique) - MOST_VALUES} more"] if unique[MOST_VALUES:] else []
     return ", ".join([*unique[:MOST_VALUES], *more])
 
@@ -183,7 +199,7 @@ def _list_rows(values: Mapping[str, Sequence[str]]) -> str:
     return _list_few(f"{value} in {_name_first(names)}" for value, names in values.items())
 
 
-def _keep_few(lines: Mapping[str, str], rest: str) -> list[str]:
+def keep_few(lines: Mapping[str, str], rest: str) -> list[str]:
     """The first few lines; `rest` begins a line that names only the keys of the others."""
     left = list(lines)[MOST_LINES:]
     more = [f"{rest} {len(left)} more: {', '.join(left)}"] if left else []

@@ -1,22 +1,10 @@
-"""Layouts: which rows and columns a table has, and the layout of a table that is given none."""
+"""Layouts: which rows and columns a table has."""
 
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from lit_diffusion.config.keys import shorten_keys
-from lit_diffusion.config.relevance import find_differences
-from lit_diffusion.errors import ConfigError
-from lit_diffusion.runs.summary import TRACKED
-from lit_diffusion.table.known_scores import KNOWN, RAW, describe_score
-from lit_diffusion.table.runs import Run
-
-OPTIONAL = ("precision", "recall")
-SEED = re.compile(r"(^|[,_.\-])(seed_everything|seed|s)[=_\-]?\d+(?=$|[,_.\-])")
-TEST, TRAIN = "bits_per_dim/test", "bits_per_dim/train"
+from lit_diffusion.table.known_scores import describe_score
 
 
 @dataclass(frozen=True)
@@ -82,19 +70,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Key:
-    """A setting whose values make the rows. names: what is shown instead of some values, by their text."""
+    """A setting whose values make the rows. names: what is shown instead of some values, by their text. shown: whether
+    it has a column; otherwise a note below the table says how the rows differ in it.
+    """
 
     key: str
     title: str
     names: Mapping[str, str] = field(default_factory=dict)
+    shown: bool = True
 
 
 @dataclass(frozen=True)
 class Automatic:
-    """One row for each combination of settings among the runs that match `where`."""
+    """One row for each combination of settings among the runs that match `where`. named: whether the rows begin with
+    the names of their runs; the columns of settings may then be omitted in a terminal that is too narrow.
+    """
 
     by: list[Key]
     where: Mapping[str, Any] = field(default_factory=dict)
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,39 +114,3 @@ class Layout:
         if isinstance(self.rows, Automatic):
             return [self.rows.where]
         return [row.where for row in self.rows if isinstance(row, Row) and row.where is not None]
-
-
-def make_default_layout(runs: Sequence[Run]) -> Layout:
-    """A row for each combination of the settings that differ, a column for each final score.
-
-    Raises ConfigError if no run has settings.
-    """
-    settings = [run.settings for run in runs if run.settings is not None]
-    if not settings:
-        raise ConfigError("no summary has the settings that make the rows; repeat the runs with this version")
-    scores = {score for run in runs for score in run.scores if not score.startswith(TRACKED)} or {"fid"}
-    keys = find_differences(settings)
-    if not keys:
-        return Layout(_make_columns(scores), [Row(Label(find_common_name(runs)), {})], head="run")
-    titles = shorten_keys(keys)
-    return Layout(_make_columns(scores), Automatic([Key(key, titles[key]) for key in keys]))
-
-
-def find_common_name(runs: Sequence[Run]) -> str:
-    """What the names of the folders share apart from seeds; otherwise the name of the folder around them."""
-    paths = [Path(os.path.abspath(run.name)) for run in runs]
-    names = {SEED.sub("", path.name) for path in paths}
-    if len(names) == 1 and (name := names.pop().strip(",_.-")):
-        return name
-    return Path(os.path.commonpath([path.parent for path in paths])).name or runs[0].name
-
-
-def _make_columns(scores: set[str]) -> list[Column]:
-    usual = [name + suffix for name in KNOWN for suffix in ("", RAW) if name + suffix in scores]
-    names = [*usual, *sorted(scores - set(usual))]
-    if {TEST, TRAIN} <= scores:
-        names.remove(TRAIN)
-        pair = {TEST: make_column(TEST, Label("NLL test (train)"), second=TRAIN)}
-    else:
-        pair = {}
-    return [pair.get(name) or make_column(name, optional=name.removesuffix(RAW) in OPTIONAL) for name in names]

@@ -7,9 +7,10 @@ from typing import Any
 from lit_diffusion.table.experiment import FINISHED, RANDOM, STEP, group
 from lit_diffusion.table.known_scores import describe_score
 from lit_diffusion.table.layout import Column
-from lit_diffusion.table.rows import TableRow
+from lit_diffusion.table.rows import TableRow, format_setting
 from lit_diffusion.table.runs import Measurement
 
+HIDDEN = RANDOM | {STEP, "spread"}
 Protocol = Mapping[str, Any]
 Family = Mapping[str, list[Measurement]]  # by score
 
@@ -114,14 +115,17 @@ def _describe_windows(common: Protocol, family: Family) -> Iterator[str]:
 
 
 def _describe_others(common: Protocol, family: Family) -> Iterator[str]:
-    yield from (f"{field} {value}" for field, value in common.items() if field not in RANDOM | {STEP, "spread"})
+    yield from (
+        f"{field} {format_setting(value)}" for field, value in common.items() if field not in RANDOM | {STEP, "spread"}
+    )
 
 
 def _fill(common: Protocol, *texts: str) -> Iterator[str]:
-    """The texts all of whose fields are common."""
+    """The texts all of whose fields are common and not null."""
+    values = {field: format_setting(value) for field, value in common.items() if value is not None}
     for text in texts:
         try:
-            yield text.format_map(common)
+            yield text.format_map(values)
         except KeyError:
             continue
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lit_diffusion.config.keys import shorten_keys
+from lit_diffusion.config.keys import last_part, shorten_keys
 from lit_diffusion.config.relevance import ABSENT, CHECKPOINT, Settings, find_differences, matches
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.table.experiment import Experiment, Number, group, make_printed_number
+from lit_diffusion.table.default_layout import find_common_name
+from lit_diffusion.table.experiment import Experiment, Number, group, make_printed_number, shorten_paths
 from lit_diffusion.table.known_scores import PaperRow, get_paper_row
 from lit_diffusion.table.layout import Automatic, Column, Heading, Label, Layout
 from lit_diffusion.table.runs import Measurement, Run
@@ -67,7 +68,9 @@ class RowMaker:
         self.row_keys: list[str] = []
         self._shared: list[tuple[tuple[str, ...], tuple[str, int]]] = []  # keys that differ; a row, its experiments
         rows = layout.rows
-        self.heads = [key.title for key in rows.by] if isinstance(rows, Automatic) else [layout.head]
+        self.heads = [layout.head]
+        if isinstance(rows, Automatic):
+            self.heads = [*["run"] * rows.named, *(key.title for key in rows.by if key.shown)]
 
     def make_rows(self) -> Iterator[TableRow]:
         """All rows, in order. Raises ConfigError if no run has a setting that makes automatic rows."""
@@ -101,10 +104,13 @@ class RowMaker:
             raise ConfigError(f"no run has any of the settings {', '.join(keys)}, which make the rows; choose others")
         values = {id(one): [one.settings.get(key, ABSENT) for key in keys] for one in found}
         found.sort(key=lambda one: [sort_key(value) for value in values[id(one)]])
+        names = name_experiments(found) if rows.named else {}
         for same in group((repr(values[id(one)]), one) for one in found).values():
-            shown = zip(rows.by, map(format_setting, values[id(same[0])]))
-            texts = [key.names.get(value, value) for key, value in shown]
-            yield from self._split([Label(text) for text in texts], ", ".join(filter(None, texts)), same, None)
+            shown = [pair for pair in zip(rows.by, values[id(same[0])]) if pair[0].shown]
+            texts = [key.names.get(get_name_key(value), format_setting(value)) for key, value in shown]
+            own = [names[id(same[0])]] if rows.named else []
+            full = own[0] if own else ", ".join(filter(None, texts))
+            yield from self._split([Label(text) for text in (*own, *texts)], full, same, None)
 
     def _split(
         self, labels: list[Label], name: str, found: list[Experiment], paper: PaperRow | None
@@ -165,13 +171,36 @@ def count_rows(count: int) -> str:
     return f"{count} more row{'s' * (count != 1)}"
 
 
+def name_experiments(found: Sequence[Experiment]) -> dict[int, str]:
+    """By id of an experiment, the name that the folders of its runs share, or their path if others have the same."""
+    names = {id(one): find_common_name(one.runs) for one in found}
+    paths = shorten_paths(one.runs[0].name for one in found)
+    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
+    return {id(one): paths[one.runs[0].name] if names[id(one)] in shared else names[id(one)] for one in found}
+
+
+def get_name_key(value: Any) -> str:
+    """A value as a layout's `names` has it."""
+    return "null" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def format_setting(value: Any) -> str:
-    """A setting as a table shows it; empty if absent."""
+    """A setting as a table shows it, in words, names of classes and numbers; empty if absent."""
     if value is ABSENT:
         return ""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "null" if value is None else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(format_setting, value))
+    if isinstance(value, dict):
+        if "class_path" in value:
+            return last_part(str(value["class_path"]))
+        return ", ".join(f"{key} {format_setting(one)}" for key, one in value.items())
+    return str(value)
 
 
 def sort_key(value: Any) -> tuple[int, float, str]:

@@ -4,10 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lit_diffusion.errors import ConfigError, one_line
-from lit_diffusion.table.comparability import warn_of_disagreements, warn_of_steps, warn_of_training, warn_of_typos
+from lit_diffusion.table.comparability import (
+    list_differences,
+    list_hidden_differences,
+    warn_of_disagreements,
+    warn_of_steps,
+    warn_of_training,
+    warn_of_typos,
+)
 from lit_diffusion.table.experiment import FINISHED, find_experiments
 from lit_diffusion.table.known_scores import KNOWN, is_known
-from lit_diffusion.table.layout import Column, Label, Layout
+from lit_diffusion.table.layout import Automatic, Column, Label, Layout
 from lit_diffusion.table.notes import make_notes
 from lit_diffusion.table.rows import RowMaker, TableRow
 from lit_diffusion.table.runs import Run
@@ -15,7 +22,9 @@ from lit_diffusion.table.runs import Run
 
 @dataclass(frozen=True)
 class Table:
-    """heads: titles of the columns of labels. notes, warnings: the lines below the table."""
+    """heads: titles of the columns of labels. optional: what a narrow terminal says below the table for each of those
+    after the first that it omits. notes, warnings: the lines below the table.
+    """
 
     title: Label | None
     heads: list[str]
@@ -23,6 +32,7 @@ class Table:
     rows: list[TableRow]
     notes: list[str]
     warnings: list[str]
+    optional: Sequence[str] = ()
 
 
 def make_table(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()) -> Table:
@@ -35,6 +45,9 @@ def make_table(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()
     experiments = find_experiments(runs, scores, warnings.append)
     maker = RowMaker(layout, experiments)
     rows, heads = list(maker.make_rows()), maker.heads
+    shown: list[str] = []
+    if isinstance(layout.rows, Automatic) and layout.rows.named:
+        shown = [key.key for key in layout.rows.by if key.shown]
     _check_scores(layout, rows)
     if maker.unmatched:
         names = [one.runs[0].name for one in maker.unmatched]
@@ -53,8 +66,9 @@ def make_table(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()
         [one_line(head) for head in heads],
         [replace(column, title=_on_one_line(column.title)) for column in layout.columns],
         _mark_best(rows, layout.columns),
-        list(dict.fromkeys(map(one_line, make_notes(rows, layout.columns)))),
+        list(dict.fromkeys(map(one_line, [*list_hidden_differences(rows, layout), *make_notes(rows, layout.columns)]))),
         list(dict.fromkeys(map(one_line, warnings))),
+        [one_line(line) for line in list_differences(rows, shown).values()],
     )
 
 

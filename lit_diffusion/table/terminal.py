@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from rich.cells import cell_len, chop_cells
@@ -16,7 +16,8 @@ from lit_diffusion.table.table import Table
 WIDTH = 120  # characters, without a terminal
 GAP = 2  # characters between columns
 # Where a line may end, best first: nowhere, between words, and within names if nothing else fits.
-WORDS = r"(?<=[\s,/=])(?=\S)|(?<=\S)(?=±)"
+SPACES = r"(?<=[\s,/=])(?=\S)"
+WORDS = rf"{SPACES}|(?<=\S)(?=±)"
 PARTS = rf"{WORDS}|(?<=[._\-])(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 BREAKS = (r"(?!)", WORDS)
 
@@ -24,14 +25,14 @@ BREAKS = (r"(?!)", WORDS)
 def print_table(table: Table, console: Console) -> None:
     """Prints the table; the best numbers are bold in a terminal and have a star elsewhere."""
     star = "" if console.is_terminal else "*"
-    grid, omitted = _fit(table, star, console.width)
+    grid, shown, omitted = _fit(table, star, console.width)
     console.print(grid)
     if star and any(cell.best for row in table.rows for cell in row.cells):
         console.print(Text("\n* best of this code's numbers in its column"))
     elif table.notes or table.warnings:
         console.print()
-    no_room = f"no room for {', '.join(omitted)}: use a wider terminal or another format" if omitted else ""
-    for line in filter(None, [no_room, *list_lines_below(table)]):
+    no_room = [f"no room for {', '.join(omitted)}: use a wider terminal or another format"] if omitted else []
+    for line in (*no_room, *table.optional[shown:], *list_lines_below(table)):
         console.print(Text(line), soft_wrap=not console.is_terminal)
 
 
@@ -42,27 +43,40 @@ def format_plain(table: Table) -> str:
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
-def _fit(table: Table, star: str, width: int) -> tuple[RichTable, list[str]]:
-    """The table within a width, and the titles of the optional columns that are omitted for it."""
-    optional = [number for number, column in enumerate(table.columns) if column.optional]
-    for kept in range(len(optional), -1, -1):
-        omitted = optional[kept:]
-        titles = [table.columns[number].title.text for number in omitted]
-        columns = _make_columns(table, star, omitted)
+def _fit(table: Table, star: str, width: int) -> tuple[RichTable, int, list[str]]:
+    """The table within a width, how many of its optional heads it has, and the titles of the scores omitted for it."""
+    titles = [*table.heads, *(column.title.text for column in table.columns)]
+    all_columns = _make_columns(table, titles, star)
+    for heads, scores, breaks in _list_choices(table):
+        columns = [column for number, column in enumerate(all_columns) if number not in (*heads, *scores)]
         texts = [[text.plain for text in column] for column in columns]
-        for breaks in BREAKS if kept else (*BREAKS, PARTS):
-            if sizes := choose_widths(texts, width, breaks):
-                return _make_grid(table, columns, sizes, breaks), titles
-    return _make_grid(table, columns, choose_widths(texts, width, None) or [], PARTS), titles
+        if sizes := choose_widths(texts, width, breaks):
+            break
+    assert sizes is not None  # lines that may end anywhere always fit
+    grid = _make_grid(table, columns, sizes, breaks or PARTS)
+    return grid, len(table.optional) - len(heads), [titles[number] for number in scores]
 
 
-def _make_columns(table: Table, star: str, omitted: Sequence[int]) -> list[list[Text]]:
+def _list_choices(table: Table) -> Iterator[tuple[Sequence[int], Sequence[int], str | None]]:
+    """The heads and scores to omit and where lines may end (None: anywhere), best first. Rows that have names lose
+    settings before their numbers break.
+    """
+    scores = [number for number, column in enumerate(table.columns, len(table.heads)) if column.optional]
+    heads = range(1, 1 + len(table.optional))
+    if heads:
+        yield from (([], [], BREAKS[0]), ([], scores, BREAKS[0]))
+        yield from ((heads[kept:], scores, SPACES) for kept in range(len(heads), -1, -1))
+    else:
+        yield from (([], scores[kept:], breaks) for kept in range(len(scores), -1, -1) for breaks in BREAKS)
+    yield from ((heads, scores, breaks) for breaks in (WORDS, PARTS, None))
+
+
+def _make_columns(table: Table, titles: Sequence[str], star: str) -> list[list[Text]]:
     """The texts of each column, its title first."""
-    kept = [number for number in range(len(table.columns)) if number not in omitted]
-    columns = [[Text(title)] for title in [*table.heads, *(table.columns[number].title.text for number in kept)]]
+    columns = [[Text(title)] for title in titles]
     for row in table.rows:
         texts = [Text(label.text, style="italic" if row.is_heading else "") for label in row.labels]
-        for cell in (row.cells[number] for number in kept if row.cells):
+        for cell in row.cells:
             texts.append(Text(f"{format_cell(cell)}{star}", style="bold") if cell.best else Text(format_cell(cell)))
         for column, text in zip_longest(columns, texts, fillvalue=Text()):
             column.append(text)

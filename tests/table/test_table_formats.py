@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
+from lit_diffusion.table.default_layout import make_default_layout
 from lit_diffusion.table.formats import escape_latex
-from lit_diffusion.table.layout import make_default_layout
 from lit_diffusion.table.layout_file import read_layout
 from lit_diffusion.table.runs import find_runs
 from lit_diffusion.table.table import make_table
@@ -173,7 +173,7 @@ def test_all_columns_are_within_120_characters(tmp_path):
     assert all(title in text for title in ("FID", "IS", "KID", "precision", "recall", "NLL test", "(train)"))
 
 
-CLASSES = ("DiscretizedGaussian", "VariationalBound", "LearnedDiagonal", "PosteriorMean", "AncestralSampler")
+CLASSES = ("DiscretizedGaussian", "VariationalBound", "MultiScaleNetwork", "AncestralSampler")
 
 
 def wide(folder, scores):
