@@ -90,7 +90,7 @@ class FileStore:
     def __getitem__(self, index: int) -> Decoded:
         """One image, or the error as a value, since an error raised in a worker arrives with the worker's traceback."""
         try:
-            image = decode(self._path(index), self.size, self.channels)
+            image = self._decode(index)
             if image.shape != self.shape:
                 first, this = ("x".join(map(str, shape[1:])) for shape in (self.shape, image.shape))
                 raise ConfigError(
@@ -106,7 +106,18 @@ class FileStore:
         """(channels, height, width) of every image; that of the first image if they are not resized."""
         if self.size is not None:
             return torch.Size((self.channels, self.size, self.size))
-        return decode(self._path(0), None, self.channels).shape
+        return self._decode(0).shape
+
+    def _decode(self, index: int) -> Tensor:
+        """One image; one that is not resized keeps its colours or is refused, and never becomes grey without a word."""
+        if self.size is not None or self.channels != 1:
+            return decode(self._path(index), self.size, self.channels)
+        image = decode(self._path(index), None, 3)
+        if (image != image[:1]).any():
+            raise ConfigError(
+                f"{self._path(index)}: expected a grey image, got colours; convert it, or use other features"
+            )
+        return image[:1].contiguous()
 
     def _path(self, index: int) -> str:
         return os.path.join(self.root, os.fsdecode(self._paths[index]))

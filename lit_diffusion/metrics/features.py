@@ -99,15 +99,16 @@ class FileFeatures(FeatureExtractor):
 
 
 def in_words(image_shape: tuple[int, ...]) -> str:
-    """Images (C, H, W) as a user calls them.
+    """Images (C, H, W) as a user calls them; those of one channel may be files in colours, read as grey.
 
     >>> in_words((3, 32, 48)), in_words((1, 8, 8)), in_words((5, 8, 8)), in_words((2,))
-    ('RGB images of 48x32 pixels', 'grey images of 8x8 pixels', '5-channel images of 8x8 pixels', 'vectors of 2 values')
+    ('RGB images of 48x32 pixels', 'images of 8x8 pixels', '5-channel images of 8x8 pixels', 'vectors of 2 values')
     """
     if len(image_shape) != 3:
         return f"vectors of {' x '.join(map(str, image_shape))} values"
     channels, height, width = image_shape
-    return f"{ {1: 'grey', 3: 'RGB'}.get(channels, f'{channels}-channel') } images of {width}x{height} pixels"
+    colours = {1: "", 3: "RGB "}.get(channels, f"{channels}-channel ")
+    return f"{colours}images of {width}x{height} pixels"
 
 
 def sha256_of(content: bytes) -> str:

@@ -257,7 +257,13 @@ def test_images_that_do_not_compare_are_refused(tmp_path, weights):
         f"{a} holds images of 8x8, {b} holds images of 16x16: expected images of one size; resize them"
     )
     message = mistake(b, "digits:train", "--features", "digits", *FEW)
-    assert "DigitsFeatures: expected grey images of 8x8 pixels, got grey images of 16x16 pixels; use" in message
+    assert message == f"{b}/000.png: expected a grey image, got colours; convert it, or use other features"
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for i in range(4):
+        Image.open(b / f"{i:03}.png").convert("L").save(grey / f"{i}.png")
+    message = mistake(grey, "digits:train", "--features", "digits", *FEW)
+    assert "DigitsFeatures: expected grey images of 8x8 pixels, got images of 16x16 pixels; use" in message
     (b / "003.png").rename(a / "odd.png")
     message = mistake(a, write_pictures(tmp_path / "others", 4, 8, noise=0, seed=1), *inception)
     assert f"images of one size, but {a}/000.png is 8x8 and {a}/odd.png 16x16; resize them" in message

@@ -72,6 +72,16 @@ def test_grey_images_in_three_channels_of_an_npz_file_are_grey_where_one_is_aske
     assert open_images(write_npz(tmp_path / "colour.npz", grey), 1).shape == (3, 6, 4)
 
 
+def test_colours_of_a_folder_are_not_dropped_where_grey_is_asked_for(tmp_path):
+    """Grey files in three channels are grey; one coloured pixel is said."""
+    grey = np.repeat(pixels(channels=1), 3, axis=-1)
+    folder = write_folder(tmp_path / "folder", grey)
+    assert torch.equal(served(open_images(folder, 1)), channels_first(grey)[:, :1])
+    grey[3, 0, 0, 1] ^= 1
+    with pytest.raises(ConfigError, match=r"3.png: expected a grey image, got colours; convert it, or use other"):
+        served(open_images(write_folder(tmp_path / "colour", grey), 1))
+
+
 def test_compressed_npz_and_npy_files_are_read_too(tmp_path):
     images = pixels()
     np.savez_compressed(tmp_path / "x.npz", images, labels=np.zeros(5))

@@ -85,7 +85,7 @@ def test_a_byte_that_has_changed_is_noticed(tmp_path, monkeypatch, place):
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (3, 32, 32)])
 def test_images_of_another_shape_are_refused(shape):
-    words = f"{'grey' if shape[0] == 1 else 'RGB'} images of {shape[1]}x{shape[2]} pixels"
+    words = f"{'' if shape[0] == 1 else 'RGB '}images of {shape[1]}x{shape[2]} pixels"
     with pytest.raises(ConfigError, match=f"expected grey images of 8x8 pixels, got {words}; use InceptionFeatures"):
         DigitsFeatures().check(shape)
     assert DigitsFeatures().check((1, 8, 8)) is None
