@@ -54,7 +54,10 @@ OPTIONS = {
         ["--model.reverse.network=tests.test_bad_input.OneChannel"],
         "model.reverse.network: expected 1 output channels, which BetaVariance needs for examples of 1, got 3",
     ),
-    "image size against network": (["--model.reverse.network.multipliers=[1,1,1,1,1]"], "model.reverse.network"),
+    "image size against network": (
+        ["--model.reverse.network.multipliers=[1,1,1,1,1]"],
+        "model.reverse.network.multipliers",
+    ),
     "network options that do not fit": (
         ["--model.reverse.network.groups=3"],
         LINE + "model.reverse.network: UNet.groups: 3 groups do not divide width 8; set groups:",

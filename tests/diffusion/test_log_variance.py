@@ -19,6 +19,7 @@ from lit_diffusion.diffusion import (
     SigmoidVariance,
 )
 from lit_diffusion.diffusion.bound import bound_term
+from lit_diffusion.diffusion.decoder import log_narrow_mass
 from lit_diffusion.diffusion.gaussian import GaussianReverse
 
 LOG_VARIANCES = [-60.0, -50.0, -20.0, -9.0, 0.0, 20.0, 50.0, 80.0, 87.0, 100.0, 150.0]
@@ -86,6 +87,16 @@ def test_the_decoder_of_any_log_variance_is_the_mass_of_the_bin(num_levels, log_
             assert value == pytest.approx(float(-mp.log(mass)), rel=1e-5, abs=1e-5 + rounding), (i, mean)
             expected = (moments[1] - moments[0]) / mass / 2
             assert slope == pytest.approx(float(expected), rel=2e-3, abs=1e-4 + rounding / float(sigma)), (i, mean)
+
+
+@pytest.mark.parametrize("half", [1e-12, 1e-6, 5e-5])
+def test_the_mass_of_a_narrow_bin_is_exact_at_any_distance(half):
+    """In float64, where the density falls by a factor of e^100 within the bin and where it is constant."""
+    mp.dps = 60
+    for centre in (0.0, -0.7, 3.0, 1e4, -3e4, 1e6):
+        low, high = (-abs(mpf(centre)) + side * mpf(half) for side in (-1, 1))
+        value = log_narrow_mass(*(torch.tensor(v, dtype=torch.float64) for v in (centre, half))).item()
+        assert value == pytest.approx(float(mp.log(mp.ncdf(high) - mp.ncdf(low))), rel=1e-14, abs=1e-13)
 
 
 class Second(torch.nn.Module):
