@@ -202,7 +202,27 @@ MUTATIONS = [
         "tests/metrics/test_fidelity.py tests/metrics/test_closed_forms.py tests/metrics/test_torch_fidelity.py",
         ("(scatter / max(count - 1, 1))", "(scatter / count)"),
         ("self.features.append(features[numbers % self.stride == 0])", "self.features.append(features[::self.stride])"),
-        ("shuffle=True, rng_seed=protocol.seed", "shuffle=False, rng_seed=protocol.seed"),
+    ),
+    *of(
+        "metrics/estimators.py",
+        "tests/metrics/test_estimators.py",
+        ("logits[order].double()", "logits.double()"),
+        ("log_q = part.logsumexp(0) - np.log(len(part))", "log_q = part.exp().mean(0).log()"),
+        (".kthvalue(neighbours + 1)", ".kthvalue(neighbours)"),
+        ("torch.cdist(some.double(), centres) <= radius", "torch.cdist(some.float(), centres.float()) <= radius"),
+        ("replace=False)].double().numpy()", "replace=False)].numpy()"),
+    ),
+    *of(
+        "interop/weight_sets.py",
+        "tests/interop/test_weight_sets.py",
+        ('kind = (wanted or "ema") if averaged else None', 'kind = (wanted or "raw") if averaged else None'),
+        ("if holds and asked and holds != asked:", "if False:"),
+    ),
+    *of(
+        "data/image_listing.py",
+        "tests/data/test_image_listing.py",
+        ('"/." in target.removeprefix(top)', "False"),
+        ("for path, target in reversed(links) if target not in taken", "for path, target in reversed(links)"),
     ),
     *of(
         "metrics/protocol.py",
