@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     for note in file.notes:
         print(note, file=sys.stderr)
     if options.dry_run:
-        for job in jobs:
+        for job in jobs or plan.preview():
             print(shlex.join(["lightning", *job.arguments]))
         return
     with SweepDisplay(options.jobs) as display:
@@ -125,6 +125,14 @@ class Plan:
                 content = {"schema": 1, "cells": [dict(one.parameters) for one in (*cells, cell)]}
                 temporary.write_text(json.dumps(content, indent=2) + "\n")
         return job
+
+    def preview(self) -> list[Job]:
+        """The first cell that bayes will propose, which depends on no score."""
+        print(
+            f"bayes chooses each of {self.cap or 'its'} cells by the scores of those before; the first:",
+            file=sys.stderr,
+        )
+        return [self._suggest([])[1]]
 
     def _suggest(self, history: list[tuple[dict[str, Any], float | None]], number: int = 0) -> tuple[Cell, Job]:
         cell = Cell.make(suggest(self.file, history, number, seed=0))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loops.fetchers import _DataFetcher as DataFetcher
 from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoopBase
@@ -18,6 +18,8 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from torch.optim import Optimizer
+
+CHECKPOINT_HELP = "last, best, or a file; `fit --ckpt_path last` resumes in the folder of the run."
 
 __all__ = [
     "CLIBase",
@@ -175,6 +177,14 @@ class CLIBase(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         self.run_command(subcommand)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Replaces Lightning's help of `ckpt_path`, whose keywords `hpc` and `registry` mean nothing here."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        for action in parser._actions:
+            if action.dest == "ckpt_path":
+                action.help = CHECKPOINT_HELP
+        return parser
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the parent lets a checkpoint's hyper-parameters override the command line."""

@@ -18,6 +18,7 @@ from lit_diffusion.sweep import job as jobs
 from lit_diffusion.sweep.job import Job
 from lit_diffusion.sweep.live_display import shorten_names
 from lit_diffusion.sweep.runner import Sweep
+from lit_diffusion.sweep.sweep_file import SweepFile
 from lit_diffusion.training import command as training_cli
 from tests.conftest import TINY
 from tests.processes import Process
@@ -204,6 +205,19 @@ def test_dry_run_prints_a_command_a_cell_and_runs_nothing(sweep_file, capsys, tm
     assert lines[3].startswith(f"lightning fit -c {TINY[1]} --model.reverse.network.width=8 ")
     assert "--model.reverse.parameterization=CleanImage --seed_everything=1 --run.dir=runs/tiny " in lines[3]
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_of_bayes_prints_the_cell_that_depends_on_no_score(sweep_file, capsys, tmp_path):
+    """The one that the sweep begins with."""
+    pytest.importorskip("optuna")
+    bayes = {"method": "bayes", "metric": {"name": "fid", "goal": "minimize"}, "run_cap": 3}
+    file = sweep_file(**bayes, parameters={"model.optimizer.lr": {"min": 1e-4, "max": 1e-2}})
+    sweep_command.main([file, *TINY, "--dry-run"])
+    out, err = capsys.readouterr()
+    first = SweepFile.read(file)
+    lr = sweep_command.suggest(first, [], 0, 0)["model.optimizer.lr"]
+    assert out.count("\n") == 1 and f"--model.optimizer.lr={lr} " in out and not (tmp_path / "runs").exists()
+    assert err == "bayes chooses each of 3 cells by the scores of those before; the first:\n"
 
 
 @pytest.mark.parametrize(

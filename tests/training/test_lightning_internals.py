@@ -38,6 +38,10 @@ FUNCTIONS = {  # what the door overrides or calls, with the parameters that it r
     "restore_training_state": (RESTORE.restore_training_state, ["self"]),
     "_instantiate_trainer": (LightningCLI._instantiate_trainer, ["self", "config", "callbacks"]),
     "_run_subcommand": (LightningCLI._run_subcommand, ["self", "subcommand"]),
+    "_prepare_subcommand_parser": (
+        LightningCLI._prepare_subcommand_parser,
+        ["self", "klass", "subcommand", "kwargs"],
+    ),
     "_parse_ckpt_path": (LightningCLI._parse_ckpt_path, ["self"]),
     "_parser": (LightningCLI._parser, ["self", "subcommand"]),
     "_get": (LightningCLI._get, ["self", "config", "key", "default"]),
