@@ -6,7 +6,7 @@ from typing import Any
 
 from lit_diffusion.config import allowlist
 from lit_diffusion.config.config_files import BASE, MOST_REFERENCES, base_of, find, read
-from lit_diffusion.config.keys import count_set_parts, count_shared_parts, flatten, is_within, option_key
+from lit_diffusion.config.keys import count_set_parts, count_shared_parts, flatten, is_within, last_part, option_key
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
@@ -86,7 +86,11 @@ class ConfigSources:
         self._sources.append(ConfigSource(name, read(path), ["-c", str(path)]))
 
     def check_complete(self) -> None:
-        """Raises ConfigError if no file or option says which model and data are used, as for an overlay alone."""
+        """Raises ConfigError if no file or option says which model and data are used, as for an overlay alone.
+        Help needs neither.
+        """
+        if any(last_part(option_key(argument)) in ("help", "-h") for argument in self.arguments):
+            return
         for key in CLASSES:
             if any(source.names_class(key) for source in self._sources):
                 continue
