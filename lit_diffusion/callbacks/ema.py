@@ -14,12 +14,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.runs.notice import notice
 
+LARGEST_SHARE = 0.1  # of the first weights in the average at the end
 PREFIX = "module."  # of the weights in an AveragedModel's state
 
 
 class EMA(Callback):
     """average = decay * average + (1 - decay) * weights after every step; the first step copies.
+
+    A run that is too short for its decay says so at its start.
 
     decay: in [0, 1), 0.9999 in Ho et al. 2020, appendix B; 0 evaluates the raw weights. During validation and tests and
     inside `applied` the module holds the average. The two are exchanged back on any exit, and a checkpoint saved in
@@ -51,6 +55,17 @@ class EMA(Callback):
                 key="trainer.strategy",
             )
         self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=self._update, use_buffers=False)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warns of an average that is too slow for so short a run."""
+        updates = self._updates + trainer.estimated_stepping_batches - trainer.global_step
+        share = self.decay ** max(updates - 1, 0)
+        if share > LARGEST_SHARE and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # not declared by Lightning
+            fitting = 1 - float(f"{5 / updates:.1g}") if updates > 10 else 0  # leaves less than 2%
+            notice(
+                f"ema.decay: {share:.0%} of the average at the end of training will be the weights after the first "
+                f"step, since {updates:.0f} steps are few for a decay of {self.decay:g}; use {fitting:g}"
+            )
 
     @property
     def average(self) -> AveragedModel:

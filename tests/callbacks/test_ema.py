@@ -1,9 +1,12 @@
 """The moving average: its values, and that it never changes places with the raw weights for good."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Callback
 
+from lit_diffusion.callbacks import EMA
 from tests.conftest import TINY
 
 SHORT = [
@@ -61,3 +64,14 @@ def test_a_decay_of_zero_is_the_raw_weights(command, tmp_path):
     command("fit", *TINY, *SHORT[:3], "--ema.decay=0", "--run.name=x")
     average, raw = states(tmp_path / "runs/x/checkpoints/last.ckpt")
     assert all(torch.equal(average[name], raw[name]) for name in raw)
+
+
+@pytest.mark.parametrize(("decay", "steps", "said"), [(0.9999, 400, "96%"), (0.9999, 30_000, ""), (0.995, 40, "82%")])
+def test_an_average_that_is_too_slow_for_its_run_says_so_and_what_to_write(capsys, decay, steps, said):
+    """The weights after the first step keep the share decay^(n - 1) after n steps; the advice leaves less than 2%."""
+    trainer = SimpleNamespace(estimated_stepping_batches=steps, global_step=0, fast_dev_run=False)
+    EMA(decay).on_train_start(trainer, None)
+    message = capsys.readouterr().err
+    assert said in message and bool(said) == ("ema.decay" in message)
+    if said:
+        assert float(message.rpartition("use ")[2]) ** (steps - 1) < 0.02
