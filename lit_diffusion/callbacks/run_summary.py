@@ -37,6 +37,7 @@ class RunSummary(Callback):
     def __init__(self) -> None:
         self.scores: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, Any] = {}
+        self.working_folder = Path.cwd()  # from which relative paths in the settings count
         self.started = False
         self._loaded_step = 0
         self.loaded: dict[str, Any] | None = None  # the settings in the checkpoint
@@ -137,6 +138,7 @@ class RunSummary(Callback):
             "seed": pl_module.seed,
             "scores": self.scores,
             "settings": self.settings,
+            "working_folder": str(self.working_folder),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "git": git_commit(),
             "seconds": {activity: round(value, 3) for activity, value in seconds.items()},

@@ -35,6 +35,7 @@ from lit_diffusion.runs.notice import is_first_process
 from lit_diffusion.runs.selection import RunChoice
 from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
+from lit_diffusion.runs.working_folder import anchor_paths
 from lit_diffusion.training import checkpoint_io, run_options
 from lit_diffusion.training.bf16_mixed import Bf16Mixed
 from lit_diffusion.training.error_location import locate
@@ -153,6 +154,7 @@ class TrainingCLI(CLIBase):
         self.saved.ckpt_path = None
         for own in ("verbose", "return_predictions"):  # options of `test` and of `predict` alone
             self.saved.pop(own, None)
+        self.run_summary.working_folder = anchor_paths(self.settings, self.saved, self.sources)
         self.settings.trainer.default_root_dir = str(self.run.folder)
         if not self.fitting and not (agent() and self.subcommand == "test"):
             self.settings.trainer.logger = False  # scores are printed, not logged
@@ -193,10 +195,9 @@ class TrainingCLI(CLIBase):
         self.check()
         run_folder.check_space(self.run.folder, sum(p.numel() for p in self.model.parameters()))
         self._write_config()
-        hyperparameters = self.saved.as_dict()
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_hyperparams(hyperparameters)
+                logger.log_hyperparams(self.saved.as_dict())
 
     def _describe(self) -> None:
         """Renders the complete configuration, as text and as settings."""

@@ -38,6 +38,8 @@ def check_resume(file: Path, checkpoint: dict[str, Any], trainer: Trainer, model
 
 def check_end(file: Path, checkpoint: dict[str, Any], trainer: Trainer) -> None:
     """Raises ConfigError if the run would end before the step of the checkpoint."""
+    if trainer.fast_dev_run and checkpoint["global_step"]:  # type: ignore[attr-defined]  # not declared by Lightning
+        raise ConfigError("a trial cannot continue from a checkpoint; omit --ckpt_path", key="trainer.fast_dev_run")
     step, epoch = checkpoint["global_step"], checkpoint.get("epoch", 0)
     for setting, least, reached in (
         ("max_steps", step, f"the step of {file}"),
@@ -76,7 +78,7 @@ def check_state(file: Path, state: dict[str, Any], model: GenerativeModule, chan
         optimizer.step()
     except Exception as error:  # whatever an optimizer misses in a state that is not its own
         raise ConfigError(
-            f"{file} holds no state for these settings of {type(optimizer).__name__} ({first_words(error)}); use "
-            "those of its run",
+            f"{type(optimizer).__name__} with these settings cannot continue from its state in {file} "
+            f"({first_words(error)}); use those of its run",
             key=changed[0] if len(changed) == 1 else "model.optimizer",
         ) from error

@@ -89,6 +89,8 @@ def check_settings(settings: Namespace) -> None:
     name = settings.run.name
     if name and (Path(name).name != name or name == ".."):
         raise ConfigError(f"expected a name, got the path {name}; put the folder in run.dir", key="run.name")
+    if settings.trainer.default_root_dir is not None:
+        raise ConfigError("expected null, as a run has its folder; set run.dir instead", key="trainer.default_root_dir")
     for key in (*CALLBACKS, "prediction"):
         if settings[key] is None:
             raise ConfigError("null is not allowed here; omit the key or set its fields", key=key)

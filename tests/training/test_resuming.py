@@ -3,13 +3,17 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 from torch.optim import Adam, lr_scheduler
 
 from lit_diffusion.callbacks import RunSummary
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.modules.diffusion import LinearWarmup
+from lit_diffusion.training.command import TrainingCLI
 from lit_diffusion.training.resuming import optimizers_kept, scaler_kept
 from tests.conftest import TINY
 from tests.training.test_going_on import rows
@@ -155,7 +159,7 @@ def test_a_plateau_schedule_follows_the_validations_and_a_kill_changes_nothing(c
 
 REFUSED = [  # the settings, and the message
     (["--trainer.max_steps=4"], "trainer.max_steps: expected 6 or more, the step of .*last.ckpt; got 4"),
-    (["--model.optimizer.amsgrad=true"], "model.optimizer.amsgrad: .* no state for these settings of Adam"),
+    (["--model.optimizer.amsgrad=true"], "model.optimizer.amsgrad: Adam with these settings cannot continue"),
     (["--model.optimizer=SGD"], "state of another optimizer than SGD; use its settings: model.optimizer Adam$"),
     (["--model.reverse.network.width=4"], "use its settings: model.reverse.network.width 8$"),
     (["--model.lr_schedule=torch.optim.lr_scheduler.OneCycleLR", "--model.lr_schedule.max_lr=1",
@@ -204,3 +208,27 @@ def test_the_best_step_is_forgotten_if_it_was_measured_by_something_else(command
     assert "best.ckpt is chosen anew from here on, since model.objective.weighting" in capsys.readouterr().err
     losses = [float(row["val/loss"]) for row in rows(run) if row["val/loss"]]
     assert last(run)["callbacks"]["Checkpoints"]["best"] == pytest.approx(losses[-1])
+
+
+def test_relative_paths_of_a_run_count_from_where_it_was_started(command, tmp_path, monkeypatch):
+    """From every folder; those of the command line count from the current one, and are recorded so that they stay."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 12, 8, 8), dtype=np.uint8)
+    for folder, pictures in zip(("project/images", "other/images", "other/more"), images):
+        (tmp_path / folder).mkdir(parents=True)
+        for index, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / folder / f"{index}.png")
+    monkeypatch.chdir(tmp_path / "project")
+    folder = ["--data=ImageFolder", "--data.root=images", "--data.size=8", "--data.channels=1", "--data.num_test=4"]
+    options = [*folder, "--model.reverse.decoder.num_levels=256", "--data.batch_size=4", "--trainer.max_steps=1"]
+    config = tmp_path / "project/runs/here/config.yaml"
+    command("fit", *TINY, *options, "--run.name=here")
+    monkeypatch.chdir(tmp_path / "other")
+    command("fit", "-c", str(config), "--ckpt_path=last", "--trainer.max_steps=2")
+    assert yaml.safe_load(config.read_text())["data"]["init_args"]["root"] == "images"
+    assert json.loads(config.with_name("summary.json").read_text())["working_folder"] == str(tmp_path / "project")
+    seen: list[TrainingCLI] = []
+    monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda cli, name: seen.append(cli))
+    for options, root in (([], "project/images"), (["--data.root=more"], "other/more")):
+        command("validate", "-c", str(config), "--ckpt_path=last", *options)
+        assert seen[-1].datamodule.root == str(tmp_path / root)
+    assert seen[-1].saved["data.init_args.root"] == str(tmp_path / "other/more")

@@ -50,7 +50,8 @@ def test_a_run_leaves_everything_that_its_folder_promises(command, tmp_path):
     run = tmp_path / "runs/here"
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["schema"], summary["status"], summary["step"], summary["seed"]) == (1, "finished", 12, 0)
-    assert set(summary) == {"schema", "status", "step", "seed", "scores", "settings", "versions", "git", "seconds"}
+    parts = {"schema", "status", "step", "seed", "scores", "settings", "working_folder", "versions", "git", "seconds"}
+    assert set(summary) == parts and summary["working_folder"] == str(tmp_path)
     assert summary["settings"]["model.reverse.process.schedule"] == "LinearSchedule"
     assert summary["settings"]["model.reverse.process.schedule.num_steps"] == 7
     assert summary["seconds"]["training"] > 0 < summary["seconds"]["sampling"]
