@@ -61,7 +61,7 @@ class ConfigSources:
             flag, equals, value = argument.partition("=")
             if takes_file or (equals and flag in FILE_FLAGS):
                 self._read(argument if takes_file else value)
-            elif flag.startswith("--") and flag not in FILE_FLAGS:
+            elif argument == "-h" or (flag.startswith("--") and flag not in FILE_FLAGS):
                 self._sources.append(ConfigSource(COMMAND_LINE, option_key(flag.removesuffix("+")), [argument]))
             elif argument == "=":
                 raise ConfigError(f"{COMMAND_LINE}: expected --KEY=VALUE, got spaces around =; omit them")
