@@ -33,8 +33,9 @@ class GenerationMetrics(Evaluation):
     etc., and keeps the checkpoint with the lowest FID as `checkpoints/best.ckpt`.
 
     Samples are drawn in blocks of `batch_size` whose randomness is a function of (seed, block), so that they are the
-    same on any number of devices. num_samples: 0 for no scores. weights: the average (`ema`), the `raw` weights, or
-    `both`, with the scores of the raw weights under names that end in `/raw`.
+    same on any number of devices. num_samples: 0 for no scores. features: what of the images is compared. protocol: how
+    it is. weights: the average (`ema`), the `raw` weights, or `both`, with the scores of the raw weights under names
+    that end in `/raw`.
     """
 
     tracks_the_end = True  # the last step may be the best, and there is always a best step

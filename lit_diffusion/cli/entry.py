@@ -19,14 +19,14 @@ Diffusion models as a PyTorch Lightning experiment framework, version {__version
 
 commands:
 {"".join(f"  {name:<10}{text}{chr(10)}" for name, (_, text) in COMMANDS.items())}
-A configuration is a YAML file; later files and options override earlier ones:
+A configuration is a complete YAML file; overlays and options change it, later ones last:
   lightning fit -c configs/digits.yaml -c configs/objective/variational_bound.yaml
   lightning fit -c configs/digits.yaml --model.reverse.parameterization=PosteriorMean
 
 Classes are those of this package, torch and Lightning; COMMAND ... --allow=my_package adds your own.
 
 options:
-  -h, --help   show this text; `lightning COMMAND --help` lists all settings
+  -h, --help   show this text; `lightning fit --help` explains all settings
   --version    show the version
 """
 

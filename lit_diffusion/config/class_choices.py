@@ -39,7 +39,7 @@ def classes_of(hint: Any) -> list[type]:
         return [cls for cls in classes_of(result) if _takes(cls, arguments)]
     if not inspect.isclass(hint) or get_origin(hint):
         return list(dict.fromkeys(cls for part in get_args(hint) for cls in classes_of(part)))
-    if hint.__module__ == "builtins":
+    if hint.__module__ in ("builtins", "torch"):
         return []
     found = [cls for cls in _descendants(hint) if _is_exported(cls)]
     ours = [cls for cls in found if is_within(cls.__module__, [PACKAGE])]

@@ -72,7 +72,7 @@ def unknown_option(argument: str, known: Sequence[str]) -> tuple[str | None, str
     option = name.lstrip("-")
     if name == option:
         if option in known and equals:
-            return option, f"expected an option, got {argument}; use --{argument}"
+            return None, f"expected an option, got {argument}; use --{argument}"
         flag = f"-c {argument}" if argument.endswith((".yaml", ".yml")) else "--KEY=VALUE"
         return None, f"expected an option, got {argument}; use {flag}"
     return option, f"no such option; {other_keys(option, known, as_options)}"

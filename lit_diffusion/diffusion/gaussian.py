@@ -21,6 +21,7 @@ class GaussianReverse(NetworkReverse):
 
     network: called once with (input channels, output channels); returns a module that is called with x_t (B, C, H, W)
         and the index t - 1 (B,). A learned variance doubles the output channels and changes nothing else.
+    decoder: p(x_0 | x_1), the last term of the bound.
     channels: C of the images.
     clip_x_0: clip the predicted x_0 to [-1, 1] in sampling and in evaluation, never in training.
 

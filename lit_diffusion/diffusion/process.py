@@ -14,7 +14,7 @@ class Process(nn.Module, ABC):
     """A forward process between any two steps 0 <= s < t <= T.
 
     Examples are (B, *) floats; t and s are (B,) integers. Everything follows from alpha_{t|s} = alpha_bar_t /
-    alpha_bar_s, so that a chain over a subset of the steps needs no other tables.
+    alpha_bar_s, so that a chain over a subset of the steps needs no other tables. schedule: beta_1..beta_T.
     """
 
     kind: type[Distribution]

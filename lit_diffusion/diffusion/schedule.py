@@ -20,7 +20,10 @@ class NoiseSchedule(nn.Module):
     `spread` casts the result once for use with images. The tables are not buffers: a precision plugin or a device
     without float64 must not round them.
 
-    learned: whether it is trained by gradients. Raises ConfigError if a beta lies outside [0, 1] or there are none.
+    num_steps: T, in all kinds. beta_start, beta_end: beta_1 and beta_T, or the ends of the part that is not constant.
+    betas: all of them. learned: whether it is trained by gradients.
+
+    Raises ConfigError if a beta lies outside [0, 1] or there are none.
 
     >>> schedule = NoiseSchedule(torch.tensor([0.1, 0.2, 0.5]))
     >>> schedule.alpha_bar(torch.tensor([0, 1, 2, 3]))
@@ -169,7 +172,7 @@ class CosineSchedule(NoiseSchedule):
 
 
 class SigmoidSchedule(NoiseSchedule):
-    """alpha_bar(u) falls as a sigmoid of u = t / T between `start` and `end`, scaled to run from 1 to 0.
+    """alpha_bar(u) falls as a sigmoid of u = t / T between `start` and `end`, scaled to run from 1 to 0; tau: its width
 
     Jabri et al. 2022 (arXiv 2212.11972), in the form of Chen 2023 (arXiv 2301.10972, algorithm 1). beta <= max_beta.
     """

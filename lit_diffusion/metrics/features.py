@@ -53,7 +53,7 @@ class FeatureExtractor(nn.Module, ABC):
 
 
 class FileFeatures(FeatureExtractor):
-    """The features of a user's program: a torch.export archive (.pt2) or a TorchScript module (.pt).
+    """The features of a user's program in the file `path`: a torch.export archive (.pt2) or a TorchScript module (.pt).
 
     It is called with images (B, C, H, W) uint8, for any B, and returns features (B, D), or features and logits (B, K);
     without logits, IS is computed from the features. Programs are code: load only files that you trust.

@@ -36,7 +36,7 @@ from lit_diffusion.runs.selection import RunChoice
 from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
 from lit_diffusion.runs.working_folder import anchor_paths
-from lit_diffusion.training import checkpoint_io, run_options
+from lit_diffusion.training import checkpoint_io, run_options, settings_help
 from lit_diffusion.training.bf16_mixed import Bf16Mixed
 from lit_diffusion.training.error_location import locate
 from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
@@ -50,13 +50,11 @@ from lit_diffusion.training.within_memory import WithinMemory
 
 
 def main(arguments: list[str]) -> None:
-    """Runs one of run_options.COMMANDS. Raises ConfigError, with file and key, for a user's mistake."""
-    quiet()
-    accept_old_paths()
-    # Only with this setting does an override on the command line reach ${...} in a file.
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    with end_with_parent():
-        TrainingCLI(ConfigSources(arguments))
+    """Runs one of run_options.COMMANDS, or shows its help. Raises ConfigError, with file and key, for a mistake."""
+    set_up()
+    if not settings_help.show(arguments):
+        with end_with_parent():
+            TrainingCLI(ConfigSources(arguments))
 
 
 def check(arguments: list[str]) -> dict[str, Any]:
@@ -64,10 +62,16 @@ def check(arguments: list[str]) -> dict[str, Any]:
 
     Raises ConfigError, with file and key, for a user's mistake.
     """
+    set_up()
+    return TrainingCLI(ConfigSources(arguments), only_check=True).run_summary.settings
+
+
+def set_up() -> None:
+    """What must precede parsing."""
     quiet()
     accept_old_paths()
+    # Only with this setting does an override on the command line reach ${...} in a file.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    return TrainingCLI(ConfigSources(arguments), only_check=True).run_summary.settings
 
 
 class TrainingCLI(CLIBase):
@@ -84,7 +88,8 @@ class TrainingCLI(CLIBase):
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
         allowlist.allow_only(sources.allowed)
-        sources.check_complete()
+        if not settings_help.wanted(sources.arguments):
+            sources.check_complete()
         try:
             super().__init__(
                 GenerativeModule,
@@ -102,9 +107,7 @@ class TrainingCLI(CLIBase):
         except Exception as error:
             config = self.settings.as_dict() if hasattr(self, "config") else {}
             folder = self._run and self._run.folder
-            raise locate(
-                error, sources, config, run_options.CALLBACK_KEYS, folder, self.keys(), self.building
-            ) from error
+            raise locate(error, sources, config, folder, self.known_keys(), self.building) from error
         finally:
             if self._run:
                 self._run.release(self.run_summary.started)

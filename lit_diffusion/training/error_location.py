@@ -21,6 +21,7 @@ from lit_diffusion.data import ImageData
 from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.modules import GenerativeModule
 from lit_diffusion.runs.run_folder import folder_error
+from lit_diffusion.training.run_options import CALLBACK_KEYS
 
 TRAINER_SETTINGS = inspect.signature(Trainer.__init__).parameters
 BASES = {"model": GenerativeModule, "data": ImageData}  # for the two settings that no class owns
@@ -30,15 +31,13 @@ def locate(
     error: Exception,
     sources: ConfigSources,
     config: dict[str, Any],
-    keys: dict[str, str],
     folder: Path | None,
     known: Sequence[str],
     building: bool = False,
 ) -> Exception:
     """A ConfigError with file and key for a user's mistake; the error itself for any other.
 
-    config: the configuration, as far as it was parsed. keys: the keys of classes that have no class_path. folder: of
-    the run. known: the keys that exist. building: whether objects were being built from settings, which are then to
+    config: the configuration, as far as it was parsed. folder: of the run. known: the keys that exist. building: whether objects were being built from settings, which are then to
     blame unless the class is from one of the user's packages.
     """
     if isinstance(error, ArgumentError):
@@ -54,7 +53,7 @@ def locate(
         mistake = refused_settings(error)
     if mistake is None:
         return error
-    key, message = mistake.key or key_of(mistake, config, keys), str(mistake)
+    key, message = mistake.key or key_of(mistake, config, CALLBACK_KEYS), str(mistake)
     setting, colon, rest = message.partition(": ")
     if colon and key is None and setting in config.get("data", {}).get("init_args", {}):
         key = "data"  # an error sent by a worker process has no frames

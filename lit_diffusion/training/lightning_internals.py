@@ -158,7 +158,7 @@ class CLIBase(LightningCLI):
         given = self._get(self.config_init, "trainer")["logger"]
         return given if isinstance(given, list) else [given] if given not in (None, True, False) else []
 
-    def keys(self) -> list[str]:
+    def known_keys(self) -> list[str]:
         """The dotted keys that the sub-command accepts, besides those of classes that settings name; none before the
         parser exists.
         """
