@@ -307,7 +307,7 @@ def test_wandb_online_without_an_account_is_said(command, tmp_path, monkeypatch)
 @pytest.mark.parametrize("option", [["--help"], ["-h"], ["--data.help", "CIFAR10"]], ids="".join)
 def test_help_needs_no_file(option, tmp_path):
     result = run(["fit", *option], tmp_path)
-    expected = "--trainer.max_steps" if len(option) == 1 else "--data.batch_size"
+    expected = "trainer.max_steps: " if len(option) == 1 else "data.batch_size: "
     assert (result.returncode, result.stderr) == (0, "") and expected in result.stdout
 
 

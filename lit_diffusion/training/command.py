@@ -82,14 +82,12 @@ class TrainingCLI(CLIBase):
     """
 
     def __init__(self, sources: ConfigSources, only_check: bool = False):
-        self.sources, self.only_check = sources, only_check
+        self.sources, self.only_check, self.building = sources, only_check, False
         self._run: RunChoice | None = None
-        self.building = False
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
         allowlist.allow_only(sources.allowed)
-        if not settings_help.wanted(sources.arguments):
-            sources.check_complete()
+        sources.check_complete()
         try:
             super().__init__(
                 GenerativeModule,
@@ -124,7 +122,6 @@ class TrainingCLI(CLIBase):
         """Parses like the parent, but without its warning: these are the arguments of sys.argv, with files resolved."""
         self.building = True  # errors from here on are due to settings
         self.config = parser.parse_args(args)
-        self.subcommand = self.config["subcommand"]
         run_options.check_seed(self.settings.seed_everything)
 
     def instantiate_classes(self) -> None:
@@ -146,10 +143,8 @@ class TrainingCLI(CLIBase):
 
     def before_instantiate_classes(self) -> None:
         self.fitting = self.subcommand == "fit"
-        run_options.check_settings(self.settings)
-        if trial := bool(self.settings.trainer.fast_dev_run):
-            run_options.prepare_trial(self.subcommand, self.settings)
-        run_options.validate_by_epoch(self.settings, self.sources)
+        run_options.settle(self.subcommand, self.settings, self.sources)
+        trial = bool(self.settings.trainer.fast_dev_run)
         self._run = RunChoice(self.sources, self.settings, self.fitting and not self.only_check, trial)
         self.settings.weights_only = True  # a checkpoint must not decide what is run
         self.run.take()

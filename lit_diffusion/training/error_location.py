@@ -37,8 +37,9 @@ def locate(
 ) -> Exception:
     """A ConfigError with file and key for a user's mistake; the error itself for any other.
 
-    config: the configuration, as far as it was parsed. folder: of the run. known: the keys that exist. building: whether objects were being built from settings, which are then to
-    blame unless the class is from one of the user's packages.
+    config: the configuration, as far as it was parsed. folder: of the run. known: the keys that exist. building:
+    whether objects were being built from settings, which are then to blame unless the class is from one of the user's
+    packages.
     """
     if isinstance(error, ArgumentError):
         key, problem = explain(error, BASES, [*sources.keys(), *known])

@@ -71,6 +71,14 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.set_defaults({"prediction": {"class_path": "Samples"}})
 
 
+def settle(command: str, settings: Namespace, sources: ConfigSources) -> None:
+    """Checks the settings, and sets those that follow from others. Raises ConfigError for what no run can use."""
+    check_settings(settings)
+    if settings.trainer.fast_dev_run:
+        prepare_trial(command, settings)
+    validate_by_epoch(settings, sources)
+
+
 def prepare_trial(command: str, settings: Namespace) -> None:
     """Makes the fit of `trainer.fast_dev_run` a trial: a step, a validation, two samples. Raises ConfigError for any
     other command, and for a checkpoint, whose training would not go on.
