@@ -2,6 +2,7 @@
 
 import pytest
 
+from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.config.config_files import find
 from lit_diffusion.config.sources import ConfigSources
 from lit_diffusion.errors import ConfigError
@@ -63,6 +64,8 @@ AFTER_A_BASE = {
     "--trainer.accumulate_grad_batches=-2": LINE + "trainer.accumulate_grad_batches: expected 1 or more, got -2",
     "--trainer.gradient_clip_val=-1": LINE + "trainer.gradient_clip_val: expected a number above 0, or null",
     "--trainer.limit_train_batches=0": LINE + "trainer.limit_train_batches: expected a number above 0, or null",
+    "--trainer.barebones=true": LINE + "trainer.barebones: `Trainer(barebones=True, logger=[MetricsLogger])` was",
+    "--trainer.max_time=abc": LINE + "trainer: `Timer(duration='abc')` is not a valid duration",
     # files and checkpoints
     "--ckpt_path=latest": LINE + "ckpt_path: latest: no such checkpoint; use last",
     "--ckpt_path=folder": LINE
@@ -108,6 +111,14 @@ def test_a_mistake_is_answered_with_place_cause_and_suggestion(command, tmp_path
     assert message.startswith(said)
     assert "\n" not in message and "Namespace" not in message and "lightning fit" not in message
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_an_unknown_option_of_another_command_is_answered_with_the_one_that_was_meant():
+    """Also there, abbreviations are refused."""
+    with pytest.raises(ConfigError, match="^lit-diffusion score: --feature: no such option; use --features$"):
+        dispatch(["score", "a", "b", "--feature=digits"])
+    with pytest.raises(ConfigError, match="^there is no command tset; use test "):
+        dispatch(["tset"])
 
 
 def test_complete_files_apply_before_overlays_and_options_wherever_they_stand():

@@ -24,8 +24,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         instead = f"see {self.prog} --help"
         if message.startswith(UNKNOWN):
-            option = message.removeprefix(UNKNOWN).split()[0].partition("=")[0]
-            message = f"{option}: no such option"
-            if near := nearest(option, self.options) if option.startswith("-") else None:
+            argument = message.removeprefix(UNKNOWN).split()[0]
+            option = argument.partition("=")[0] if argument.startswith("-") else ""
+            message = f"{option}: no such option" if option else f"expected an option, got {argument}"
+            if near := nearest(option, self.options) if option else None:
                 instead = f"use {near}"
         raise ConfigError(f"{self.prog}: {message}; {instead}")

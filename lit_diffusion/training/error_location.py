@@ -87,9 +87,11 @@ def refused_by_lightning(error: BaseException, sources: ConfigSources) -> Config
         return None
     keys = [f"trainer.{name}" for name in re.findall(r"\b(\w+)(?==|`)", str(error)) if name in TRAINER_SETTINGS]
     keys = [key for key in keys if sources.setting(key)]
-    if not keys and last is not None and isinstance(last.f_locals.get("self"), Callback):
+    watches = last is not None and isinstance(last.f_locals.get("self"), Callback)
+    if not keys and watches and sources.setting("trainer.callbacks"):
         keys = ["trainer.callbacks"]
-    return ConfigError(str(error), key=keys[0] if keys else "trainer")
+    message = re.sub(r"<(?:\w+\.)*(\w+) object at 0x\w+>", r"\1", str(error))
+    return ConfigError(message, key=keys[0] if keys else "trainer")
 
 
 def refused_settings(error: Exception) -> ConfigError | None:

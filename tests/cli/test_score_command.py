@@ -190,8 +190,11 @@ def mistake(*arguments) -> str:
 MISTAKES = {
     "nothing": ([], "lit-diffusion score: the following arguments are required: A, B; see lit-diffusion score --help"),
     "one": (["digits:test"], "the following arguments are required: B"),
-    "three": (["digits:test", "digits:test", "x"], "unrecognized arguments: x"),
-    "unknown option": (["digits:test", "digits:test", "--bogus"], "unrecognized arguments: --bogus"),
+    "three": (["digits:test", "digits:test", "x"], "expected an option, got x"),
+    "unknown option": (
+        ["digits:test", "digits:test", "--bogus"],
+        "lit-diffusion score: --bogus: no such option; see lit-diffusion score --help",
+    ),
     "no number": (["digits:test", "digits:test", "--splits", "x"], "argument --splits: invalid int value: 'x'"),
     "unknown split": (
         ["digits:tset", "digits:train", *DIGITS],

@@ -579,5 +579,5 @@ def test_the_run_folder_is_that_of_run_dir(tmp_path, capsys):
 
 
 def test_an_option_that_is_none_is_one_line():
-    with pytest.raises(ConfigError, match="lit-diffusion doctor: unrecognized arguments: --fix; see .* --help"):
+    with pytest.raises(ConfigError, match="lit-diffusion doctor: --fix: no such option; see .* --help"):
         dispatch(["doctor", "--fix"])
