@@ -19,7 +19,7 @@ def flatten(config: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         if name == "class_path":
             settings[key] = last_part(str(value))
         elif name == "init_args":
-            settings.update(flatten(value or {}, key))
+            settings.update(flatten(value, key) if isinstance(value, Mapping) else {})
         else:
             below = f"{key}.{name}" if key else str(name)
             settings.update(flatten(value, below) if isinstance(value, Mapping) else {below: value})

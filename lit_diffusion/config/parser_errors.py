@@ -63,6 +63,8 @@ def explain(error: ArgumentError, bases: Mapping[str, type], known: Sequence[str
         return key, f"expected one of {', '.join(OFFERED.get(key or '', literals))}; got {value}"
     if types:
         return key, f"expected {' or '.join(EXAMPLES.get(name, 'a ' + name) for name in types)}, got {value}"
+    if listed := re.search(r"'(\w+)' object has no attribute 'keys'", text):
+        return key, f"expected init_args with settings by name, got a {listed[1]}; write NAME: VALUE lines"
     return key, re.sub(r"\s+", " ", problems[0]) if problems else "not accepted"
 
 

@@ -42,6 +42,7 @@ class Fidelity(Metric):
     image_shape: (C, H, W). num_images: the number over all ranks, which determines the images whose features are kept.
     references: statistics by name. All scores are against the first; against the others only FID is computed, as
     `fid/test` for a name "test" or one ending in ":test". keep_logits: only IS needs them.
+    protocol: what else scores depend on.
 
     Images may arrive in any order and on any rank: the result depends on their numbers only.
     """
