@@ -233,7 +233,7 @@ def test_a_broken_image_is_named(command, tmp_path):
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "text", "code"])
 def test_a_damaged_checkpoint_is_named_and_runs_no_code(command, toy_run, tmp_path, damage):
-    """No weights are read from what is no whole file of tensors."""
+    """Weights are read from whole files of tensors only."""
     toy_run("--trainer.max_steps=1", name="good")
     content = (tmp_path / "runs/good/checkpoints/last.ckpt").read_bytes()
     bad = tmp_path / "bad.ckpt"
@@ -253,7 +253,7 @@ def test_a_checkpoint_of_another_architecture_names_the_first_difference(command
 
 
 def test_a_checkpoint_of_another_optimizer_is_refused(command, toy_run, tmp_path):
-    """Adam's state is no state of SGD."""
+    """Adam's state does not fit SGD."""
     toy_run("--trainer.max_steps=1", name="good")
     other = ["--model.optimizer=torch.optim.SGD", "--ckpt_path=runs/good/checkpoints/last.ckpt"]
     assert "holds the state of another optimizer than SGD" in mistake(command, *other)

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from lit_diffusion.config.keys import normalize_key
 
 FEW = 12  # names that one line can hold
-LIKELY = 0.65  # of 1: less is no suggestion
+LIKELY = 0.65  # of 1; names less alike are not suggested
 # Settings by the names that they have in other code bases.
 ELSEWHERE = {
     "gpus": "devices",

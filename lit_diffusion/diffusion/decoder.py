@@ -48,11 +48,12 @@ class LevelDecoder(Decoder):
         half, precision = self._half_width, p.precision
         limit = torch.finfo(precision.dtype).max ** 0.5 / 2  # far beyond what a pixel resolves; its square is finite
         low, high = (((edge - p.mean) * precision).clamp(-limit, limit) for edge in (x_0 - half, x_0 + half))
-        return -self.log_mass(low, high, half * precision, x_0 < -1 + half, x_0 > 1 - half)
+        width = p.log_precision + math.log(2 * half)
+        return -self.log_mass(low, high, width, x_0 < -1 + half, x_0 > 1 - half)
 
     @abstractmethod
-    def log_mass(self, low: Tensor, high: Tensor, half: Tensor, first: Tensor, last: Tensor) -> Tensor:
-        """Log mass of a standard normal between `low` and `high`, which are twice `half` apart.
+    def log_mass(self, low: Tensor, high: Tensor, log_width: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        """Log mass of a standard normal between `low` and `high`, which are exp(log_width) apart.
 
         first, last: masks of bins that are open below or above.
         """
@@ -61,13 +62,13 @@ class LevelDecoder(Decoder):
 class DiscretizedGaussian(LevelDecoder):
     """The exact normal CDF, stable in both tails and in narrow bins (Ho et al. 2020, eq. 13)."""
 
-    def log_mass(self, low: Tensor, high: Tensor, half: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    def log_mass(self, low: Tensor, high: Tensor, log_width: Tensor, first: Tensor, last: Tensor) -> Tensor:
         mirrored = low + high > 0  # the lower tail is the one that keeps its precision
         left, right = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
         log_left, log_right = log_ndtr(left), log_ndtr(right)
-        tiny, narrow = torch.finfo(low.dtype).tiny, half < torch.finfo(low.dtype).eps ** 0.25 / 2
+        tiny, narrow = torch.finfo(low.dtype).tiny, log_width < math.log(torch.finfo(low.dtype).eps) / 4
         inside = log_right + torch.log(-torch.expm1((log_left - log_right).clamp(max=-tiny)))
-        inside = torch.where(narrow, log_narrow_mass((low + high) / 2, half), inside)
+        inside = torch.where(narrow, log_narrow_mass((low + high) / 2, log_width), inside)
         ends = torch.where(first, log_ndtr(high), log_ndtr(-low))
         return torch.where(first | last, ends, inside)
 
@@ -75,7 +76,7 @@ class DiscretizedGaussian(LevelDecoder):
 class TanhDiscretizedGaussian(LevelDecoder):
     """The released code's tanh approximation of the normal CDF, masses clamped at 1e-12; for parity with that code."""
 
-    def log_mass(self, low: Tensor, high: Tensor, half: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    def log_mass(self, low: Tensor, high: Tensor, log_width: Tensor, first: Tensor, last: Tensor) -> Tensor:
         cdf_low, cdf_high = self._cdf(low), self._cdf(high)
         mass = torch.where(first, cdf_high, torch.where(last, 1 - cdf_low, cdf_high - cdf_low))
         return mass.clamp(min=1e-12).log()
@@ -85,15 +86,16 @@ class TanhDiscretizedGaussian(LevelDecoder):
         return 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (z + 0.044715 * z**3)))
 
 
-def log_narrow_mass(centre: Tensor, half: Tensor) -> Tensor:
-    """Log mass of a standard normal within `half` of `centre`, for bins in which the CDF hardly changes.
+def log_narrow_mass(centre: Tensor, log_width: Tensor) -> Tensor:
+    """Log mass of a standard normal in a bin around `centre` in which the CDF hardly changes.
 
-    Up to half^4, with c the centre and h half: 2 h phi(c) sinh(c h) / (c h) (1 - h^2 / 6).
+    Up to h^4, with c the centre and h half the width: 2 h phi(c) sinh(c h) / (c h) (1 - h^2 / 6).
     """
+    half = log_width.exp() / 2
     a, small = (centre * half).abs(), torch.finfo(half.dtype).eps ** 0.25
     beyond = a.clamp(min=small)
     log_sinhc = torch.where(a < small, a**2 / 6, beyond + torch.log(-torch.expm1(-2 * beyond) / (2 * beyond)))
-    return torch.log(2 * half) - (centre**2 + math.log(2 * math.pi)) / 2 + log_sinhc - half**2 / 6
+    return log_width - (centre**2 + math.log(2 * math.pi)) / 2 + log_sinhc - half**2 / 6
 
 
 def log_ndtr(z: Tensor) -> Tensor:

@@ -117,9 +117,20 @@ class Gaussian(Distribution):
     def precision(self) -> Tensor:
         """1 / standard deviation, of the shape of `variance`, bounded so that no square or gradient overflows."""
         if self._log_variance is not None:
-            largest = torch.finfo(self._log_variance.dtype).max ** 0.5 / 2
-            return (-self._log_variance / 2).clamp(max=math.log(largest)).exp()
+            return self.log_precision.exp()
         return self.variance.clamp(min=torch.finfo(self.variance.dtype).tiny ** 0.5).rsqrt()
+
+    @property
+    def log_precision(self) -> Tensor:
+        """log of `precision`, also where that is too small for a float."""
+        if self._log_variance is None:
+            return self.precision.log()
+        return (-self._log_variance / 2).clamp(max=self._log_largest)
+
+    @property
+    def _log_largest(self) -> float:
+        """log of a number whose square is finite."""
+        return math.log(torch.finfo(self.mean.dtype).max) / 2 - math.log(2)
 
     def _log_where(self, mask: Tensor) -> Tensor:
         """log variance, zero outside the mask, which excludes points."""

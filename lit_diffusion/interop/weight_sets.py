@@ -10,7 +10,8 @@ from torch import Tensor
 from lit_diffusion.errors import ConfigError
 
 AVERAGED = re.compile(r"(^|[^a-z])(ema|averaged?)([^a-z]|$)")
-RAW = re.compile(r"(^|[^a-z])non[_-]ema([^a-z]|$)|^model_?\d+\.|^diffusion_\w+_model")
+NOT_AVERAGED = re.compile(r"(^|[^a-z])((no|non|not|without)[_-]?ema|ema[_-](off|none))([^a-z]|$)")
+RAW = re.compile(r"^model_?\d+\.|^diffusion_(?!pytorch_)\w+_model")  # names of improved-diffusion, pytorch_diffusion
 LISTED = 5  # weights, optimizer, epoch, step, average: what DDIM's code (Song et al. 2021) saves
 
 
@@ -20,12 +21,13 @@ def guess_kind(path: Path) -> str | None:
     >>> [guess_kind(Path(f"logs/{name}")) for name in ("ema_0.9999_500000.pt", "model500000.pt", "cifar10.pt")]
     ['ema', 'raw', None]
     """
-    for name in (path.name, path.absolute().parent.name):
-        if RAW.search(name.lower()):
+    names = [path.name.lower(), path.absolute().parent.name.lower()]
+    for name in names:  # what a name says comes before what it is by custom
+        if NOT_AVERAGED.search(name):
             return "raw"
-        if AVERAGED.search(name.lower()):
+        if AVERAGED.search(name):
             return "ema"
-    return None
+    return "raw" if any(map(RAW.search, names)) else None
 
 
 def choose(content: Any, wanted: str | None, file: Path) -> tuple[Any, str | None]:

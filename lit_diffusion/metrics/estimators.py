@@ -22,7 +22,8 @@ def inception_score(logits: Tensor, splits: int, seed: int) -> tuple[float, floa
     scores = []
     for part in (log_p[first:last] for first, last in zip(bounds, bounds[1:])):
         log_q = part.logsumexp(0) - np.log(len(part))
-        scores.append((part.exp() * (part - log_q)).sum(1).mean().exp().item())
+        terms = torch.where(part == -torch.inf, 0, part.exp() * (part - log_q))
+        scores.append(terms.sum(1).mean().exp().item())
     return float(np.mean(scores)), float(np.std(scores))
 
 
@@ -43,9 +44,10 @@ def share_within(points: Tensor, centres: Tensor, neighbours: int) -> float:
     """The share of points (N, D) within the ball of any of the centres (M, D), each reaching to its k-th neighbour
     among the centres: precision of samples among the reference, recall the other way round.
     """
-    centres = centres.double()
+    offset = centres.double().mean(0)  # distances are computed from products, in which it would cost digits
+    centres = centres.double() - offset
     rows = max(1, DISTANCES // len(centres))
-    radii = [torch.cdist(some.double(), centres).kthvalue(neighbours + 1).values for some in centres.split(rows)]
+    radii = [torch.cdist(some, centres).kthvalue(neighbours + 1).values for some in centres.split(rows)]
     radius = torch.cat(radii)
-    inside = [(torch.cdist(some.double(), centres) <= radius).any(1) for some in points.split(rows)]
+    inside = [(torch.cdist(some.double() - offset, centres) <= radius).any(1) for some in points.split(rows)]
     return torch.cat(inside).double().mean().item()

@@ -198,7 +198,7 @@ def test_a_prediction_replaces_the_samples_of_an_earlier_one_and_nothing_else(tm
 
 @pytest.mark.parametrize("prediction", [Samples(10, 4), Reconstruct(), Interpolate(2), Interpolate(2, step=3)])
 def test_a_diverged_model_is_said_to_be_one_and_leaves_earlier_files_alone(prediction, tmp_path):
-    """NaN is no black image."""
+    """NaN is refused, not drawn black."""
     before = contents(predict(tmp_path, Samples(6, 6), Reconstruct()))
     with pytest.raises(ConfigError, match=r"^the model has diverged: \d+ of \d+ samples are not finite; use"):
         predict(tmp_path, prediction, broken=True)

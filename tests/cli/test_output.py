@@ -1,4 +1,4 @@
-"""A failure to print is no failure of the work: encodings without a character, readers that leave, full disks."""
+"""A failure to print does not fail the work: encodings without a character, readers that leave, full disks."""
 
 import json
 import os

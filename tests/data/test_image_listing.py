@@ -22,10 +22,12 @@ def test_links_within_the_folder_count_once_and_links_out_of_it_are_refused(tmp_
     (root / "x.png").touch()
     (root / "again.png").symlink_to(root / "x.png")
     assert list_images(str(root), "root").paths == ["x.png"]
-    for target in (outside, root / "nowhere.png", tmp_path):
+    for target in (outside, tmp_path):
         link = root / "link.png"
         link.symlink_to(target)
-        with pytest.raises(ConfigError, match="^root: .*link.png links to .*; replace it by a copy$"):
+        with pytest.raises(
+            ConfigError, match="^root: .*link.png links to .*, outside the folder; replace it by a copy"
+        ):
             list_images(str(root), "root")
         link.unlink()
 
@@ -75,9 +77,21 @@ def test_a_link_to_a_hidden_folder_is_followed_and_one_to_a_visible_folder_is_no
     assert list_images(str(tmp_path), "root").paths == ["deeper/x.png", "seen/y.png"]
 
 
+def test_an_image_that_has_not_been_fetched_is_named_and_other_broken_links_are_left_out(tmp_path):
+    """git-annex leaves a link to nothing."""
+    (tmp_path / "x.png").touch()
+    (tmp_path / "README").symlink_to(tmp_path / "nowhere")
+    found = list_images(str(tmp_path), "root")
+    assert found.paths == ["x.png"]
+    assert found.note("root").endswith("not named as images: 1 (1 without a suffix)")
+    (tmp_path / "a.png").symlink_to(tmp_path / ".git/annex/objects/kx/none")
+    with pytest.raises(ConfigError, match="^root: .*a.png links to .*none, which is missing; fetch it .*git annex get"):
+        list_images(str(tmp_path), "root")
+
+
 def test_a_link_to_itself_is_refused(tmp_path):
     (tmp_path / "x.png").symlink_to(tmp_path / "x.png")
-    with pytest.raises(ConfigError, match="^root: .*x.png links to .*; replace it by a copy$"):
+    with pytest.raises(ConfigError, match="^root: .*x.png links to .*x.png, which is missing; fetch it"):
         list_images(str(tmp_path), "root")
 
 

@@ -230,7 +230,7 @@ def test_gradients_are_found_in_inference_mode():
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):
-    """A mask or an observation of another shape, an r that is no number."""
+    """A mask or an observation of another shape, an r that is not a number."""
     with pytest.raises(ConfigError, match=message):
         make()
 

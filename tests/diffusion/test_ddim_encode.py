@@ -104,7 +104,7 @@ def test_a_spherical_mixture_stays_on_the_sphere_at_even_angles():
 
 
 def test_a_spherical_mixture_of_parallel_ends_is_linear():
-    """The same latent twice, as of the same image, is no division by zero."""
+    """The same latent twice, as of the same image, does not divide by zero."""
     a = torch.randn(2, 1, 4, 4)
     for b in (a, 2 * a, -a):
         torch.testing.assert_close(spherical(a, b, WEIGHTS), linear(a, b, WEIGHTS))

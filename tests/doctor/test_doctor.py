@@ -101,7 +101,7 @@ def test_what_is_missing_or_does_not_fit_is_named_with_the_command_that_fixes_it
 
 
 def test_builds_between_releases_fit():
-    """A nightly build of torch is no mistake."""
+    """A nightly build of torch is accepted."""
     assert installation.is_compatible(">=2.4", "2.9.0a0+git1234") and installation.is_compatible(">=2.4", "2.9.0+cu128")
     assert not installation.is_compatible(">=2.4", "2.3.1+cu121")
 

@@ -128,7 +128,7 @@ def test_another_architecture_is_refused_by_the_name_of_a_weight(command, run, t
 
 
 def test_the_newest_is_found_among_leftovers(run):
-    """What a killed process left half written is no checkpoint, and not worth a word."""
+    """What a killed process left half written is ignored without a message."""
     (run / "checkpoints/.last.0123abcd.unfinished.ckpt").write_bytes(b"half")
     assert newest(run / "checkpoints") == run / "checkpoints/last.ckpt"
 

@@ -11,6 +11,7 @@ from diffusers.training_utils import EMAModel
 
 from lit_diffusion.cli.entry import dispatch
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.interop.weight_sets import guess_kind
 from tests.interop.conftest import SMALL, imported
 from tests.interop.originals import Weights, released
 
@@ -157,6 +158,24 @@ def test_names_of_the_code_bases_say_which_weights_a_file_holds(name, expected, 
     other = {"ema": "raw", "raw": "ema"}[expected]
     imported(tmp_path / name, tmp_path / "other", "-c", "configs/cifar10.yaml", "--weights", other)
     assert kind(tmp_path / "other") == other
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("no_ema", "raw"),
+        ("model_without_ema.pt", "raw"),
+        ("noema.pt", "raw"),
+        ("ema_off/x.pt", "raw"),
+        ("non-ema.ckpt", "raw"),
+        ("unet_ema/diffusion_pytorch_model.safetensors", "ema"),
+        ("unet/diffusion_pytorch_model.safetensors", None),
+        ("ema/model1000.pt", "ema"),
+        ("cinema/x.pt", None),
+    ],
+)
+def test_names_say_which_weights_they_hold_or_nothing(name, expected):
+    assert guess_kind(Path("source") / name) == expected
 
 
 def test_models_of_the_hub_with_a_recipe_keep_it(small, tmp_path, monkeypatch):

@@ -46,6 +46,13 @@ def test_precision_and_recall_are_those_of_exact_distances(features):
     assert found["precision"].value > 0.9 and found["recall"].value < 0.6  # not the 1 and 1 of distances that vanish
 
 
+@pytest.mark.parametrize("offset", [1e5, 1e8])
+def test_precision_does_not_depend_on_an_offset_of_features_in_float64(offset):
+    """Of 100 million deviations too: features are centred before they are multiplied."""
+    samples, reference = normal(200, 8, seed=0).double() + offset, 1.4 * normal(200, 8, seed=1).double() + offset
+    assert share_within(reference, samples, 3) == within(reference, samples, 3) < 0.6
+
+
 def test_in_parts_the_share_is_the_same(features, monkeypatch):
     whole = share_within(*features, 3)
     monkeypatch.setattr("lit_diffusion.metrics.estimators.DISTANCES", 13 * 200)
@@ -74,6 +81,13 @@ def test_is_counts_the_classes_of_a_classifier_that_is_sure_beyond_the_floats(su
     logits = sure * torch.eye(5)[:classes].repeat(12, 1)
     found = scores(normal(len(logits), 2, seed=0), normal(50, 2, seed=1), logits)["inception_score"]
     assert found.value == pytest.approx(classes, rel=1e-12)
+
+
+def test_is_of_a_classifier_that_excludes_classes():
+    """A logit of -inf is a probability of 0; one of NaN stays NaN."""
+    logits = torch.tensor([[0.0, -torch.inf, -torch.inf], [-torch.inf, 0.0, -torch.inf]]).repeat(12, 1)
+    assert inception_score(logits, 1, 0)[0] == pytest.approx(2, rel=1e-12)
+    assert np.isnan(inception_score(torch.full((4, 3), torch.nan), 1, 0)[0])
 
 
 def test_is_of_parts_is_that_of_torch_fidelity():

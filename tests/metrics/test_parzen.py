@@ -48,7 +48,7 @@ def test_one_sample_is_a_gaussian(images):
 
 
 def test_many_samples_of_a_gaussian_give_its_convolution_with_the_window():
-    """y ~ N(0, 1), so p(x) is near N(x; 0, 1 + sigma^2); in one dimension that is no caveat."""
+    """y ~ N(0, 1), so p(x) is near N(x; 0, 1 + sigma^2); in one dimension that holds without a caveat."""
     generator = torch.Generator().manual_seed(1)
     x, y = torch.linspace(-2, 2, 9)[:, None], torch.randn(200_000, 1, generator=generator)
     found = windows(x, y, torch.tensor([0.3]), blocks=()).log_density(len(y))[0]

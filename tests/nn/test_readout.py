@@ -91,7 +91,7 @@ def test_shared_readout_is_one_affine_map(perturbed):
 
 @pytest.mark.parametrize("readout", readouts(), ids=lambda r: type(r).__name__)
 def test_fresh_readout_returns_zero_and_learns(readout: nn.Module):
-    """Zero is no trap: the first gradient moves every weight in use."""
+    """Training leaves zero: the first gradient moves every weight in use."""
     h: Tensor = torch.rand(4, 3) + 0.1
     out = readout(h, T)
     assert not out.any()

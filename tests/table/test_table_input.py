@@ -105,7 +105,7 @@ def test_a_linked_folder_counts_only_where_its_run_is_found_nowhere_else(linked,
 
 
 def test_a_setting_of_any_size_is_compared(runs, capsys):
-    """10**400 is no float."""
+    """10**400 does not fit a float."""
     put(runs / "b", summary(settings={"model.objective": 10**400}, scores={"fid": 1.0}))
     assert "missing" in printed(capsys, runs, "--layout", "table2").out
 

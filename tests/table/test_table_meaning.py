@@ -63,7 +63,7 @@ def test_a_diverged_seed_is_left_out_of_the_mean_and_named(run, table):
     ],
 )
 def test_every_status_has_its_word(run, table, content, shown):
-    """What a run that is no more, or not yet, has scored on the way is never shown."""
+    """The cell of a run without a final score shows its status."""
     run("a", **content)
     assert table(SIMPLE)[0] == [["simple", shown]]
 
