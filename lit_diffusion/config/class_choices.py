@@ -24,9 +24,12 @@ def parameters_of(owner: type | None, given: int = 0) -> dict[str, inspect.Param
 def hints_of(owner: type) -> dict[str, Any]:
     """The types of the settings of a class; of a class without type hints none."""
     try:
-        return get_type_hints(inspect.getattr_static(owner, "__init__"))
+        hints = get_type_hints(inspect.getattr_static(owner, "__init__"))
     except (NameError, TypeError, AttributeError):
         return {}
+    return {
+        name: hint for name, hint in hints.items() if name not in ("self", "return")
+    }  # `self` is annotated at run time by some libraries
 
 
 def classes_of(hint: Any) -> list[type]:
