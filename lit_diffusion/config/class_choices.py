@@ -27,9 +27,9 @@ def hints_of(owner: type) -> dict[str, Any]:
         hints = get_type_hints(inspect.getattr_static(owner, "__init__"))
     except (NameError, TypeError, AttributeError):
         return {}
-    return {
-        name: hint for name, hint in hints.items() if name not in ("self", "return")
-    }  # `self` is annotated at run time by some libraries
+    for name in ("self", "return"):  # `self` is annotated at run time by some libraries
+        hints.pop(name, None)
+    return hints
 
 
 def classes_of(hint: Any) -> list[type]:
