@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.modules.diffusion import DiffusionModule
+from lit_diffusion.modules.generative import GenerativeModule
 
 Kind = TypeVar("Kind", bound=Callback)
 
@@ -40,6 +41,11 @@ def is_trial(trainer: Trainer) -> bool:
 def diffusion_of(pl_module: LightningModule) -> DiffusionModule:
     """The module as a DiffusionModule, which the command line checks it to be."""
     return cast(DiffusionModule, pl_module)
+
+
+def generative_of(pl_module: LightningModule) -> GenerativeModule:
+    """The module as a GenerativeModule, the base class of all that the command line takes."""
+    return cast(GenerativeModule, pl_module)
 
 
 def float64_device(pl_module: LightningModule) -> torch.device:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import score_list
-from lit_diffusion.callbacks.lookup import data_of, find_callback, is_trial
+from lit_diffusion.callbacks.lookup import data_of, find_callback, generative_of, is_trial
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.callbacks.run_summary import RunSummary
 
@@ -104,6 +104,6 @@ def describe_data(trainer: Trainer) -> str:
 
 
 def describe_network(pl_module: LightningModule) -> str:
-    """The network and the number of all parameters of the model."""
-    network = getattr(getattr(pl_module, "reverse", None), "network", pl_module)
-    return f"{type(network).__name__}: {sum(p.numel() for p in pl_module.parameters()):,} parameters"
+    """The networks and the number of all parameters of the model."""
+    names = " and ".join(type(network).__name__ for network in generative_of(pl_module).networks or [pl_module])
+    return f"{names}: {sum(p.numel() for p in pl_module.parameters()):,} parameters"

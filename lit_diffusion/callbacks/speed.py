@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from lit_diffusion.callbacks.lookup import callbacks_of, data_of
+from lit_diffusion.callbacks.lookup import callbacks_of, data_of, generative_of
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.notice import notice
 
@@ -60,7 +60,7 @@ class Speed(Callback):
         """Layout and precision, before EMA copies the model."""
         torch.set_float32_matmul_precision(self.matmul_precision)
         if self.memory_format == "channels_last":
-            for network in networks_of(pl_module):
+            for network in generative_of(pl_module).networks:
                 network.to(memory_format=torch.channels_last)
         if self.compile in ("reduce-overhead", "max-autotune") and trainer.accumulate_grad_batches > 1:
             raise ConfigError(
@@ -77,7 +77,7 @@ class Speed(Callback):
             notice(f"speed.compile: cannot compile here ({problem}); continuing in eager mode")
             return
         sizes = batch_sizes(trainer)
-        for network in networks_of(pl_module):
+        for network in generative_of(pl_module).networks:
             network.forward = CompiledForward(network.forward, self.compile, sizes)
             self._compiled.append(network)
 
@@ -104,12 +104,6 @@ class CompiledForward:
         torch.compiler.cudagraph_mark_step_begin()
         output = self.compiled(x, t)
         return output if torch.is_grad_enabled() else output.clone()  # the next replay overwrites it
-
-
-def networks_of(pl_module: LightningModule) -> list[nn.Module]:
-    """The networks of a model, whose layers take nearly all of its time."""
-    network = getattr(getattr(pl_module, "reverse", None), "network", None)
-    return [] if network is None else [network]
 
 
 def batch_sizes(trainer: Trainer) -> set[int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer
@@ -55,6 +55,11 @@ class DiffusionModule(GenerativeModule):
         self.lr_schedule = lr_schedule
         # Sums over ranks, then divides: Lightning's own mean truncates the mean number of images a rank to an integer.
         self.held_out = MeanMetric(nan_strategy="disable")  # a loss of NaN must not be skipped
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        network = getattr(self.reverse, "network", None)
+        return [] if network is None else [network]
 
     def check(self, image_shape: tuple[int, ...], num_levels: int | None) -> None:
         self.reverse.check(image_shape, num_levels)

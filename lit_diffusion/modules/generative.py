@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
 
 from lit_diffusion.seeding import derive_seed, seed_generator
 
@@ -21,6 +22,11 @@ class GenerativeModule(LightningModule, ABC):
     @abstractmethod
     def check(self, image_shape: tuple[int, ...], num_levels: int | None) -> None:
         """Raises ConfigError unless the model takes examples of that shape and number of levels (None: real values)."""
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The networks, whose layers take nearly all of the time: what `speed.compile` compiles."""
+        return []
 
     @property
     def seed(self) -> int:
