@@ -72,7 +72,7 @@ def measure_terms(report: Report, name: str, terms: int) -> None:
 
 
 def measure_inception(report: Report) -> None:
-    count = 8 if report.tiny else 2000
+    count = 2 if report.tiny else 2000
     pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images, few = (ImageSet("random", MemoryStore(p), (3, 32, 32)) for p in (pixels, pixels[:8]))
     with tempfile.TemporaryDirectory() as folder:

@@ -140,7 +140,7 @@ class BareLoop:
         self.network = network.to(self.device).train()
         self.average = [p.detach().clone() for p in self.network.parameters()]
         graphs = None if report.tiny else "reduce-overhead"
-        backend = {"backend": "aot_eager"} if report.tiny else {"mode": graphs}
+        backend = {"backend": "eager"} if report.tiny else {"mode": graphs}
         self.call: Any = torch.compile(self.network, dynamic=False, **backend) if compiled else self.network  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=2e-4, fused=compiled or None)
         self.images = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8, device=self.device)

@@ -7,12 +7,14 @@ import pytest
 
 from benchmarks.gpu import __main__ as gpu
 from tests.conftest import ROOT
+from tests.metrics.made import inception_file
 
 
-def test_every_part_runs_in_miniature(monkeypatch, tmp_path, capsys):
+def test_every_part_runs_in_miniature(monkeypatch, tmp_path, tmp_path_factory, capsys):
     """No part fails; a CPU agrees with itself, and a resumed run with an unbroken one."""
     pytest.importorskip("diffusers")
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(gpu.evaluation, "write_inception", lambda folder: inception_file(tmp_path_factory))
     numbers = tmp_path / "gpu.json"
     monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--tiny", "--budget", "1000", "--out", str(numbers)])
     gpu.main()
