@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.modules.generative import GenerativeModule
 from lit_diffusion.seeding import derive_seed, seed_step
 
@@ -120,9 +120,17 @@ class DiffusionModule(GenerativeModule):
         }
 
     def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any) -> None:
-        """Called at the end of every step."""
-        if not isinstance(scheduler, ReduceLROnPlateau):
+        """Called at the end of every step. Raises ConfigError for a schedule that ends before its run."""
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return
+        try:
             scheduler.step()
+        except ValueError as error:  # of OneCycleLR, in a run whose length was not known at its start
+            raise ConfigError(
+                f"{type(scheduler).__name__} ends at step {self.trainer.global_step} ({first_words(error)}); use a "
+                "longer schedule, or set trainer.max_steps",
+                key="model.lr_schedule",
+            ) from error
 
     def on_validation_end(self) -> None:
         """In a fit, a ReduceLROnPlateau advances with every validation, by `val/loss`."""

@@ -36,7 +36,7 @@ from lit_diffusion.runs.selection import RunChoice
 from lit_diffusion.runs.wandb_account import agent, prepare
 from lit_diffusion.runs.watchdog import end_with_parent
 from lit_diffusion.runs.working_folder import anchor_paths
-from lit_diffusion.training import checkpoint_io, run_options, settings_help
+from lit_diffusion.training import checkpoint_io, run_options, schedule_check, settings_help
 from lit_diffusion.training.bf16_mixed import Bf16Mixed
 from lit_diffusion.training.error_location import locate
 from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
@@ -225,6 +225,8 @@ class TrainingCLI(CLIBase):
             checkpoint = checkpoint_files.check(file, self.model, optimizer if self.fitting else None, settings)
             if self.fitting:
                 check_resume(file, checkpoint, self.trainer, self.model)
+        if self.fitting:
+            schedule_check.check_schedule(self.trainer, self.model, self.datamodule)
         for callback in callbacks_of(self.trainer):
             if isinstance(callback, Evaluation | Prediction | SampleGrids) and callback.runs_in(self.subcommand):
                 with blamed_on("prediction" if isinstance(callback, Prediction) else None):

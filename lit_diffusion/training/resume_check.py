@@ -12,7 +12,8 @@ from lit_diffusion.callbacks import RunSummary
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.modules import DiffusionModule, GenerativeModule
-from lit_diffusion.training.resuming import follow, with_settings_of
+from lit_diffusion.training.resuming import with_settings_of
+from lit_diffusion.training.schedule_check import SCHEDULE, build, follow
 
 # Parameters that only say where training starts: the weights in a checkpoint have left it.
 STARTS = {"LearnedSchedule": "start"}
@@ -31,9 +32,7 @@ def check_resume(file: Path, checkpoint: dict[str, Any], trainer: Trainer, model
     if changed and checkpoint["optimizer_states"]:
         check_state(file, checkpoint["optimizer_states"][0], model, summary.changes("model.optimizer"))
         if isinstance(model, DiffusionModule):
-            schedule = model.lr_schedule(model.optimizer(model.parameters()))
-            if not isinstance(schedule, ReduceLROnPlateau):
-                follow(schedule, checkpoint["global_step"])
+            check_position(model, checkpoint["global_step"])
 
 
 def check_end(file: Path, checkpoint: dict[str, Any], trainer: Trainer) -> None:
@@ -64,6 +63,17 @@ def check_starts(file: Path, summary: RunSummary) -> None:
                     f"{summary.settings.get(changed)}; start a new run for another value",
                     key=changed,
                 )
+
+
+def check_position(model: DiffusionModule, step: int) -> None:
+    """Raises ConfigError if the schedule, as it is now, ends before the step of the checkpoint."""
+    schedule = build(model)
+    try:
+        if not isinstance(schedule, ReduceLROnPlateau):
+            follow(schedule, step)
+    except Exception as error:  # of any kind, from any schedule
+        reason = f"cannot be resumed at step {step} of the checkpoint ({first_words(error)}); use a longer schedule"
+        raise ConfigError(reason, key=SCHEDULE) from error
 
 
 def check_state(file: Path, state: dict[str, Any], model: GenerativeModule, changed: list[str]) -> None:

@@ -1,25 +1,22 @@
 """A resumed run takes its states from the checkpoint and its settings from the configuration."""
 
-import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lit_diffusion.callbacks import Checkpoints, RunSummary
 from lit_diffusion.callbacks.lookup import callbacks_of, find_callback
 from lit_diffusion.config.keys import is_within
 from lit_diffusion.config.relevance import affects_scores
-from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.runs.notice import notice
 from lit_diffusion.training.lightning_internals import wrap_restoring
+from lit_diffusion.training.schedule_check import SCHEDULE, follow
 
-SCHEDULE = "model.lr_schedule"
 MEASURE = ("model.reverse", "data", "trainer.precision")  # what numbers of two models must have in common to compare
 OF_LOSS = ("model.objective", "trainer.limit_val_batches")
 OF_SCORE = ("model.sampler", *(f"scores.{name}" for name in ("features", "protocol", "track_samples", "track_sampler")))
@@ -89,7 +86,8 @@ def scaler_kept(trainer: Trainer) -> Iterator[None]:
 @contextmanager
 def optimizers_kept(trainer: Trainer) -> Iterator[None]:
     """If settings of the model have changed, optimizers keep theirs, and each schedule is followed anew up to the step
-    of the checkpoint. Otherwise both are restored as they are, whatever a schedule depends on.
+    of the checkpoint, whose state, perhaps of another class, is not read. Otherwise both are restored as they are,
+    whatever a schedule depends on.
     """
     changed = changes(trainer, "model") if trainer.optimizers else []
     if not changed:
@@ -102,17 +100,21 @@ def optimizers_kept(trainer: Trainer) -> Iterator[None]:
         return with_settings_of(optimizer, state)
 
     hooks = [optimizer.register_load_state_dict_pre_hook(with_own_settings) for optimizer in trainer.optimizers]
-    schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
-    fresh = [copy.deepcopy(schedule.state_dict()) for schedule in schedules]
-    yield
-    for hook in hooks:
-        hook.remove()
-    for schedule, state, groups in zip(schedules, fresh, saved):
-        if isinstance(schedule, ReduceLROnPlateau):
-            go_on_from_plateau(schedule, state, [] if SCHEDULE in changed else groups)
-        else:
-            schedule.load_state_dict(state)
-            follow(schedule, trainer.global_step)
+    schedules = trainer.strategy.lr_scheduler_configs
+    plateaus = [one for one in schedules if isinstance(one.scheduler, ReduceLROnPlateau) and SCHEDULE not in changed]
+    fresh = [one.scheduler.state_dict() for one in plateaus]
+    trainer.strategy.lr_scheduler_configs = plateaus  # those whose state is read
+    try:
+        yield
+    finally:
+        trainer.strategy.lr_scheduler_configs = schedules
+        for hook in hooks:
+            hook.remove()
+    for one, state, groups in zip(plateaus, fresh, saved):
+        go_on_from_plateau(cast(ReduceLROnPlateau, one.scheduler), state, groups)
+    for one in schedules:
+        if not isinstance(one.scheduler, ReduceLROnPlateau):
+            follow(one.scheduler, trainer.global_step)
 
 
 def with_settings_of(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
@@ -123,24 +125,13 @@ def with_settings_of(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, A
     return {**state, "param_groups": groups}
 
 
-def follow(schedule: LRScheduler, steps: int) -> None:
-    """Takes a new schedule through so many steps; microseconds each. Raises ConfigError if it ends before."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the optimizer takes no steps here
-            for _ in range(steps):
-                schedule.step()
-    except Exception as error:  # of any kind, from any schedule
-        reason = f"cannot be resumed at step {steps} of the checkpoint ({first_words(error)}); use a longer schedule"
-        raise ConfigError(reason, key=SCHEDULE) from error
-
-
 def go_on_from_plateau(schedule: ReduceLROnPlateau, fresh: dict[str, Any], groups: list[dict[str, Any]]) -> None:
     """This schedule depends on the losses so far: their state is kept, and by how much the rate of each of the saved
-    `groups` has been reduced; without groups it begins anew.
+    `groups` has been reduced.
     """
     kept = PLATEAU_STATE if schedule.mode == fresh["mode"] else PLATEAU_STATE[:-1]
-    loaded = {name: getattr(schedule, name) for name in kept} if groups else {}
-    schedule.load_state_dict({**fresh, **loaded})
+    loaded = {name: getattr(schedule, name) for name in kept}
     for ours, theirs in zip(schedule.optimizer.param_groups, groups):
         ours["lr"] *= theirs["lr"] / theirs.get("initial_lr", theirs["lr"])
+    rates = [group["lr"] for group in schedule.optimizer.param_groups]
+    schedule.load_state_dict({**fresh, **loaded, "_last_lr": rates})

@@ -39,6 +39,11 @@ SCHEDULES = {  # of the run, and of the run that is resumed from it
         lambda o: lr_scheduler.CyclicLR(o, 0.02, 0.2, 3, cycle_momentum=False),
     ),
     "another class": (lambda o: lr_scheduler.CosineAnnealingLR(o, 30), lambda o: lr_scheduler.PolynomialLR(o, 40, 2.0)),
+    "cyclic anew": (
+        lambda o: lr_scheduler.CosineAnnealingLR(o, 30),
+        lambda o: lr_scheduler.CyclicLR(o, 0.02, 0.2, 3),
+    ),
+    "warm-up anew": (lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 4), lambda o: LinearWarmup(o, 30)),
 }
 
 
@@ -67,13 +72,13 @@ def resume(before, after, step, changed=True):
     (_, of_before, schedule_before), (_, of_after, schedule_after) = before, after
     summary = RunSummary()
     summary.loaded, summary.settings = {"model.optimizer.lr": 1}, {"model.optimizer.lr": 2 if changed else 1}
-    configs = [SimpleNamespace(scheduler=schedule_after)]
-    trainer = SimpleNamespace(
-        callbacks=[summary], optimizers=[of_after], lr_scheduler_configs=configs, global_step=step
-    )
+    strategy = SimpleNamespace(lr_scheduler_configs=[SimpleNamespace(scheduler=schedule_after)])
+    trainer = SimpleNamespace(callbacks=[summary], optimizers=[of_after], strategy=strategy, global_step=step)
     with optimizers_kept(trainer):
         of_after.load_state_dict(of_before.state_dict())
-        schedule_after.load_state_dict(schedule_before.state_dict())
+        for config in strategy.lr_scheduler_configs:
+            config.scheduler.load_state_dict(schedule_before.state_dict())
+    assert [config.scheduler for config in strategy.lr_scheduler_configs] == [schedule_after]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -105,7 +110,7 @@ def test_a_rate_reduced_on_plateaus_stays_reduced_by_as_much():
     for loss in (1.0, 1.1, 1.2):
         before[2].step(loss)
     resume(before, after, 7)
-    assert after[1].param_groups[0]["lr"] == 4e-3 / 4
+    assert after[1].param_groups[0]["lr"] == 4e-3 / 4 == after[2].get_last_lr()[0]
     assert (after[2].factor, after[2].patience, after[2].best, after[2].last_epoch) == (0.1, 3, 1.0, 3)
 
 
