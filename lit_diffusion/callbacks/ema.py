@@ -12,7 +12,8 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lit_diffusion.callbacks.lookup import find_callback
+from lit_diffusion.callbacks.divergence import divergence_of
+from lit_diffusion.callbacks.lookup import find_callback, is_trial
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.notice import notice
 
@@ -23,7 +24,7 @@ PREFIX = "module."  # of the weights in an AveragedModel's state
 class EMA(Callback):
     """average = decay * average + (1 - decay) * weights after every step; the first step copies.
 
-    A run that is too short for its decay says so at its start.
+    A run that is too short for its decay says so at its start, and at its end if it ended earlier than expected.
 
     decay: in [0, 1), 0.9999 in Ho et al. 2020, appendix B; 0 evaluates the raw weights. During validation and tests and
     inside `applied` the module holds the average. The two are exchanged back on any exit, and a checkpoint saved in
@@ -38,6 +39,8 @@ class EMA(Callback):
         self._average: AveragedModel | None = None
         self._updates = 0  # also in `_average.n_averaged`, which a GPU would have to be waited for
         self._latest_step = 0
+        self._first_share = 1.0  # of the weights after the first step in the average
+        self._expected_updates = 0.0
         self._applied = False
         self._tensors: tuple[list[Tensor], ...] = ()
 
@@ -58,13 +61,24 @@ class EMA(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warns of an average that is too slow for so short a run."""
-        updates = self._updates + trainer.estimated_stepping_batches - trainer.global_step
-        share = self.decay ** max(updates - 1, 0)
-        if share > LARGEST_SHARE and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # not declared by Lightning
-            fitting = 1 - float(f"{5 / updates:.1g}") if updates > 10 else 0  # leaves less than 2%
+        left = trainer.estimated_stepping_batches - trainer.global_step
+        updates = self._expected_updates = self._updates + left
+        share = self._first_share * self.decay ** max(left if self._updates else left - 1, 0)
+        if share > LARGEST_SHARE and updates > 1 and not is_trial(trainer):
+            fitting = fitting_decay(left or updates)
             notice(
                 f"ema.decay: {share:.0%} of the average at the end of training will be the weights after the first "
                 f"step, since {updates:.0f} steps are few for a decay of {self.decay:g}; use {fitting:g}"
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same of a run whose length was not known, or that ended before it."""
+        early = 1 < self._updates < self._expected_updates
+        if early and self._first_share > LARGEST_SHARE and not divergence_of(trainer):
+            notice(
+                f"ema.decay: {self._first_share:.0%} of the average is the weights after the first step, since "
+                f"{self._updates} steps were few for a decay of {self.decay:g}; use {fitting_decay(self._updates):g} "
+                "for so short a run"
             )
 
     @property
@@ -91,6 +105,7 @@ class EMA(Callback):
             copy(raw, average)
         else:
             self._update(average, raw, model.n_averaged)
+            self._first_share *= self.decay
         copy(raw_buffers, average_buffers)
         model.n_averaged += 1
         self._updates += 1
@@ -134,11 +149,13 @@ class EMA(Callback):
         self._exchange(pl_module, False)
 
     def state_dict(self) -> dict[str, Any]:
-        """The step of the latest update."""
-        return {"latest_update_step": self._latest_step}
+        """The step of the latest update, and how much of the first weights is left."""
+        return {"latest_update_step": self._latest_step, "first_share": self._first_share}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._latest_step = state_dict["latest_update_step"]
+        unchanged = self.decay ** max(self._updates - 1, 0)  # of checkpoints of 0.1.0
+        self._first_share = state_dict.get("first_share", unchanged)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         state = self.average.state_dict()
@@ -167,6 +184,11 @@ class EMA(Callback):
             average.data.copy_(held.data)
             held.data.copy_(before)
         self._applied = applied
+
+
+def fitting_decay(updates: float) -> float:
+    """A decay that leaves less than 2% of the first weights after so many updates."""
+    return 1 - float(f"{5 / updates:.1g}") if updates > 10 else 0
 
 
 def tensors_of(module: nn.Module) -> Iterator[Tensor]:

@@ -1,5 +1,6 @@
 """Progress of training and of sampling in the terminal."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -51,16 +52,16 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._enabled and self._console.is_terminal:
-            self._train = self._start().add_task(
-                "training", total=trainer.estimated_stepping_batches, completed=trainer.global_step, note=""
-            )
+            end, begin = trainer.estimated_stepping_batches, trainer.global_step
+            total = end if math.isfinite(end) else None
+            self._train = self._start().add_task("training", total=total, completed=begin, of=of(end), note="")
 
     def _start(self) -> Progress:
         screen = Console(file=cast(TextIO, Unlogged(self._console.file)))
         bars = self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.completed:.0f}{task.fields[of]}"),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
@@ -98,7 +99,8 @@ class RunProgress(ProgressBar):
         if self._bars and self._train is not None:
             self._bars.update(self._train, completed=trainer.global_step, note=note)
         else:
-            self.print(f"step {trainer.global_step}/{trainer.estimated_stepping_batches:.0f}  {note}", highlight=False)
+            step = f"step {trainer.global_step}{of(trainer.estimated_stepping_batches)}"
+            self.print(f"{step}  {note}", highlight=False)
 
     @contextmanager
     def task(self, description: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
@@ -145,6 +147,11 @@ class RunProgress(ProgressBar):
         self._bars = None
 
 
+def of(total: float) -> str:
+    """`/total`, after a number of that many; nothing if it is not known."""
+    return f"/{total:.0f}" if math.isfinite(total) else ""
+
+
 class Unlogged:
     """A stream without the copy that W&B makes, which replaces the `write` of the standard streams."""
 
@@ -167,7 +174,7 @@ class Work:
         self.done, self._begin = 0.0, time.monotonic()
         self._shown = self._begin
         self._bars = progress._bars
-        self._task = self._bars.add_task(description, total=total, note="") if self._bars else None
+        self._task = self._bars.add_task(description, total=total, of=of(total), note="") if self._bars else None
 
     def advance(self, amount: float = 1) -> None:
         """Counts `amount` more as done."""

@@ -66,7 +66,9 @@ def test_a_decay_of_zero_is_the_raw_weights(command, tmp_path):
     assert all(torch.equal(average[name], raw[name]) for name in raw)
 
 
-@pytest.mark.parametrize(("decay", "steps", "said"), [(0.9999, 400, "96%"), (0.9999, 30_000, ""), (0.995, 40, "82%")])
+@pytest.mark.parametrize(
+    ("decay", "steps", "said"), [(0.9999, 400, "96%"), (0.9999, 30_000, ""), (0.995, 40, "82%"), (0.9, 1, "")]
+)
 def test_an_average_that_is_too_slow_for_its_run_says_so_and_what_to_write(capsys, decay, steps, said):
     """The weights after the first step keep the share decay^(n - 1) after n steps; the advice leaves less than 2%."""
     trainer = SimpleNamespace(estimated_stepping_batches=steps, global_step=0, fast_dev_run=False)
@@ -75,3 +77,27 @@ def test_an_average_that_is_too_slow_for_its_run_says_so_and_what_to_write(capsy
     assert said in message and bool(said) == ("ema.decay" in message)
     if said:
         assert float(message.rpartition("use ")[2]) ** (steps - 1) < 0.02
+
+
+def test_a_run_of_unknown_length_says_so_at_its_end(command, capsys):
+    """Its steps are not `to inf`. Three steps leave 0.9^2 of the first weights, which nobody could know before."""
+    endless = ["--trainer.max_steps=-1", "--trainer.max_epochs=-1", "--trainer.val_check_interval=3"]
+    stops = [f"--trainer.callbacks.{key}" for key in ("monitor=val/loss", "stopping_threshold=1e9")]
+    command("fit", *TINY, *endless, "--trainer.callbacks+=EarlyStopping", *stops, "--ema.decay=0.9", "--run.name=x")
+    printed = capsys.readouterr()
+    assert printed.out.startswith("runs/x: from step 0 until it is stopped, batches of 32") and "inf" not in printed.out
+    said = (
+        "81% of the average is the weights after the first step, since 3 steps were few for a decay of 0.9; use 0 for"
+    )
+    assert f"ema.decay: {said} so short a run\n" in printed.err
+
+
+def test_a_resumed_run_knows_what_is_left_of_the_first_weights(command, toy_run, capsys):
+    """Each step has shrunk it by the decay of its time: 0.5^3, then 0.9999^2."""
+    run = toy_run(*SHORT)
+    capsys.readouterr()
+    again = ["-c", str(run / "config.yaml"), "--ckpt_path=last", "--trainer.max_steps=6"]
+    command("fit", *again, "--ema.decay=0.9999")
+    assert "ema.decay: 12% of the average at the end of training will be" in capsys.readouterr().err
+    callbacks = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert callbacks["EMA"]["first_share"] == pytest.approx(0.5**3 * 0.9999**2)

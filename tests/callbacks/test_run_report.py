@@ -2,11 +2,15 @@
 
 import io
 import json
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from lit_diffusion.callbacks.progress import RunProgress
+from lit_diffusion.callbacks.run_report import missing_validation
 from tests.conftest import TINY
 
 FIT = ["--trainer.max_steps=3", "--bits_per_dim.splits=[test]", "--bits_per_dim.terms=2", "--grids.every_n_steps=3"]
@@ -54,6 +58,51 @@ def test_validate_and_test_print_one_list_of_scores(command, toy_run, capsys):
     assert printed.endswith("finished: runs/here/summary.json has these scores\n")
     command("test", *scored, "--verbose=false")
     assert "test/loss" not in capsys.readouterr().out
+    command("validate", *scored[:3], "--bits_per_dim.splits=[]", "--trainer.limit_val_batches=3")  # of 32
+    assert "\nloss of the first 96 of 297 test examples, ema weights:\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("interval", "epochs", "window", "end", "first"),  # an epoch has 46 batches; None: a validation happens
+    [
+        (100, None, 1, 20, 100),
+        (20, None, 1, 20, None),
+        (10, None, 3, 3, 4),
+        (10, None, 3, 4, None),
+        (46, 1, 1, 45, 46),
+        (46, 1, 1, 46, None),
+        (46, 2, 1, 91, 92),
+        (23, 2, 1, 69, None),
+        (23, 2, 1, 68, 69),
+        (None, None, 1, 20, None),
+        (100, None, 1, math.inf, None),
+    ],
+)
+def test_a_run_without_a_validation_is_found_at_its_start(interval, epochs, window, end, first):
+    """The step of the first one, however it is set; unknown if the clock sets it. The advice leads to one."""
+
+    def missing(interval, epochs, test=10):
+        trainer = SimpleNamespace(
+            val_check_batch=interval, check_val_every_n_epoch=epochs, accumulate_grad_batches=window, global_step=0
+        )
+        trainer.datamodule = SimpleNamespace(sizes={"test": test})
+        trainer.enable_validation, trainer.num_training_batches, trainer.estimated_stepping_batches = True, 46, end
+        return missing_validation(trainer)
+
+    said = missing(interval, epochs)
+    if first is None:
+        assert said is None
+        return
+    assert f"no validation happens before the end at step {end}: the first would be at step {first}; use" in said
+    assert said.startswith("trainer.check_val_every_n_epoch: " if epochs else "trainer.val_check_interval: ")
+    assert missing(int(said.rpartition("=")[2]), None) is None and missing(interval, epochs, test=0) is None
+
+
+def test_a_run_without_a_validation_says_so_unless_that_is_wished(command, capsys):
+    """One that has none by its settings has said so already."""
+    for option, said in (("--trainer.check_val_every_n_epoch=1", True), ("--trainer.limit_val_batches=0", False)):
+        command("fit", *TINY, "--trainer.max_steps=2", "--ema.decay=0", option)
+        assert ("first would be at step 46; use" in capsys.readouterr().err) == said
 
 
 class Terminal(io.StringIO):
