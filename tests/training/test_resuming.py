@@ -1,6 +1,7 @@
 """A resumed run: states come from the checkpoint, settings from the configuration; what cannot is refused by name."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,12 +39,12 @@ SCHEDULES = {  # of the run, and of the run that is resumed from it
         lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 4, cycle_momentum=False),
         lambda o: lr_scheduler.CyclicLR(o, 0.02, 0.2, 3, cycle_momentum=False),
     ),
-    "another class": (lambda o: lr_scheduler.CosineAnnealingLR(o, 30), lambda o: lr_scheduler.PolynomialLR(o, 40, 2.0)),
     "cyclic anew": (
         lambda o: lr_scheduler.CosineAnnealingLR(o, 30),
         lambda o: lr_scheduler.CyclicLR(o, 0.02, 0.2, 3),
     ),
     "warm-up anew": (lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 4), lambda o: LinearWarmup(o, 30)),
+    "another class": (lambda o: lr_scheduler.CosineAnnealingLR(o, 30), lambda o: lr_scheduler.PolynomialLR(o, 40, 2.0)),
 }
 
 
@@ -215,8 +216,10 @@ def test_the_best_step_is_forgotten_if_it_was_measured_by_something_else(command
     assert last(run)["callbacks"]["Checkpoints"]["best"] == pytest.approx(losses[-1])
 
 
-def test_relative_paths_of_a_run_count_from_where_it_was_started(command, tmp_path, monkeypatch):
-    """From every folder; those of the command line count from the current one, and are recorded so that they stay."""
+def test_relative_paths_of_a_run_count_from_where_it_was_started(command, tmp_path, monkeypatch, capsys):
+    """From every folder, and from a copy of that one; those of the command line count from the current one, and are
+    recorded so that they stay. If a path could mean two things, the run says which it is.
+    """
     images = np.random.default_rng(0).integers(0, 256, (3, 12, 8, 8), dtype=np.uint8)
     for folder, pictures in zip(("project/images", "other/images", "other/more"), images):
         (tmp_path / folder).mkdir(parents=True)
@@ -237,3 +240,14 @@ def test_relative_paths_of_a_run_count_from_where_it_was_started(command, tmp_pa
         command("validate", "-c", str(config), "--ckpt_path=last", *options)
         assert seen[-1].datamodule.root == str(tmp_path / root)
     assert seen[-1].saved["data.init_args.root"] == str(tmp_path / "other/more")
+    shutil.copytree(tmp_path / "project", tmp_path / "copy")
+    capsys.readouterr()
+    for images in ("copy/images", "project/images"):  # of the copied project; gone from it, of the project
+        command("validate", "-c", str(tmp_path / "copy/runs/here/config.yaml"), "--ckpt_path=last")
+        assert seen[-1].datamodule.root == str(tmp_path / images)
+        assert seen[-1].run_summary.working_folder == (tmp_path / images).parent
+        others = {"copy/images": "project/images", "project/images": "other/images"}
+        ours, theirs = tmp_path / images, tmp_path / others[images]
+        said = f"data.root: {ours} is used, and not {theirs}; use --data.root={theirs} for that one\n"
+        assert capsys.readouterr().err == said
+        shutil.rmtree(ours)
