@@ -20,7 +20,7 @@ class WithinMemory(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.taken = 0
+        self.taken, self.usable = 0, usable_memory()
 
     def __torch_function__(
         self, function: Callable, types: Sequence[type], arguments: Sequence = (), options: dict[str, Any] | None = None
@@ -36,8 +36,8 @@ class WithinMemory(TorchFunctionMode):
             self.taken += function(*arguments, **options).nbytes
         except (TypeError, RuntimeError, OverflowError):
             return  # arguments that make no tensor: the call itself says what is wrong with them
-        if self.taken > (there := usable_memory()):
+        if self.taken > self.usable:
             raise ConfigError(
-                f"expected settings that fit into memory, {there / 2**30:,.1f} GiB here; these ask for "
+                f"expected settings that fit into memory, {self.usable / 2**30:,.1f} GiB here; these ask for "
                 f"{self.taken / 2**30:,.1f} GiB; use smaller sizes"
             )
