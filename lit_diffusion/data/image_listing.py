@@ -44,7 +44,7 @@ def list_images(root: str, argument: str) -> Listing:
     not listed itself, being hidden or without a suffix, as in git-annex and caches of hubs. Every target counts once.
 
     argument: the name of the setting, with which errors begin. Raises ConfigError if root is not a folder, contains no
-    image, or contains a symbolic link that leads out of it or from the name of an image to nothing.
+    image, or contains a symbolic link that leads out of it or to nothing.
     """
     if not os.path.isdir(root):
         raise ConfigError(f"{argument}: expected a folder of images, but {root!r} is not a folder")
@@ -86,12 +86,12 @@ def _walk(folder: str, prefix: str, top: str, argument: str, visited: set[str]) 
             path, target = f"{prefix}{entry.name}", ""
             if entry.is_symlink() or visited:
                 target = os.path.realpath(entry.path)
-                if not os.path.exists(target) and path.lower().endswith(SUFFIXES):
+                if not os.path.exists(target):
                     raise ConfigError(
                         f"{argument}: {entry.path} links to {target}, which is missing; fetch it (git-annex: "
                         "`git annex get`), or remove the link"
                     )
-                if os.path.exists(target) and os.path.commonpath([target, top]) != top:
+                if os.path.commonpath([target, top]) != top:
                     raise ConfigError(
                         f"{argument}: {entry.path} links to {target}, outside the folder; replace it by a copy, or use "
                         "a folder that contains both"
