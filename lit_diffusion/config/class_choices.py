@@ -7,6 +7,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from lit_diffusion.config.keys import PACKAGE, is_within
 
+# Callbacks of Lightning's that a run cannot use, or whose work it does itself, and the settings to use instead.
+USE_INSTEAD = {
+    **dict.fromkeys(("Checkpoint", "ModelCheckpoint", "OnExceptionCheckpoint"), "checkpoint.every_n_steps"),
+    **dict.fromkeys(("WeightAveraging", "EMAWeightAveraging"), "ema.decay"),
+    **dict.fromkeys(("ProgressBar", "RichProgressBar", "TQDMProgressBar"), "trainer.enable_progress_bar"),
+    "BatchSizeFinder": "data.batch_size",
+    "LearningRateFinder": "model.optimizer.lr",
+}
+
 
 def import_object(path: str) -> type | None:
     """The class at an import path, or None."""
@@ -32,21 +41,24 @@ def hints_of(owner: type) -> dict[str, Any]:
     return hints
 
 
-def classes_of(hint: Any) -> list[type]:
+def classes_of(hint: Any, every: bool = False) -> list[type]:
     """The classes that a setting of this type accepts, by name: for `Callable[..., C]` those of C.
 
-    Only those that their packages export, and only ours unless the type is Lightning's or there are none of ours.
+    Only those that their packages export, and without `every` only ours, if there are some. For a type of Lightning's,
+    none of ours, as every run has those, and none of USE_INSTEAD.
     """
     if get_origin(hint) is Callable:
         arguments, result = get_args(hint)
-        return [cls for cls in classes_of(result) if _takes(cls, arguments)]
+        return [cls for cls in classes_of(result, every) if _takes(cls, arguments)]
     if not inspect.isclass(hint) or get_origin(hint):
-        return list(dict.fromkeys(cls for part in get_args(hint) for cls in classes_of(part)))
+        return list(dict.fromkeys(cls for part in get_args(hint) for cls in classes_of(part, every)))
     if hint.__module__ in ("builtins", "torch"):
         return []
-    found = [cls for cls in _descendants(hint) if _is_exported(cls)]
+    found = [cls for cls in _descendants(hint) if is_exported(cls, by_module=every)]
     ours = [cls for cls in found if is_within(cls.__module__, [PACKAGE])]
-    if is_within(hint.__module__, ["lightning"]) or not ours:
+    if is_within(hint.__module__, ["lightning"]):
+        ours = [cls for cls in found if cls not in ours and cls.__name__ not in USE_INSTEAD]
+    elif every or not ours:
         ours = found
     return sorted(set(ours), key=lambda cls: cls.__name__)
 
@@ -65,15 +77,16 @@ def _takes(cls: type, arguments: Sequence[Any]) -> bool:
     return int not in arguments or first == [*arguments]
 
 
-def _is_exported(cls: type) -> bool:
-    """Whether the package of a class offers it; the parts of networks, for example, are not offered."""
-    package = sys.modules.get(cls.__module__.rpartition(".")[0])
-    return getattr(package, cls.__name__, None) is cls
+def is_exported(cls: type, by_module: bool = False) -> bool:
+    """Whether the package of a class offers it, or its module; parts of networks, for example, are not offered."""
+    package, module = (sys.modules.get(name) for name in (cls.__module__.rpartition(".")[0], cls.__module__))
+    listed = by_module and cls.__name__ in getattr(module, "__all__", ())
+    return listed or getattr(package, cls.__name__, None) is cls
 
 
 def _descendants(base: type) -> list[type]:
     """The concrete classes below `base`, and `base` itself if it is ours."""
     children: list[type] = type.__subclasses__(base)
-    own = [base] if is_within(base.__module__, [PACKAGE]) and not any(_is_exported(child) for child in children) else []
+    own = [base] if is_within(base.__module__, [PACKAGE]) and not any(is_exported(child) for child in children) else []
     below = [c for child in children for c in (child, *_descendants(child))]
     return [c for c in [*own, *below] if not inspect.isabstract(c)]

@@ -109,6 +109,8 @@ def count_shared_parts(option: str, key: str) -> int:
 
 def count_set_parts(content: Any, key: Sequence[str]) -> int:
     """How many parts of a key a nested configuration contains, not counting its `init_args` levels."""
+    if isinstance(content, list):
+        return max((count_set_parts(one, key) for one in content), default=0)
     if not key or not isinstance(content, Mapping):
         return 0
     if key[0] in content:
@@ -116,8 +118,24 @@ def count_set_parts(content: Any, key: Sequence[str]) -> int:
     return count_set_parts(content["init_args"], key) if "init_args" in content else 0
 
 
+def settings_at(config: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The settings of a nested configuration right below a dotted key, by name; of a list those of all its parts."""
+    if isinstance(config, list):
+        for one in config:
+            yield from settings_at(one, key)
+    elif isinstance(config, Mapping) and "init_args" in config:
+        yield from settings_at(config["init_args"], key)
+    elif isinstance(config, Mapping):
+        first, _, rest = key.partition(".")
+        yield from settings_at(config.get(first), rest) if key else config.items()
+
+
 def find_class(config: Any, name: str, key: tuple[str, ...] = ()) -> str | None:
-    """The key at which a nested configuration names a class, without `init_args`; None if it does not."""
+    """The key at which a nested configuration names a class, or of the list with it, without `init_args`; None if it
+    does not.
+    """
+    if isinstance(config, list):
+        return next(filter(None, (find_class(value, name, key) for value in config)), None)
     if not isinstance(config, dict):
         return None
     if last_part(str(config.get("class_path", ""))) == name:
