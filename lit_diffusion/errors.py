@@ -39,4 +39,4 @@ def blamed_on(key: str | None) -> Iterator[None]:
 
 def first_words(error: BaseException) -> str:
     """The type and the beginning of the message of another library's error, for one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}".removesuffix(": ")

@@ -44,6 +44,8 @@ def load(path: Path) -> Any:
         raise ConfigError(f"{path}{place}: {problem}") from error
     except ConfigError:
         raise
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected a YAML file, which is text; got other bytes; use another file") from error
     except Exception as error:  # PyYAML also lets through errors of numbers and dates
         raise ConfigError(f"{path}: not readable as YAML: {one_line(error)}") from error
     _check_size(content, path)

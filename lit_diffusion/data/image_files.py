@@ -47,7 +47,7 @@ def decode(path: str, size: int | None, channels: int) -> Tensor:
             mode = "RGB" if channels == 3 else "L"
             levels = np.array(image.convert(mode) if size is None else _square(image, size, mode))
     except Exception as error:  # Pillow's decoders raise many kinds
-        reason = one_line(error) or type(error).__name__
+        reason = one_line(error).replace(f" {path!r}", "") or type(error).__name__
         raise ConfigError(f"{path}: cannot be read as an image ({reason}); repair or remove it") from error
     return torch.from_numpy(levels).reshape(*levels.shape[:2], channels).permute(2, 0, 1).contiguous()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.store import MemoryStore
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, one_line
 
 
 class TorchvisionData(ImageData):
@@ -65,10 +65,11 @@ class TorchvisionData(ImageData):
             missing = ", ".join(path.name for path in bad if not path.exists())
             damaged = ", ".join(path.name for path in bad if path.exists())
             faults = [f"{what}: {files}" for what, files in (("missing", missing), ("damaged", damaged)) if files]
+            reason = f" ({one_line(error)})" if download or damaged else ""
+            delete = "delete damaged files, " if damaged else ""
             raise ConfigError(
-                f"root: no {source.__name__} in {self.root!r}: {', '.join(faults)} ({' '.join(str(error).split())}); "
-                f"delete damaged files, set download: true, and connect to the network or put {', '.join(names)} into "
-                f"{folder}, to be unpacked there"
+                f"root: no {source.__name__} in {self.root!r}: {', '.join(faults)}{reason}; {delete}set download: "
+                f"true, and connect to the network or put {', '.join(names)} into {folder}, to be unpacked there"
             ) from error
 
     @abstractmethod
