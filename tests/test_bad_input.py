@@ -80,7 +80,7 @@ OPTIONS = {
     ),
     "optimizer that refuses its settings": (
         ["--model.optimizer.lr=-1"],
-        LINE + "model.optimizer: Invalid learning rate",
+        LINE + "model.optimizer.lr: Invalid learning rate",
     ),
     "trainer that refuses its settings": (["--trainer.devices=-3"], LINE + "trainer.devices: "),
     "a validation every 0 steps": (

@@ -11,6 +11,7 @@ from lit_diffusion.errors import ConfigError
 
 MOST_REFERENCES = 16  # `${...}` in total: each may expand to text with others, so that a few more could fill gigabytes
 BASE = "configs/digits.yaml"
+CLASSES = ("model", "data")  # what a complete file says
 VARIABLE = "LIT_DIFFUSION_CONFIG"  # names the base configuration of a sweep run by W&B's agent
 # In a checkout configs/ is next to the package; a wheel installs it in the environment's share folder.
 SHIPPED = (Path(__file__).parents[2], Path(sysconfig.get_path("data")) / "share" / "lit_diffusion")
@@ -28,6 +29,12 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+def names_class(content: dict[str, Any], key: str) -> bool:
+    """Whether the content of a file says which class is at a key."""
+    value = content.get(key)
+    return isinstance(value, str) or (isinstance(value, dict) and "class_path" in value)
+
+
 def find(name: str, kind: str = "configs") -> Path:
     """The file of that name, here or among the shipped ones of its kind. Raises ConfigError if there is none."""
     for folder in (Path(), *SHIPPED):
@@ -40,6 +47,8 @@ def find(name: str, kind: str = "configs") -> Path:
             inside = sorted(str(Path(name) / path.name) for path in (folder / name).glob("*.yaml"))
             own = [path for path in inside if Path(path).name == "config.yaml" or path == BASE]  # of a run, or ours
             raise ConfigError(f"{name}: expected a file, got a folder; use {(own or inside or [BASE])[0]}")
+    if "," in name:
+        raise ConfigError(f"{name}: expected one file, got several; use -c {name.replace(',', ' -c ')}")
     shipped = shipped_files(kind)
     here = [str(path) for path in Path(name).parent.glob("*.yaml")] if Path(name).parent.is_dir() else []
     near = nearest_file(name, [*here, *shipped])
@@ -64,5 +73,7 @@ def nearest_file(name: str, files: Sequence[str]) -> str | None:
 
 def base_of(overlay: str) -> str:
     """A complete file that an overlay may be meant for."""
-    complete = {Path(name).stem: name for name in shipped_files("configs") if name.count("/") == 1}
+    named = {name: read(find(name)) for name in shipped_files("configs") if name.count("/") == 1}
+    whole = [name for name, content in named.items() if all(names_class(content, key) for key in CLASSES)]
+    complete = {Path(name).stem: name for name in whole}
     return complete.get(nearest(Path(overlay).stem, complete) or "", BASE)

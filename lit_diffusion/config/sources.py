@@ -1,17 +1,18 @@
 """Configuration files and the command line: where each setting comes from, for error messages."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lit_diffusion.config import allowlist
-from lit_diffusion.config.config_files import BASE, MOST_REFERENCES, base_of, find, read
+from lit_diffusion.config.config_files import BASE, CLASSES, MOST_REFERENCES, base_of, find, names_class, read
 from lit_diffusion.config.keys import count_set_parts, count_shared_parts, flatten, is_within, last_part, option_key
+from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError
 
 COMMAND_LINE = "command line"
 FILE_FLAGS = ("-c", "--config")
-CLASSES = ("model", "data")  # what a complete file says
 
 
 @dataclass
@@ -35,8 +36,7 @@ class ConfigSource:
         """Whether it says which class is at a key."""
         if isinstance(self.sets, str):
             return self.sets in (key, f"{key}.class_path")
-        value = self.sets.get(key)
-        return isinstance(value, str) or (isinstance(value, dict) and "class_path" in value)
+        return names_class(self.sets, key)
 
 
 class ConfigSources:
@@ -85,12 +85,14 @@ class ConfigSources:
         self.files.append(path)
         self._sources.append(ConfigSource(name, read(path), ["-c", str(path)]))
 
-    def check_complete(self) -> None:
-        """Raises ConfigError if no file or option says which model and data are used, as for an overlay alone.
-        Help needs neither.
+    def check_complete(self, groups: Sequence[str]) -> None:
+        """Raises ConfigError if no file or option says which model and data are used, as for an overlay alone, and for
+        a file with none of our `groups` of settings, or a misspelt one. Help needs no file.
         """
         if any(last_part(option_key(argument)) in ("help", "-h") for argument in self.arguments):
             return
+        for source in self._sources:
+            _check_groups(source, groups)
         for key in CLASSES:
             if any(source.names_class(key) for source in self._sources):
                 continue
@@ -125,11 +127,13 @@ class ConfigSources:
 
     def of(self, key: str) -> str:
         """The source that decides a dotted key or anything below it: the last file or option that sets it or, if none
-        does, most of its parts.
+        does, most of its parts; of these, one that names the class there.
         """
-        best, name = 1, COMMAND_LINE
+        best, name, parts = 1.0, COMMAND_LINE, key.split(".")
         for source in self._sources:
-            depth = source.count_parts(key)
+            depth: float = source.count_parts(key)
+            if 0 < depth < len(parts) and source.names_class(".".join(parts[: int(depth)])):
+                depth += 0.5
             if depth >= best:
                 best, name = depth, source.name
         return name
@@ -147,3 +151,14 @@ class ConfigSources:
     def keys(self) -> list[str]:
         """The keys of all files."""
         return [key for source in self._sources if isinstance(source.sets, dict) for key in flatten(source.sets)]
+
+
+def _check_groups(source: ConfigSource, groups: Sequence[str]) -> None:
+    """Raises ConfigError for a file with none of the groups of settings that there are, or a misspelt one."""
+    given = [] if isinstance(source.sets, str) else [str(key).partition(".")[0] for key in source.sets]
+    for key in given:
+        if key not in groups and (near := nearest(key, groups)):
+            raise ConfigError(f"{source.name}: {key}: no such setting; use {near}")
+    if given and not {*given}.intersection(groups):
+        expected = f"expected settings such as {', '.join(groups[:3])}, got {', '.join(given[:3])}"
+        raise ConfigError(f"{source.name}: {given[0]}: no such setting; {expected}; start from a file such as {BASE}")

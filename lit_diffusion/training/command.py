@@ -38,7 +38,7 @@ from lit_diffusion.runs.watchdog import end_with_parent
 from lit_diffusion.runs.working_folder import anchor_paths
 from lit_diffusion.training import checkpoint_io, run_options, schedule_check, settings_help
 from lit_diffusion.training.bf16_mixed import Bf16Mixed
-from lit_diffusion.training.error_location import locate
+from lit_diffusion.training.error_location import ForeignError, locate
 from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
 from lit_diffusion.training.loops import FitLoop
 from lit_diffusion.training.old_paths import accept_old_paths
@@ -87,7 +87,7 @@ class TrainingCLI(CLIBase):
         self.run_summary = RunSummary()
         self.subcommand: str = sources.arguments[0]
         allowlist.allow_only(sources.allowed)
-        sources.check_complete()
+        sources.check_complete(run_options.GROUPS)
         try:
             super().__init__(
                 GenerativeModule,
@@ -99,7 +99,7 @@ class TrainingCLI(CLIBase):
                 load_from_checkpoint_support=False,
                 seed_everything_default=0,
                 parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "allow_abbrev": False},
-                trainer_defaults=run_options.TRAINER_DEFAULTS,
+                trainer_defaults={**run_options.TRAINER_DEFAULTS},
                 args=sources.arguments,
             )
         except Exception as error:
@@ -219,7 +219,7 @@ class TrainingCLI(CLIBase):
         try:
             optimizer = self.model.optimizer(self.model.parameters())
         except (TypeError, ValueError) as error:
-            raise ConfigError(str(error), key="model.optimizer") from error
+            raise ForeignError(str(error), key="model.optimizer") from error
         if self.settings.ckpt_path:
             file, settings = Path(self.settings.ckpt_path), self.run_summary.settings
             checkpoint = checkpoint_files.check(file, self.model, optimizer if self.fitting else None, settings)

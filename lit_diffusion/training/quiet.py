@@ -2,10 +2,14 @@
 
 import logging
 import warnings
+from pathlib import Path
+
+from lit_diffusion.errors import one_line
 
 
 def quiet() -> None:
-    """Lightning's notices and warnings that say nothing about a run of ours."""
+    """Lightning's notices and warnings that say nothing about a run of ours are left out; other warnings are lines."""
+    warnings.formatwarning = as_line
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # which says that a process has died before it ends the others
@@ -25,3 +29,9 @@ def quiet() -> None:
         ".*treespec.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def as_line(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
+    """A warning of Lightning's without the place in its code; of others with the place."""
+    place = "" if "lightning" in Path(file).parts else f"{file}:{number}: {category.__name__}: "
+    return f"{place}{one_line(message)}\n"

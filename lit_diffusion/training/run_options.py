@@ -22,6 +22,7 @@ from lit_diffusion.config import allowlist
 from lit_diffusion.config.sources import ConfigSources
 from lit_diffusion.config.suggestions import suggestion
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.training.trainer_choices import as_plain, check_choices, check_classes
 
 COMMANDS = ("fit", "validate", "test", "predict")
 CALLBACKS = {
@@ -35,6 +36,8 @@ CALLBACKS = {
     "checkpoint": Checkpoints,
 }
 CALLBACK_KEYS = {callback.__name__: key for key, callback in CALLBACKS.items()}
+OPTIONS = ("seed_everything", "ckpt_path", "weights_only", "verbose", "return_predictions")
+GROUPS = ("model", "data", "trainer", "run", "prediction", *CALLBACKS, *OPTIONS)  # of settings, in a file
 TRAINER_DEFAULTS = {
     "enable_model_summary": False,
     "enable_checkpointing": False,  # our callback `checkpoint` does that
@@ -73,10 +76,13 @@ def add_arguments(parser: LightningArgumentParser) -> None:
 
 def settle(command: str, settings: Namespace, sources: ConfigSources) -> None:
     """Checks the settings, and sets those that follow from others. Raises ConfigError for what no run can use."""
+    as_plain(settings)
     check_settings(settings)
     if settings.trainer.fast_dev_run:
         prepare_trial(command, settings)
     validate_by_epoch(settings, sources)
+    check_choices(settings.trainer)
+    check_classes(settings.trainer, CALLBACK_KEYS)
 
 
 def prepare_trial(command: str, settings: Namespace) -> None:
@@ -85,7 +91,8 @@ def prepare_trial(command: str, settings: Namespace) -> None:
     """
     key = "trainer.fast_dev_run"
     if command != "fit":
-        raise ConfigError(f"expected false in {command}; use fewer samples, such as --scores.num_samples=10", key=key)
+        fewer = "prediction" if command == "predict" else "scores"
+        raise ConfigError(f"expected false in {command}; use fewer samples, such as --{fewer}.num_samples=10", key=key)
     if settings.ckpt_path:
         raise ConfigError("expected no checkpoint, as a trial starts at step 0; omit ckpt_path", key=key)
     for key, value in TRIAL.items():
@@ -125,6 +132,9 @@ def validate_by_epoch(settings: Namespace, sources: ConfigSources) -> None:
     by_epoch, by_batch = "trainer.check_val_every_n_epoch", "trainer.val_check_interval"
     if settings[by_epoch] is not None and sources.setting(by_epoch) != sources.setting(by_batch):
         settings[by_batch] = 1.0
+    if settings[by_epoch] is None and isinstance(settings[by_batch], float):
+        got = f"got {settings[by_batch]}; add --{by_epoch}=1 for a part of an epoch"
+        raise ConfigError(f"expected a number of batches, as {by_epoch} is null; {got}", key=by_batch)
 
 
 def check_monitors(trainer: Trainer, model: LightningModule) -> None:
