@@ -12,6 +12,8 @@ from typing import Any
 
 from lit_diffusion.config.argument_parser import Parser
 from lit_diffusion.config.keys import drop_init_args, option_key
+from lit_diffusion.config.sources import COMMAND_LINE
+from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.runs import summary
 from lit_diffusion.runs.atomic_files import written_whole
@@ -92,6 +94,8 @@ class Plan:
         configs = [part for config in options.config for part in ("-c", config)]
         allowed = [f"--allow={package}" for package in options.allow]
         self.command = [file.subcommand, *configs, *allowed, *file.options, *base]
+        shared = [*self.options.config, *(f"{COMMAND_LINE}: {option_key(option)}" for option in base)]
+        self.places = tuple(f"{place}:" for place in shared)  # of mistakes that are no cell's
         self.cap = None if file.method == "grid" else file.limit(options.cells)
         self._checked: dict[str, dict[str, Any]] = {}
         self._first_seed: int | None = None
@@ -152,7 +156,8 @@ class Plan:
             try:
                 self._checked[cell.name] = training.check(command)
             except ConfigError as error:
-                raise ConfigError(f"{self.file.path}: {cell.name}: {error}") from error
+                of_all = str(error).startswith(self.places)
+                raise error if of_all else ConfigError(f"{self.file.path}: {cell.name}: {error}") from error
         job = Job(cell.name, command, self.out, self._checked[cell.name])
         job.check()
         return job
@@ -189,6 +194,9 @@ def check_options(file: SweepFile, options: list[str]) -> None:
     """Raises ConfigError for options that a cell cannot have, or that the sweep file sets."""
     for option in options:
         key = option_key(option)
+        name = option.partition("=")[0]
+        if option.startswith("--") and (near := nearest(name, make_parser().options)):
+            raise ConfigError(f"lit-diffusion sweep: {name}: no such option; use {near}")
         if "=" not in option or not option.startswith("--"):
             raise ConfigError(f"{option}: expected --KEY=VALUE for an option of the cells")
         if key in ("print_config", "help", "trainer.fast_dev_run"):
