@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -139,10 +140,15 @@ class RunSummary(Callback):
             "scores": self.scores,
             "settings": self.settings,
             "working_folder": str(self.working_folder),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-            "git": git_commit(),
+            **self._code,
             "seconds": {activity: round(value, 3) for activity, value in seconds.items()},
         }
+
+    @cached_property
+    def _code(self) -> dict[str, Any]:
+        """The code that runs, as it was when first asked for: the files may change below a running process."""
+        versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+        return {"versions": versions, "git": git_commit()}
 
     @staticmethod
     def _path(trainer: Trainer) -> Path:

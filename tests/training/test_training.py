@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from lit_diffusion.callbacks import run_summary
 from tests.conftest import TINY
 from tests.processes import run
 
@@ -44,14 +45,18 @@ def losses(path) -> dict[int, str]:
         return {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
 
 
-def test_a_run_leaves_everything_that_its_folder_promises(command, tmp_path):
-    """config.yaml, metrics.csv, summary.json of schema 1, samples/ and checkpoints/ with last, best and by step."""
+def test_a_run_leaves_everything_that_its_folder_promises(command, tmp_path, monkeypatch):
+    """config.yaml, metrics.csv, summary.json of schema 1, samples/ and checkpoints/ with last, best and by step. The
+    commit is that of the start, whatever is committed while the run trains.
+    """
+    commits = iter(["of the start", *["of later"] * 100])
+    monkeypatch.setattr(run_summary, "git_commit", lambda: next(commits))
     command("fit", *TINY, *STEPS, "--grids.every_n_steps=6", "--grids.num_images=4", "--run.name=here")
     run = tmp_path / "runs/here"
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["schema"], summary["status"], summary["step"], summary["seed"]) == (1, "finished", 12, 0)
     parts = {"schema", "status", "step", "seed", "scores", "settings", "working_folder", "versions", "git", "seconds"}
-    assert set(summary) == parts and summary["working_folder"] == str(tmp_path)
+    assert set(summary) == parts and summary["working_folder"] == str(tmp_path) and summary["git"] == "of the start"
     assert summary["settings"]["model.reverse.process.schedule"] == "LinearSchedule"
     assert summary["settings"]["model.reverse.process.schedule.num_steps"] == 7
     assert summary["seconds"]["training"] > 0 < summary["seconds"]["sampling"]
