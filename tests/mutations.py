@@ -245,6 +245,15 @@ MUTATIONS = [
         "callbacks/ema.py",
         "tests/callbacks/test_ema.py tests/training/test_training.py",
         ("get_ema_multi_avg_fn(decay)", "get_ema_multi_avg_fn(1 - decay)"),
+        ("self._first_share *= self.decay", "pass"),
+        ("max(left if self._updates else left - 1, 0)", "max(left, 0)"),
+        ("1 < self._updates < self._expected_updates", "False"),
+    ),
+    *of(
+        "callbacks/run_report.py",
+        "tests/callbacks/test_run_report.py",
+        ("used = min(number, batches * data.eval_batch_size)", "used = number"),
+        ("if step <= end or", "if step < end or"),
     ),
     *of(
         "callbacks/divergence.py",
@@ -276,10 +285,27 @@ MUTATIONS = [
     *of(
         "training/loops.py",
         "tests/training tests/faults/test_signals.py",
-        (
-            '{**super().on_save_checkpoint(), "evaluated": self.evaluated}',
-            '{**super().on_save_checkpoint(), "evaluated": True}',
-        ),
+        ('state = {"evaluated": self.evaluated,', 'state = {"evaluated": True,'),
+    ),
+    *of(
+        "training/schedule_check.py",
+        "tests/training/test_schedule_check.py",
+        ("schedule.last_epoch = steps - 1", "pass"),
+        ("for step in range(1, steps + 1):", "for step in [steps]:"),
+        ("batches // trainer.accumulate_grad_batches", "batches"),
+        ('any(group["lr"] < 0', 'any(group["lr"] < -1'),
+    ),
+    *of(
+        "training/resuming.py",
+        "tests/training/test_resuming.py",
+        ("trainer.strategy.lr_scheduler_configs = plateaus", "pass"),
+        (', "_last_lr": rates}', "}"),
+    ),
+    *of(
+        "runs/working_folder.py",
+        "tests/training/test_resuming.py",
+        ("here.parents[len(parts) - 1] if", "None if"),
+        ("not chosen.samefile(other)", "False"),
     ),
     *of(
         "modules/diffusion.py",

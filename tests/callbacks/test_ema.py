@@ -67,7 +67,8 @@ def test_a_decay_of_zero_is_the_raw_weights(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("decay", "steps", "said"), [(0.9999, 400, "96%"), (0.9999, 30_000, ""), (0.995, 40, "82%"), (0.9, 1, "")]
+    ("decay", "steps", "said"),
+    [(0.9999, 400, "96%"), (0.9999, 30_000, ""), (0.995, 40, "82%"), (0.9, 1, ""), (0.5, 4, "12%")],
 )
 def test_an_average_that_is_too_slow_for_its_run_says_so_and_what_to_write(capsys, decay, steps, said):
     """The weights after the first step keep the share decay^(n - 1) after n steps; the advice leaves less than 2%."""
