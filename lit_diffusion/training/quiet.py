@@ -31,7 +31,9 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def as_line(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
+def as_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """A warning of Lightning's without the place in its code; of others with the place."""
-    place = "" if "lightning" in Path(file).parts else f"{file}:{number}: {category.__name__}: "
+    place = "" if "lightning" in Path(filename).parts else f"{filename}:{lineno}: {category.__name__}: "
     return f"{place}{one_line(message)}\n"
