@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from lightning_utilities.core.imports import RequirementCache
@@ -14,8 +15,9 @@ from lit_diffusion.config.keys import PACKAGE, is_within
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.training.error_location import missing_package
 from lit_diffusion.training.quiet import as_line
+from lit_diffusion.training.run_options import CALLBACK_KEYS
 from lit_diffusion.training.settings_help import help_text
-from lit_diffusion.training.trainer_choices import as_plain, choices
+from lit_diffusion.training.trainer_choices import as_plain, check_choices, check_classes, choices
 from tests.conftest import TINY
 
 
@@ -96,3 +98,31 @@ def test_warnings_are_one_line_without_places_in_lightnings_code():
     text, place = "set it\nto 1", "/x/lightning/fabric/connector.py"
     assert as_line(UserWarning(text), UserWarning, place, 571) == "set it to 1\n"
     assert as_line(UserWarning(text), UserWarning, "/x/mine.py", 5) == "/x/mine.py:5: UserWarning: set it to 1\n"
+
+
+SETTINGS = {"accelerator": "cpu", "strategy": "auto", "profiler": None, "gradient_clip_algorithm": None, "devices": 1}
+OURS = "lit_diffusion.callbacks."
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("devices", "0", "expected 1 or more, or auto; got 0"),
+        ("strategy", "dpp", "one of auto, ddp, xla; got dpp; use ddp"),
+        ("profiler", "simpel", "expected a profiler, one of simple, advanced, pytorch, xla; got simpel; use simple"),
+        ("gradient_clip_algorithm", "nrom", "expected an algorithm, one of norm, value; got nrom; use norm"),
+        ("callbacks", "lightning.pytorch.callbacks.ModelCheckpoint", "use --checkpoint.every_n_steps"),
+        ("callbacks", OURS + "Timing", "expected no Timing, which every run has; omit it"),
+        ("callbacks", OURS + "Samples", "expected no Samples, which every run has; use `predict --prediction=Samples`"),
+        ("callbacks", OURS + "SampleGrids", "expected no SampleGrids, which every run has; use --grids.every_n_steps"),
+        ("logger", OURS + "MetricsLogger", "expected no MetricsLogger, which every run has; omit it"),
+    ],
+)
+def test_what_no_run_can_use_is_refused_by_name(setting, value, said):
+    """With the setting to use instead."""
+    given = [Namespace(class_path=value)] if setting in ("callbacks", "logger") else value
+    trainer = Namespace(**{**SETTINGS, "callbacks": None, "logger": False, setting: given})
+    with pytest.raises(ConfigError) as caught:
+        check_choices(trainer)
+        check_classes(trainer, CALLBACK_KEYS)
+    assert said in str(caught.value) and caught.value.key == f"trainer.{setting}"
