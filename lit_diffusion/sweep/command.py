@@ -194,10 +194,9 @@ def check_options(file: SweepFile, options: list[str]) -> None:
     """Raises ConfigError for options that a cell cannot have, or that the sweep file sets."""
     for option in options:
         key = option_key(option)
-        name = option.partition("=")[0]
-        if option.startswith("--") and (near := nearest(name, make_parser().options)):
-            raise ConfigError(f"lit-diffusion sweep: {name}: no such option; use {near}")
         if "=" not in option or not option.startswith("--"):
+            if option.startswith("--") and (near := nearest(option, make_parser().options)):
+                raise ConfigError(f"lit-diffusion sweep: {option}: no such option; use {near}")
             raise ConfigError(f"{option}: expected --KEY=VALUE for an option of the cells")
         if key in ("print_config", "help", "trainer.fast_dev_run"):
             raise ConfigError(f"--{key}: not an option of cells; omit it, or use --dry-run")
