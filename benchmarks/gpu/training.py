@@ -31,7 +31,7 @@ FITS: dict[str, tuple[int, list[str], bool]] = {
 COMPILED = [name for name, (_, options, _) in FITS.items() if CUDA[1] in options]
 
 
-class Timer(Callback):
+class StepClock(Callback):
     """Times the steps after the first ones and, if asked, profiles a few more."""
 
     seconds: dict[str, float] = {}
@@ -50,18 +50,18 @@ class Timer(Callback):
     ) -> None:
         step = trainer.global_step
         if step == 1:
-            Timer.first_step[self.name] = now() - self.begin
+            StepClock.first_step[self.name] = now() - self.begin
         if step == self.warm:
             self.begin = now()
         if step == self.warm + self.steps:
-            Timer.seconds[self.name] = (now() - self.begin) / self.steps
+            StepClock.seconds[self.name] = (now() - self.begin) / self.steps
             if self.profiled:
                 self.profiler = torch.profiler.profile()
                 self.profiler.start()
         if self.profiler and step == self.warm + self.steps + self.profiled:
             now()
             self.profiler.stop()
-            Timer.profiles[self.name] = summarise(self.profiler, self.profiled)
+            StepClock.profiles[self.name] = summarise(self.profiler, self.profiled)
             self.profiler = None
 
 
@@ -108,7 +108,7 @@ def fit(report: Report, name: str, warm: int, steps: int, profiled: int) -> None
                 "--scores.num_samples=0",
                 "--bits_per_dim.splits=[]",
                 "--checkpoint.keep=0",
-                "--trainer.callbacks=benchmarks.gpu.training.Timer",
+                "--trainer.callbacks=benchmarks.gpu.training.StepClock",
                 f"--trainer.callbacks.name={name}",
                 f"--trainer.callbacks.warm={warm}",
                 f"--trainer.callbacks.steps={steps}",
@@ -127,9 +127,9 @@ def measure_fits(report: Report) -> None:
             continue
         with report.attempt("fit", name):
             fit(report, name, warm, steps, PROFILED if profiled and report.device == "cuda" else 0)
-            note = Timer.profiles.get(name, "")
-            first = f", first step {Timer.first_step[name]:.0f} s" if name in COMPILED else ""
-            report.training_rate("fit", name, 8 if report.tiny else batch, Timer.seconds[name], f"{note}{first}")
+            note = StepClock.profiles.get(name, "")
+            first = f", first step {StepClock.first_step[name]:.0f} s" if name in COMPILED else ""
+            report.training_rate("fit", name, 8 if report.tiny else batch, StepClock.seconds[name], f"{note}{first}")
 
 
 class BareLoop:
