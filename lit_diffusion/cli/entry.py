@@ -1,9 +1,11 @@
 """The commands `lightning` and `lit-diffusion`: one entry for both."""
 
 import errno
+import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -68,13 +70,26 @@ def dispatch(arguments: list[str]) -> None:
         else:
             signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # removes unfinished files
             arguments = arguments[1:]
-        import_module(module).main(arguments)
+        load(module)(arguments)
     elif command.startswith("-"):
         raise ConfigError(f"expected a command before {command}; use `lightning fit {' '.join(arguments[:2])} ...`")
     elif not command:
         raise ConfigError(f"no command given; use one of {', '.join(COMMANDS)}, or --help")
     else:
         run_lightning_sdk(command)
+
+
+def load(module: str) -> Callable[[list[str]], None]:
+    """The `main` of a module. What an import makes is kept as long as the process: to look for garbage among it, again
+    and again, would take a fifth of the time.
+    """
+    gc.disable()
+    try:
+        main: Callable[[list[str]], None] = import_module(module).main
+    finally:
+        gc.enable()
+    gc.freeze()
+    return main
 
 
 def run_lightning_sdk(command: str) -> None:
