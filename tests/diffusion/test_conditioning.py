@@ -38,9 +38,10 @@ class ExactDenoiser(nn.Module):
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, x, index):
-        t = index + 1
+        t, example = torch.unique(index + 1, return_inverse=True)  # in a chain all are at one step
         kept, sigma2 = self.schedule.alpha_bar(t)[:, None, None], self.schedule.sigma2(t)[:, None, None]
         gain = kept.sqrt() * self.covariance @ torch.linalg.inv(kept * self.covariance + sigma2 * torch.eye(3))
+        kept, gain = kept[example], gain[example]
         return MEAN + (gain @ (x.double() - kept[:, 0].sqrt() * MEAN)[..., None])[..., 0]
 
 

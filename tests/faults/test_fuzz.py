@@ -179,14 +179,14 @@ def checked(*files: str) -> None:
     training_cli.check(["fit", *TINY, *[part for file in files for part in ("-c", file)]])
 
 
-@fuzzed(25)
+@fuzzed(16)
 @given(damaged(DIGITS))
 def test_a_damaged_configuration_is_one_line(content):
     if is_small(content):
         survives(checked, write(content))
 
 
-@fuzzed(20)
+@fuzzed(12)
 @given(small.flatmap(damaged))
 def test_a_damaged_overlay_is_one_line(content):
     if is_small(content):

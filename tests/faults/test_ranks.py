@@ -25,8 +25,7 @@ class Failing(Callback):
             raise RuntimeError("a cosmic ray")
 
 
-@pytest.mark.parametrize("hook", ["train", "validation"])
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("rank", "hook"), [(0, "validation"), (1, "train")])
 def test_the_error_of_one_rank_ends_all_within_seconds(tmp_path, rank, hook):
     """And is the first that the output says; the run is a failed one."""
     failing = f'{{"class_path": "tests.faults.test_ranks.Failing", "init_args": {{"rank": {rank}, "hook": "{hook}"}}}}'

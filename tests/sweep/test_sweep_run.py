@@ -284,7 +284,7 @@ def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_f
     The unbroken ones are the commands that --dry-run prints.
     """
     few = ["--scores.num_samples=12", "--scores.protocol.splits=2", "--scores.track_samples=12"]
-    base = [*TINY, *few, "--trainer.max_steps=150", "--checkpoint.every_n_steps=10", "--scores.every_n_steps=100"]
+    base = [*TINY, *few, "--trainer.max_steps=80", "--checkpoint.every_n_steps=10", "--scores.every_n_steps=50"]
     name = sweep_file()
 
     def start() -> Process:
