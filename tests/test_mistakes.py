@@ -16,7 +16,7 @@ FILES = {
     "equals_below.yaml": "trainer: {max_steps: 3}\nmodel.lr = 3\n",
     "equals_inside.yaml": "trainer:\n  max_steps = 3\n",
     "compose.yaml": "services: {web: {image: x}}\nvolumes: {}\n",
-    "typo.yaml": "modle: {sampler: DDIMSampler}\n",
+    "typo.yaml": "omdel: {sampler: DDIMSampler}\n",
     "typo_inside.yaml": "model: {init_args: {smapler: DDIMSampler}}\n",
     "modes.yaml": "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitor: val/loss, mode: mni}}]}\n",
     "lightning.yaml": "trainer: {gpus: 1}\n",
@@ -61,7 +61,7 @@ AFTER_A_BASE = {
     + "trainer.callbacks.monitor: expected a value, which EarlyStopping needs",
     "--trainer.callbacks+=EarlyStoping": LINE + "trainer.callbacks: no class EarlyStoping; use EarlyStopping",
     "--data.batch_size=${nowhere}": LINE + "Interpolation key ",
-    "--modle.sampler=DDIMSampler": LINE + "modle.sampler: no such option; use --model.sampler or ",
+    "--omdel.sampler=DDIMSampler": LINE + "omdel.sampler: no such option; use --model.sampler or ",
     "--trainer.callbacks=LearningRateMonitor --trainer.callbacks.logging_intervall=step": LINE
     + "trainer.callbacks.logging_intervall: no such setting; use logging_interval ",
     "--trainer.callbacks=GradientAccumulationScheduler --trainer.callbacks.scheduling={0:2}": LINE
@@ -128,7 +128,7 @@ ALONE = {
     "-c picture.png": "picture.png: expected a YAML file, which is text; got other bytes",
     "-c compose.yaml": "compose.yaml: services: no such setting; expected settings such as model, data, trainer, "
     "got services, volumes; start from a file such as configs/digits.yaml",
-    "-c typo.yaml": "typo.yaml: modle: no such setting; use model",
+    "-c typo.yaml": "typo.yaml: omdel: no such setting; use model",
     "-c compvis.yaml": "compvis.yaml: model: expected class_path and init_args, got target, params, as of another",
     "-c tabs.yaml": "tabs.yaml, line 2, column 1: expected spaces at the start of the line, got a tab; indent",
     "-c equals.yaml": "equals.yaml: expected `key: value`, got `trainer.max_steps = 3`; write `trainer.max_steps: 3`",
