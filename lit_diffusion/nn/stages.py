@@ -4,20 +4,34 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lit_diffusion.nn.blocks import Attention, Downsample, ResidualBlock, Upsample
 
 
 class Stage(nn.Module):
-    """A residual block, then attention or nothing."""
+    """A residual block, then attention or nothing.
 
-    def __init__(self, residual: ResidualBlock, attention: Attention | nn.Identity) -> None:
+    recomputed: whether only its input is kept for the backward pass, which then computes the rest again, with the same
+    dropout.
+    """
+
+    def __init__(self, residual: ResidualBlock, attention: Attention | nn.Identity, recomputed: bool = False) -> None:
         super().__init__()
         self.residual = residual
         self.attention = attention
+        self.recomputed = recomputed
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        return self.attention(self.residual(x, time))
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return self._compute(x, time)
+        drops = self.training and self.residual.dropout.p > 0
+        h: Tensor = checkpoint(self._compute, x, time, use_reentrant=False, preserve_rng_state=drops)
+        return h
+
+    def _compute(self, x: Tensor, time: Tensor) -> Tensor:
+        h: Tensor = self.attention(self.residual(x, time))
+        return h
 
 
 class Down(nn.Module):

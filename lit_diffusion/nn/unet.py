@@ -33,6 +33,8 @@ class UNet(nn.Module):
         dropout: Rate of dropout in the residual blocks.
         groups: Groups of every GroupNorm; must divide width.
         head_channels: Channels of every head, where levels have different numbers of heads; null for num_heads.
+        gradient_checkpointing: Keep only the input of every residual block and its attention for the backward pass,
+            which computes the rest again: equal gradients, a third more time, a fraction of the memory.
         scale_shift, symmetric_padding, norm_eps, ends_at_10000, cosines_first, time_scale: What other code bases do
             otherwise, so that their weights fit: see `ResidualBlock`, `Downsample`, GroupNorm, `sinusoidal_embedding`.
             Improved DDPM (Nichol & Dhariwal 2021, code) has true, true, 1e-5, false, true and 1000 / T.
@@ -65,6 +67,7 @@ class UNet(nn.Module):
         ends_at_10000: bool = True,
         cosines_first: bool = False,
         time_scale: float = 1.0,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         _check_options(width, multipliers, num_blocks, attention_levels, num_heads, dropout, groups, head_channels)
@@ -79,7 +82,8 @@ class UNet(nn.Module):
                 in_channels, out_channels, time_channels, groups, dropout, scale_shift=scale_shift, norm_eps=norm_eps
             )
             heads = out_channels // head_channels if head_channels else num_heads
-            return Stage(residual, Attention(out_channels, heads, groups, norm_eps) if attention else nn.Identity())
+            attending = Attention(out_channels, heads, groups, norm_eps) if attention else nn.Identity()
+            return Stage(residual, attending, gradient_checkpointing)
 
         self.time = TimeEmbedding(width, time_channels, ends_at_10000, cosines_first, time_scale)
         self.stem = conv(in_channels, width, 3, padding=1)

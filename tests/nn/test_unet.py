@@ -109,6 +109,29 @@ def test_dropout_acts_in_training_only(network, batch):
     assert not torch.equal(network(*batch), network(*batch))
 
 
+def test_gradient_checkpointing_gives_the_same_gradients_from_fewer_kept_tensors(batch):
+    """Bit by bit, with dropout, which draws the same again; and attention."""
+    kept, results = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        network = UNet(3, 3, **SMALL, dropout=0.5, gradient_checkpointing=checkpointing)
+        count = 0
+
+        def keep(tensor: Tensor) -> Tensor:
+            nonlocal count
+            count += tensor.numel()
+            return tensor
+
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = network(*batch)
+        output.sum().backward()
+        results.append([output, torch.rand(1), *(parameter.grad for parameter in network.parameters())])
+        kept.append(count)
+    assert all(torch.equal(one, other) for one, other in zip(*results))
+    assert kept[1] < 0.3 * kept[0]
+
+
 def test_input_is_left_as_it_was(network, batch):
     x, t = (tensor.clone() for tensor in batch)
     network(x, t)
