@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lit_diffusion.callbacks.lookup import callbacks_of, data_of, generative_of
+from lit_diffusion.diffusion.parts import part_size
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.notice import notice
 
@@ -55,6 +56,7 @@ class Speed(Callback):
                 raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
         self.compile, self.memory_format, self.matmul_precision = compile, memory_format, matmul_precision
         self._compiled: list[nn.Module] = []
+        self._eager = False  # because it cannot compile here
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Layout and precision, before EMA copies the model."""
@@ -70,13 +72,15 @@ class Speed(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compiles, once; later than EMA's copy, which stays eager."""
-        if self.compile == "off" or self._compiled:
+        if self.compile == "off" or self._compiled or self._eager:
             return
-        problem = compiler_problem(pl_module.device)
+        problem = compiler_problem(pl_module.device, self.compile)
         if problem:
-            notice(f"speed.compile: cannot compile here ({problem}); continuing in eager mode")
+            self._eager = True
+            notice(f"speed.compile: {problem}; continuing in eager mode")
             return
-        sizes = batch_sizes(trainer)
+        with trainer.precision_plugin.forward_context():
+            sizes = batch_sizes(trainer, pl_module.device)
         for network in generative_of(pl_module).networks:
             network.forward = CompiledForward(network.forward, self.compile, sizes)
             self._compiled.append(network)
@@ -106,17 +110,22 @@ class CompiledForward:
         return output if torch.is_grad_enabled() else output.clone()  # the next replay overwrites it
 
 
-def batch_sizes(trainer: Trainer) -> set[int]:
-    """Sizes of complete batches on one device, in training, validation and evaluations."""
+def batch_sizes(trainer: Trainer, device: torch.device) -> set[int]:
+    """Sizes of the batches that the network gets in training, validation and evaluations if they are complete."""
     data, ranks = data_of(trainer), trainer.world_size
     evaluated = {getattr(callback, "batch_size", 0) for callback in callbacks_of(trainer)}
-    return {data.batch_size // ranks, data.eval_batch_size // ranks, *evaluated}
+    whole = {data.eval_batch_size // ranks, *evaluated}
+    return {data.batch_size // ranks, *(part_size((size, *data.image_shape), device) for size in whole)}
 
 
-def compiler_problem(device: torch.device) -> str:
-    """Why the compiler does not work on this machine; empty if it does."""
+def compiler_problem(device: torch.device, mode: Compile) -> str:
+    """Why a mode does not work on this machine; empty if it does."""
+    if mode != "default" and device.type != "cuda":
+        return (
+            f"{mode} is for GPUs of NVIDIA, and this run is on {device.type} (--speed.compile=default compiles for it)"
+        )
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
     except Exception as error:  # whatever it is, eager mode works
-        return str(error).strip().split("\n")[0] or type(error).__name__
+        return f"cannot compile here ({str(error).strip().split(chr(10))[0] or type(error).__name__})"
     return ""

@@ -58,7 +58,17 @@ def test_a_compiler_that_fails_is_one_line_and_eager_mode(command, toy_run, tmp_
     eager = toy_run(*STEPS)
     monkeypatch.setattr(torch, "compile", broken)
     command("fit", *TINY, *STEPS, "--speed.compile=default", "--run.name=x")
-    assert "speed.compile: cannot compile here (no C++ compiler); continuing in eager mode\n" in capsys.readouterr().err
+    said = "speed.compile: cannot compile here (no C++ compiler); continuing in eager mode\n"
+    assert capsys.readouterr().err.count(said) == 1
+    assert losses(tmp_path / "runs/x") == losses(eager)
+
+
+def test_the_modes_of_gpus_stay_eager_elsewhere(command, toy_run, tmp_path, capsys):
+    """The overlay for GPUs, whose other settings a CPU has too."""
+    eager = toy_run(*STEPS, "--trainer.precision=bf16-mixed")
+    command("fit", *TINY, "-c", f"{CONFIGS}/speed/cuda.yaml", *STEPS, "--run.name=x")
+    said = "speed.compile: reduce-overhead is for GPUs of NVIDIA, and this run is on cpu (--speed.compile=default "
+    assert said in capsys.readouterr().err
     assert losses(tmp_path / "runs/x") == losses(eager)
 
 
