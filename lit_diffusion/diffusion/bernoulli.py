@@ -11,6 +11,7 @@ from lit_diffusion.diffusion.condition import Condition
 from lit_diffusion.diffusion.distributions import Bernoulli, Distribution
 from lit_diffusion.diffusion.process import BinomialProcess
 from lit_diffusion.diffusion.reverse import NetworkReverse, ReversePrediction
+from lit_diffusion.diffusion.schedule import spread
 from lit_diffusion.errors import ConfigError
 
 SINGLE_STEPS = "expected all T steps for PreviousBit, got a chain that skips some; set steps: null, or train CleanBit"
@@ -54,9 +55,9 @@ class PreviousBit(BitParameterization):
     predicts_x_0 = False
 
     def transition(self, process: BinomialProcess, bit: Bernoulli, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
-        if not torch.equal(s, t - 1):
-            raise ConfigError(SINGLE_STEPS)
-        return bit
+        """NaN for other s than t - 1, which nothing predicts: to raise, a GPU would have to be waited for."""
+        single = spread(s == t - 1, x_t)
+        return Bernoulli(*(torch.where(single > 0, rate, torch.nan) for rate in (bit.rate, bit.complement)))
 
     def check_steps(self, steps: Sequence[int]) -> None:
         if list(steps) != [*range(1, len(steps) + 1)]:

@@ -91,10 +91,11 @@ def variational_bound(
     """All terms of the bound for images x_0 (B, *), with the predicted x_0 clipped as in sampling.
 
     Each term has an independent draw of x_t ~ q(x_t | x_0). steps: ascending subset of 1..T; the bound is then that of
-    the chain over these steps.
+    the chain over these steps. Raises ConfigError if the model cannot skip steps.
     """
     process, size = reverse.process, (len(x_0),)
     steps = range(1, process.num_steps + 1) if steps is None else steps
+    reverse.check_steps(steps)
     terms, errors = [], []
     for step, previous in zip(steps, [0, *steps]):
         t, s = (torch.full(size, step, device=x_0.device) for step in (step, previous))

@@ -82,8 +82,7 @@ class GaussianReverse(NetworkReverse):
 
     def bound_sensitivity(self, t: Tensor) -> Tensor:
         c_0, _, _ = self.process.posterior_coefficients(t, t - 1)
-        vector = torch.zeros(len(t), dtype=torch.float64)
-        variance = self.variance(self.process, vector, t, t - 1, None).to(c_0.device)
+        variance = self.variance(self.process, torch.zeros_like(c_0), t, t - 1, None)
         active = variance > 0
         return torch.where(active, c_0**2 / (2 * torch.where(active, variance, 1)), 0)
 

@@ -93,6 +93,7 @@ class Sampler(ABC):
     def chain(self, reverse: ReverseModel, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Step]:
         """The steps of the chain from x = x_T (B, *) down to x_0; the last step adds no noise."""
         steps = self.subset(reverse.num_steps)
+        reverse.check_steps(steps)
         for t, s in zip(reversed(steps), [*reversed(steps[:-1]), 0]):
             at_t, at_s = (torch.full((len(x),), step, device=x.device) for step in (t, s))
             prediction = reverse.predict(x, at_t, clip=True)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -58,7 +59,8 @@ class LowDiscrepancy(Timesteps):
     """
 
     def draw(self, batch_size: int, device: torch.device) -> Draw:
-        u = torch.rand(1, dtype=torch.float64) + torch.arange(batch_size, dtype=torch.float64) / batch_size
+        float64: dict[str, Any] = {"dtype": torch.float64, "device": "cpu" if device.type == "mps" else device}
+        u = torch.rand(1, **float64) + torch.arange(batch_size, **float64) / batch_size
         t = (u % 1 * self.num_steps).long().clamp(max=self.num_steps - 1) + 1
         return Draw(t[:, None].to(device), torch.ones(batch_size, 1, device=device))
 
@@ -116,13 +118,14 @@ class ImportanceSampled(Timesteps):
     @torch.no_grad()
     def update(self, t: Tensor, loss: Tensor) -> None:
         """Adds the losses of all ranks in order of arrival; a step drawn twice in a batch counts twice."""
-        t, loss = gather(t), gather(loss.float())
-        losses, counts = self.losses.cpu(), self.counts.cpu()  # one transfer, not one an image
-        for index, value in zip((t - 1).tolist(), loss.tolist()):
-            losses[index, counts[index] % self.history] = value
-            counts[index] += 1
-        self.losses.copy_(losses)
-        self.counts.copy_(counts)
+        index, loss = gather(t) - 1, gather(loss.to(self.losses))
+        same = index[:, None] == index  # (N, N)
+        earlier, later = same.tril(-1).sum(1), same.triu(1).sum(1)
+        place = index * self.history + (self.counts[index] + earlier) % self.history
+        place = torch.where(later < self.history, place, self.losses.numel())  # what the batch itself overwrites
+        flat = torch.cat([self.losses.flatten(), self.losses.new_zeros(1)])
+        self.losses.copy_(flat.index_put((place,), loss)[:-1].view_as(self.losses))
+        self.counts.index_add_(0, index, torch.ones_like(index))
 
 
 def gather(x: Tensor) -> Tensor:
