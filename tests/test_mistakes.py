@@ -49,6 +49,8 @@ AFTER_A_BASE = {
     "--trainer.max_steps": LINE + "trainer.max_steps: expected a value, got none; use --trainer.max_steps=VALUE",
     "--ema=false": LINE + "ema: expected settings below it, got false; use --ema.decay",
     "--seed_everything=-1": LINE + "seed_everything: expected 0 to 4294967295, got -1",
+    "--trainer.precision=16-mixed": LINE
+    + "trainer.precision: expected 32-true or bf16-mixed on a CPU, got 16-mixed; use bf16-mixed",
     "--trainer.precision=fp16": LINE + "trainer.precision: expected one of 32-true, 16-mixed, bf16-mixed; got fp16",
     "--data=Cifar10": LINE + "data: no class Cifar10; use CIFAR10 ",
     "--model.sampler=DDIM": LINE + "model.sampler: no class DDIM; use DDIMSampler (or AncestralSampler)",

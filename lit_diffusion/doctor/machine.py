@@ -16,6 +16,7 @@ from typing import Any
 from lit_diffusion.doctor.finding import GB, PROBLEM, Finding, from_error, ok, pip_command, problem, warning
 from lit_diffusion.errors import first_words
 from lit_diffusion.memory import machine_memory, usable_memory
+from lit_diffusion.runs.processor import bf16_slowdown, bf16_units
 from lit_diffusion.runs.run_folder import folder_error
 
 MEMORY_INFO = Path("/proc/meminfo")
@@ -25,8 +26,9 @@ LEAST_SPACE = 1 * GB  # free bytes below which a run is at risk
 
 
 def examine_machine() -> Iterator[Finding]:
-    """One finding on the processor and one on the memory."""
+    """Findings on the processor and on the memory."""
     yield check_processor()
+    yield check_bf16()
     yield check_memory()
 
 
@@ -42,6 +44,18 @@ def check_processor() -> Finding:
         repair = f"export OMP_NUM_THREADS={cores}: threads beyond the number of cores only wait for each other"
         return warning("CPU", text, repair, **facts)
     return ok("CPU", text, **facts)
+
+
+def check_bf16() -> Finding:
+    """Whether the processor computes fast in bf16, half of float32's bits."""
+    units, times = bf16_units(), bf16_slowdown()
+    if units:
+        text = f"{units}: -c configs/speed/cpu.yaml makes runs on this processor faster"
+    elif times > 1:
+        text = f"no units in the processor: --trainer.precision=bf16-mixed takes {times} times as long as 32-true"
+    else:
+        text = "not known whether the processor has units for it"
+    return ok("bf16", text, units=units or None)
 
 
 def check_memory() -> Finding:

@@ -5,6 +5,9 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch.optim.optimizer import Optimizer
 
+from lit_diffusion.runs.notice import notice
+from lit_diffusion.runs.processor import BF16_UNITS, bf16_slowdown
+
 
 class Bf16Mixed(MixedPrecision):
     """Lightning's, except for clipping.
@@ -23,7 +26,14 @@ class Bf16Mixed(MixedPrecision):
 
     @classmethod
     def install(cls, trainer: Trainer) -> None:
-        """Replaces the plugin of a trainer with `precision: bf16-mixed`; others stay."""
+        """Replaces the plugin of a trainer with `precision: bf16-mixed`; others stay. Warns where bf16 is slow."""
         plugin = trainer.precision_plugin
-        if type(plugin) is MixedPrecision and plugin.scaler is None:
-            trainer.strategy.precision_plugin = cls("bf16-mixed", plugin.device)
+        if type(plugin) is not MixedPrecision or plugin.scaler is not None:
+            return
+        trainer.strategy.precision_plugin = cls("bf16-mixed", plugin.device)
+        times = bf16_slowdown() if plugin.device == "cpu" else 1
+        if times > 1:
+            notice(
+                f"trainer.precision: this processor has no bf16 units (none of {', '.join(BF16_UNITS)}): a step takes "
+                f"about {times} times as long as with 32-true"
+            )

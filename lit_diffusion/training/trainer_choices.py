@@ -16,6 +16,7 @@ from lit_diffusion.config.keys import PACKAGE, is_within, last_part
 from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError
 
+HALF = ("16", "16-mixed", "16-true")  # float16, which CPUs do not compute with
 SHARDING = ("fsdp", "deepspeed")  # leave no whole weights to average
 
 
@@ -29,6 +30,11 @@ def check_choices(trainer: Namespace) -> None:
                 f"expected {what}, one of {', '.join(short)}; got {value}; use {nearest(value, short) or short[0]}",
                 key=f"trainer.{setting}",
             )
+    on_cpu = trainer.accelerator == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if on_cpu and str(trainer.precision) in HALF:
+        raise ConfigError(
+            f"expected 32-true or bf16-mixed on a CPU, got {trainer.precision}; use bf16-mixed", key="trainer.precision"
+        )
     if trainer.devices in (0, "0", []):
         raise ConfigError(f"expected 1 or more, or auto; got {trainer.devices}", key="trainer.devices")
 

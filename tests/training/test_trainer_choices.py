@@ -121,7 +121,7 @@ OURS = "lit_diffusion.callbacks."
 def test_what_no_run_can_use_is_refused_by_name(setting, value, said):
     """With the setting to use instead."""
     given = [Namespace(class_path=value)] if setting in ("callbacks", "logger") else value
-    trainer = Namespace(**{**SETTINGS, "callbacks": None, "logger": False, setting: given})
+    trainer = Namespace(**{**SETTINGS, "precision": None, "callbacks": None, "logger": False, setting: given})
     with pytest.raises(ConfigError) as caught:
         check_choices(trainer)
         check_classes(trainer, CALLBACK_KEYS)
