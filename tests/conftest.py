@@ -16,7 +16,10 @@ import pytest
 import torch
 from torchvision import datasets
 
+from lit_diffusion.memory import keep_freed_memory
+
 torch.set_num_threads(1)
+keep_freed_memory()
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"

@@ -1,6 +1,10 @@
 """The memory of a container or a job: its limit is what the guard, the command line and the doctor go by."""
 
+import platform
 import re
+import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -8,7 +12,7 @@ from lit_diffusion import memory
 from lit_diffusion.doctor.machine import check_memory
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.memory import machine_memory, usable_memory
-from tests.conftest import DIGITS
+from tests.conftest import DIGITS, ROOT
 
 GIB = 2**30
 
@@ -66,3 +70,29 @@ def test_the_doctor_reports_the_limit_that_the_guard_enforces(limit):
     found = check_memory()
     assert found.facts["bytes"] == usable_memory() == 10**9
     assert found.text.startswith(f"1.0 GB of {machine_memory() / 1e9:.1f} GB")
+
+
+BLOCKS = """
+import resource
+from lit_diffusion.memory import keep_freed_memory
+
+def count_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        [bytes(1).ljust(2**23, b"x") for _ in range(8)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+taken = count_faults()
+keep_freed_memory()
+count_faults()
+print(taken, count_faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such option")
+def test_freed_blocks_are_kept_and_not_delivered_again_page_by_page():
+    """Eight of 8 MiB, ten times."""
+    process = subprocess.run([sys.executable, "-c", BLOCKS], cwd=ROOT, capture_output=True, text=True, check=True)
+    taken, kept = map(int, process.stdout.split())
+    pages = 8 * 2**23 // resource.getpagesize()
+    assert taken > 5 * pages and kept < pages

@@ -8,7 +8,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lit_diffusion.callbacks.lookup import callbacks_of, data_of, generative_of
-from lit_diffusion.diffusion.parts import part_size
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.notice import notice
 
@@ -79,8 +78,7 @@ class Speed(Callback):
             self._eager = True
             notice(f"speed.compile: {problem}; continuing in eager mode")
             return
-        with trainer.precision_plugin.forward_context():
-            sizes = batch_sizes(trainer, pl_module.device)
+        sizes = batch_sizes(trainer)
         for network in generative_of(pl_module).networks:
             network.forward = CompiledForward(network.forward, self.compile, sizes)
             self._compiled.append(network)
@@ -110,12 +108,11 @@ class CompiledForward:
         return output if torch.is_grad_enabled() else output.clone()  # the next replay overwrites it
 
 
-def batch_sizes(trainer: Trainer, device: torch.device) -> set[int]:
-    """Sizes of the batches that the network gets in training, validation and evaluations if they are complete."""
+def batch_sizes(trainer: Trainer) -> set[int]:
+    """Sizes of complete batches on one device, in training, validation and evaluations."""
     data, ranks = data_of(trainer), trainer.world_size
     evaluated = {getattr(callback, "batch_size", 0) for callback in callbacks_of(trainer)}
-    whole = {data.eval_batch_size // ranks, *evaluated}
-    return {data.batch_size // ranks, *(part_size((size, *data.image_shape), device) for size in whole)}
+    return {data.batch_size // ranks, data.eval_batch_size // ranks, *evaluated}
 
 
 def compiler_problem(device: torch.device, mode: Compile) -> str:

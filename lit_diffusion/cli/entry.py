@@ -14,6 +14,7 @@ from lit_diffusion.cli.commands import COMMANDS, TRAINING, WORKERS
 from lit_diffusion.cli.output import open_output
 from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.memory import keep_freed_memory
 
 HELP = f"""usage: lightning COMMAND -c CONFIG [-c OVERLAY ...] [--KEY=VALUE ...]
 
@@ -70,6 +71,7 @@ def dispatch(arguments: list[str]) -> None:
         else:
             signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # removes unfinished files
             arguments = arguments[1:]
+        keep_freed_memory()
         load(module)(arguments)
     elif command.startswith("-"):
         raise ConfigError(f"expected a command before {command}; use `lightning fit {' '.join(arguments[:2])} ...`")

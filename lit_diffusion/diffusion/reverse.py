@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from lit_diffusion.diffusion.condition import Condition
 from lit_diffusion.diffusion.distributions import Distribution
-from lit_diffusion.diffusion.parts import in_parts
 from lit_diffusion.diffusion.process import Process
 from lit_diffusion.errors import ConfigError
 
@@ -166,7 +165,7 @@ class NetworkReverse(ReverseModel):
 
     def evaluate(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The network's output, (B, outputs, *), in the precision of x_t: mixed precision ends here."""
-        output = in_parts(self.network, x_t, t - 1).to(x_t.dtype)
+        output: Tensor = self.network(x_t, t - 1).to(x_t.dtype)
         if output.shape[1] != self.outputs:
             raise ConfigError(
                 f"expected {self.outputs} output channels, which {self._asked_by} needs for examples of "
