@@ -160,24 +160,24 @@ class BareLoop:
         torch._foreach_lerp_(self.average, [p.detach() for p in self.network.parameters()], 1e-4)
 
 
-def our_network(report: Report) -> nn.Module:
-    if report.tiny:
+def our_network(tiny: bool) -> nn.Module:
+    if tiny:
         return UNet(3, 3, width=16, multipliers=(1, 2), num_blocks=1, attention_levels=(1,), groups=8)
     return UNet(3, 3, dropout=0.1)
 
 
-def diffusers_network(report: Report) -> nn.Module:
+def diffusers_network(tiny: bool) -> nn.Module:
     """The network of google/ddpm-cifar10-32."""
     from diffusers import UNet2DModel
 
-    levels = 2 if report.tiny else 4
+    levels = 2 if tiny else 4
     network: nn.Module = UNet2DModel(
         sample_size=32,
-        block_out_channels=(16, 32) if report.tiny else (128, 256, 256, 256),
-        layers_per_block=1 if report.tiny else 2,
+        block_out_channels=(16, 32) if tiny else (128, 256, 256, 256),
+        layers_per_block=1 if tiny else 2,
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")[:levels],
         up_block_types=("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D")[-levels:],
-        norm_num_groups=8 if report.tiny else 32,
+        norm_num_groups=8 if tiny else 32,
         attention_head_dim=None,
         norm_eps=1e-6,
         downsample_padding=0,
@@ -200,7 +200,7 @@ def measure_bare(report: Report) -> None:
     for name, (build, dtype, compiled) in ways.items():
         with report.attempt("bare loop", name), float32():
             torch.manual_seed(0)
-            loop = BareLoop(report, build(report), dtype, compiled)
+            loop = BareLoop(report, build(report.tiny), dtype, compiled)
             for _ in range(1 if report.tiny else 10):
                 loop.step()
             steps, begin = (1 if report.tiny else 40), now()
@@ -216,6 +216,6 @@ def fill_compiler_cache(report: Report) -> None:
         fit(report, name, 1, 1, 0)
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
     if not report.tiny:
-        loop = BareLoop(report, our_network(report), torch.bfloat16, True)
+        loop = BareLoop(report, our_network(report.tiny), torch.bfloat16, True)
         for _ in range(3):
             loop.step()

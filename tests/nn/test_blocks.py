@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lit_diffusion.nn import layers
 from lit_diffusion.nn.blocks import Attention, Downsample, ResidualBlock, Upsample
 from lit_diffusion.nn.layers import conv, linear
 
@@ -108,3 +109,11 @@ def test_weights_start_uniform_with_the_variance_of_the_mean_fan(gain):
         assert layer.weight.std().item() == pytest.approx(deviation, rel=0.02)
         assert layer.weight.abs().max().item() == pytest.approx(math.sqrt(3) * deviation, rel=0.01)
         assert not layer.bias.any()
+
+
+def test_norms_are_float32_in_mixed_precision():
+    """As on GPUs, where autocast sees to it; float64 stays what it is."""
+    norm, x = layers.group_norm(2, 4), 100 + torch.randn(2, 4, 3, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(norm(x.bfloat16()), norm(x.bfloat16().float()), rtol=0, atol=0)
+    assert norm.double()(x.double()).dtype == torch.float64
