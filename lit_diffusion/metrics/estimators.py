@@ -31,12 +31,27 @@ def kernel_distance(x: Tensor, y: Tensor, subsets: int, size: int, seed: int) ->
     """The unbiased squared MMD of features x (N, D) and y (M, D) under (x.y / D + 1)^3: its mean and standard deviation
     over random subsets of `size` of each  (Binkowski et al. 2018, arXiv 1801.01401, section 4).
     """
-    random, found = np.random.RandomState(seed), []
-    for _ in range(subsets):
-        a, b = (one[random.choice(len(one), size, replace=False)].double() for one in (x, y))
-        within = sum((k.sum() - k.trace()) / (size * (size - 1)) for k in (kernel(a, a), kernel(b, b)))
-        found.append(float(within - 2 * kernel(a, b).mean()))
-    return float(np.mean(found)), float(np.std(found))
+    random = np.random.RandomState(seed)
+    drawn = [[random.choice(len(one), size, replace=False) for one in (x, y)] for _ in range(subsets)]
+    if max(len(x), len(y)) ** 2 <= DISTANCES:  # all pairs once, and then the sums of each subset as products with it
+        found = _subset_distances(x.double(), y.double(), torch.from_numpy(np.array(drawn)))
+    else:
+        own = torch.arange(size).expand(1, 2, size)
+        found = torch.cat([_subset_distances(x[a].double(), y[b].double(), own) for a, b in drawn])
+    return found.mean().item(), found.std(correction=0).item()
+
+
+def _subset_distances(x: Tensor, y: Tensor, drawn: Tensor) -> Tensor:
+    """The unbiased squared MMD of each of S subsets, (S,). drawn: the rows of x (N, D) and y (M, D) in it, (S, 2, size)."""
+    subsets, _, size = drawn.shape
+    in_x, in_y = (
+        torch.zeros(subsets, len(one), dtype=x.dtype, device=x.device).scatter_(1, drawn[:, side].to(x.device), 1)
+        for side, one in enumerate((x, y))
+    )
+    within = torch.zeros(subsets, dtype=x.dtype, device=x.device)
+    for chosen, values in ((in_x, kernel(x, x)), (in_y, kernel(y, y))):
+        within += (chosen @ values.fill_diagonal_(0) * chosen).sum(1) / (size * (size - 1))
+    return within - 2 * (in_x @ kernel(x, y) * in_y).sum(1) / size**2
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:

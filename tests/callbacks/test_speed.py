@@ -29,7 +29,7 @@ def losses(run) -> list[float]:
 
 
 def test_compiled_equals_eager_before_and_after_resuming(command, tmp_path):
-    """Losses with dropout to 1e-4, of a run that begins eager, goes on compiled and ends eager; names of weights stay."""
+    """Losses with dropout, 1e-4, of a run that begins eager, goes on compiled and ends eager; names of weights stay."""
     short = [*STEPS[:2], "--model.reverse.network=tests.callbacks.test_speed.Small"]
     command("fit", *TINY, *short, "--run.name=eager")
     command("fit", *TINY, *short, "--run.name=compiled", "--trainer.max_steps=2")

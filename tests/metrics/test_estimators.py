@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lit_diffusion.metrics import TorchFidelity
+from lit_diffusion.metrics import estimators
 from lit_diffusion.metrics.estimators import inception_score, kernel_distance, share_within
 from lit_diffusion.metrics.parzen import ParzenWindows
 from lit_diffusion.metrics.reference_statistics import compute_statistics
@@ -116,3 +117,12 @@ def test_parzen_windows_far_from_the_origin_are_those_near_it(offset):
     near.add(0, x, y)
     far.add(0, x + offset, y + offset)
     torch.testing.assert_close(far.log_density(200), near.log_density(200), rtol=1e-9, atol=1e-9)
+
+
+def test_kid_of_many_images_subset_by_subset_is_that_from_all_pairs(monkeypatch):
+    """The two ways differ in memory and time only; neither side is as large as the other."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(count, 6, generator=generator) + shift for count, shift in ((40, 0.0), (50, 0.3)))
+    pairs = kernel_distance(x, y, subsets=7, size=20, seed=3)
+    monkeypatch.setattr(estimators, "DISTANCES", 1)
+    assert kernel_distance(x, y, subsets=7, size=20, seed=3) == pytest.approx(pairs, rel=1e-12)
