@@ -42,7 +42,7 @@ def kernel_distance(x: Tensor, y: Tensor, subsets: int, size: int, seed: int) ->
 
 
 def _subset_distances(x: Tensor, y: Tensor, drawn: Tensor) -> Tensor:
-    """The unbiased squared MMD of each of S subsets, (S,). drawn: the rows of x (N, D) and y (M, D) in it, (S, 2, size)."""
+    """The unbiased squared MMD of each of S subsets, (S,). drawn: its rows of x (N, D) and y (M, D), (S, 2, size)."""
     subsets, _, size = drawn.shape
     in_x, in_y = (
         torch.zeros(subsets, len(one), dtype=x.dtype, device=x.device).scatter_(1, drawn[:, side].to(x.device), 1)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lit_diffusion.metrics import TorchFidelity
-from lit_diffusion.metrics import estimators
+from lit_diffusion.metrics import TorchFidelity, estimators
 from lit_diffusion.metrics.estimators import inception_score, kernel_distance, share_within
 from lit_diffusion.metrics.parzen import ParzenWindows
 from lit_diffusion.metrics.reference_statistics import compute_statistics
