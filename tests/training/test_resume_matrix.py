@@ -252,7 +252,7 @@ class Matrix:
 
 def test_every_setting_changed_on_resume_is_honoured_or_refused(command, toy_run, tmp_path, monkeypatch):
     """Walks the settings by itself: a new one that is neither fails here."""
-    monkeypatch.setattr(speed, "compiler_problem", lambda device: "")  # whether it works here is another question
+    monkeypatch.setattr(speed, "compiler_problem", lambda device, mode: "")  # whether it works here is another question
     run = toy_run(*RUN)
     matrix = Matrix(run, shutil.copy(run / "checkpoints/last.ckpt", tmp_path / "start.ckpt"))
     parts: dict[str, dict[str, object]] = {}
