@@ -26,6 +26,7 @@ from lit_diffusion.callbacks import EMA
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of, find_callback
 from lit_diffusion.data import ImageData
 from lit_diffusion.data.store import MemoryStore
+from lit_diffusion.memory import keep_freed_memory
 from lit_diffusion.modules.diffusion import DiffusionModule
 from lit_diffusion.training import command as training_cli
 
@@ -120,6 +121,7 @@ class InTurn(Callback):
 
 
 def measure(name: str) -> None:
+    keep_freed_memory()  # as in our commands
     block, pairs, options = SETTINGS[name]
     with tempfile.TemporaryDirectory() as folder:
         training_cli.main(
@@ -129,6 +131,8 @@ def measure(name: str) -> None:
                 *options,
                 "--trainer.limit_val_batches=0",
                 "--grids.every_n_steps=0",
+                "--scores.num_samples=0",
+                "--bits_per_dim.splits=[]",
                 "--trainer.logger.offline=true",
                 f"--trainer.max_steps={block * (pairs + 1)}",
                 "--trainer.callbacks=benchmarks.training_overhead.InTurn",
