@@ -1,4 +1,4 @@
-"""The memory that this process may use, and how it keeps it: the machine's, or less in a container or a job."""
+"""The memory that this process may use, the machine's or less in a container or a job, and whether it keeps it."""
 
 import ctypes
 import os
@@ -35,8 +35,8 @@ def group_limits() -> Iterator[int]:
 def keep_freed_memory() -> None:
     """Lets glibc keep what tensors on the CPU free for the next ones, until the process ends.
 
-    By default it returns large blocks to the system and gets them anew, page by page: that took up to half of the time
-    of a network on a CPU, and another share in each run.
+    By default it returns large blocks to the system and gets them back page by page, which took up to half of the time
+    of a network on a CPU. Does nothing with other C libraries.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

@@ -109,7 +109,7 @@ def problem_of_class(
 ) -> tuple[str, str] | None:
     """What is wrong with the settings of the class at a key: one that does not exist, or one that is missing.
 
-    given: how many arguments of the class are no settings.
+    given: how many arguments of the class are not settings.
     """
     for problem in problems:
         if unknown := re.match(r"(?:Option|Key|Group) '([^']+)' is not accepted", problem):
@@ -128,7 +128,7 @@ def problem_of_class(
 
 def descend(text: str) -> tuple[list[str], type | None, list[str], int]:
     """Follows the nesting of a message: the keys passed, the class that owns the last one, the innermost problems, and
-    how many arguments of the class are no settings.
+    how many arguments of the class are not settings.
 
     The parser tries all types of a setting. The first class that it names is the user's; what it says of other types,
     among them the base class, is left out.

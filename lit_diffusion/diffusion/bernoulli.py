@@ -55,7 +55,7 @@ class PreviousBit(BitParameterization):
     predicts_x_0 = False
 
     def transition(self, process: BinomialProcess, bit: Bernoulli, x_t: Tensor, t: Tensor, s: Tensor) -> Bernoulli:
-        """NaN for other s than t - 1, which nothing predicts: to raise, a GPU would have to be waited for."""
+        """`bit` itself; NaN where s is not t - 1, since raising an error would wait for the device."""
         single = spread(s == t - 1, x_t)
         return Bernoulli(*(torch.where(single > 0, rate, torch.nan) for rate in (bit.rate, bit.complement)))
 

@@ -66,7 +66,7 @@ class InceptionFeatures(FeatureExtractor):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about pickles that it then refuses
                 state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # each kind of damage raises another type
+        except Exception as error:  # the type depends on the damage
             raise ConfigError(f"{path} (SHA-256 {digest}) is not a file of tensors{repair}") from error
         tensors = BytesIO()  # the port unpickles its file without checks: give it one that holds only tensors
         torch.save(state, tensors)

@@ -23,7 +23,7 @@ def linear(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Linear:
 
 
 class GroupNorm(nn.GroupNorm):
-    """In float32 or wider, as CUDA's autocast has it; bf16 is less exact and, on CPUs in channels-last, slow."""
+    """Of x (B, C, *), in float32 or wider, as CUDA's autocast does; bf16 is less exact and, in channels-last, slow."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input if input.dtype.itemsize > 2 else input.float())

@@ -12,18 +12,21 @@ from lit_diffusion.nn.blocks import Attention, Downsample, ResidualBlock, Upsamp
 class Stage(nn.Module):
     """A residual block, then attention or nothing.
 
-    recomputed: whether only its input is kept for the backward pass, which then computes the rest again, with the same
-    dropout.
+    x: (B, in_channels, H, W); time: (B, time_channels); returns (B, out_channels, H, W).
+    gradient_checkpointing: keep only x for the backward pass, which computes the rest again, with the same dropout
+        (Chen et al. 2016, arXiv 1604.06174).
     """
 
-    def __init__(self, residual: ResidualBlock, attention: Attention | nn.Identity, recomputed: bool = False) -> None:
+    def __init__(
+        self, residual: ResidualBlock, attention: Attention | nn.Identity, gradient_checkpointing: bool = False
+    ) -> None:
         super().__init__()
         self.residual = residual
         self.attention = attention
-        self.recomputed = recomputed
+        self.gradient_checkpointing = gradient_checkpointing
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        if not (self.recomputed and torch.is_grad_enabled()):
+        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
             return self._compute(x, time)
         drops = self.training and self.residual.dropout.p > 0
         h: Tensor = checkpoint(self._compute, x, time, use_reentrant=False, preserve_rng_state=drops)

@@ -34,7 +34,7 @@ class UNet(nn.Module):
         groups: Groups of every GroupNorm; must divide width.
         head_channels: Channels of every head, where levels have different numbers of heads; null for num_heads.
         gradient_checkpointing: Keep only the input of every residual block and its attention for the backward pass,
-            which computes the rest again: equal gradients, a third more time, a fraction of the memory.
+            which computes the rest again: equal gradients and less memory, for another forward pass.
         scale_shift, symmetric_padding, norm_eps, ends_at_10000, cosines_first, time_scale: What other code bases do
             otherwise, so that their weights fit: see `ResidualBlock`, `Downsample`, GroupNorm, `sinusoidal_embedding`.
             Improved DDPM (Nichol & Dhariwal 2021, code) has true, true, 1e-5, false, true and 1000 / T.

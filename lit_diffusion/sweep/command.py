@@ -95,7 +95,7 @@ class Plan:
         allowed = [f"--allow={package}" for package in options.allow]
         self.command = [file.subcommand, *configs, *allowed, *file.options, *base]
         shared = [*self.options.config, *(f"{COMMAND_LINE}: {option_key(option)}" for option in base)]
-        self.places = tuple(f"{place}:" for place in shared)  # of mistakes that are no cell's
+        self.places = tuple(f"{place}:" for place in shared)  # of mistakes outside the cells
         self.cap = None if file.method == "grid" else file.limit(options.cells)
         self._checked: dict[str, dict[str, Any]] = {}
         self._first_seed: int | None = None

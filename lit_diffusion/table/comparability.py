@@ -154,7 +154,7 @@ def _is_possible(key: str, keys: Collection[str]) -> bool:
 
 
 def _find_absent_values(key: str, wheres: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) -> list[Any]:
-    """The wanted values of a key that no run has in any spelling and that are no class of this package."""
+    """The wanted values of a key that no run has in any spelling and that do not name a class of this package."""
     values = [one.get(key) for one in settings]
 
     def is_present(wanted: Any) -> bool:

@@ -137,7 +137,7 @@ OLD_SCHEDULER = {
 
 @pytest.mark.parametrize("former", [{}, {"timestep_values": None, "tensor_format": "pt", "predict_epsilon": True}])
 def test_flat_folders_of_the_first_versions_are_taken(former, folder_of, tmp_path):
-    """All in one folder, few settings, and some that are no more; the recipe is that of the folder's name."""
+    """All in one folder, few settings, and some that were removed since; the recipe is that of the folder's name."""
     _, folder = folder_of(OF_256)
     flat = tmp_path / "ddpm-ema-cat-256"
     flat.mkdir()

@@ -146,7 +146,7 @@ def test_automatic_rows_are_ordered_by_their_values(run, table):
 
 
 def test_without_a_layout_rows_are_what_differs_and_columns_what_is_there(run, table):
-    """Options that come with a class are no rows of their own."""
+    """Options that come with a class do not get rows of their own."""
     hybrid = {"model.objective": "Hybrid", "model.objective.weight": 0.001}
     bound = {"bits_per_dim/test": 2.9, "bits_per_dim/train": 2.8}
     run("a", seed=0, scores={"fid": 8.0, "mine": 1, **bound}, settings={"run.name": "a"})

@@ -12,7 +12,7 @@ from lit_diffusion.callbacks import run_summary
 from tests.conftest import TINY
 from tests.processes import run
 
-# checkpoints and validation at steps that are no epoch's end: an epoch has 46 batches
+# checkpoints and validation within epochs: an epoch has 46 batches
 STEPS = ["--trainer.max_steps=12", "--checkpoint.every_n_steps=5", "--trainer.val_check_interval=6"]
 DROPOUT = ["--model.reverse.network.dropout=0.3", "--data.flip=true"]
 
