@@ -22,8 +22,8 @@ class Interrupted(SystemExit):
 class StopRequest:
     """A request to end, and what has to be finished before.
 
-    received: the number of the signal, or 0. in_step: whether a training step is running, which is finished first.
-    note: what the final message adds to the name of the signal.
+    received: the number of the signal, or 0. in_step: whether a training step is running, or comes next, to be
+    finished first. note: what the final message adds to the name of the signal.
     """
 
     received = 0

@@ -31,7 +31,13 @@ class EpochLoop(EpochLoopBase):
     def advance(self, data_fetcher: DataFetcher) -> None:
         self._in_step(True)
         self.evaluated = False
-        super().advance(data_fetcher)
+        try:
+            super().advance(data_fetcher)
+        except RuntimeError:  # of a collective, if a signal has ended another rank while it evaluated
+            signals = signals_of(self.trainer)
+            if signals and signals.received and self.trainer.world_size > 1:
+                signals.end()
+            raise
 
     def on_advance_end(self, data_fetcher: DataFetcher) -> None:
         self._end_step(data_fetcher, save=True)
@@ -53,13 +59,14 @@ class EpochLoop(EpochLoopBase):
         due = [c for c in callbacks_of(trainer) if isinstance(c, AfterStep) and c.due(trainer)]
         if save and checkpoints:
             checkpoints.end_step(trainer, is_evaluated=bool(due) or is_validation_due)
-        self._in_step(False)
+        self._in_step(not (due or is_validation_due))
         for callback in due:
             callback.after_step(trainer, trainer.lightning_module)
         super().on_advance_end(data_fetcher)  # validates
         self.evaluated = True
         if checkpoints and is_over(trainer):
             checkpoints.save(trainer)  # before the final scores
+        self._in_step(not is_over(trainer))
 
     @property
     def done(self) -> bool:

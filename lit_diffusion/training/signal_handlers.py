@@ -15,9 +15,9 @@ from lit_diffusion.training.lightning_internals import SignalConnectorBase, conn
 class Signals(StopRequest, SignalConnectorBase):
     """What a run does when a signal asks it to end.
 
-    Within a step (`in_step`) it finishes the step, at whose end all ranks agree and save. At any other time, such as
-    during validation, sampling or scoring, it ends at once: the last step has been saved before. A second Ctrl-C always
-    ends it at once.
+    Within a step, and between two (`in_step`), it finishes a step, at whose end all ranks agree and save. At any other
+    time, such as during validation, sampling or scoring, it ends at once: the last step has been saved before. A second
+    Ctrl-C always ends it at once.
     """
 
     def __init__(self, trainer: Trainer):

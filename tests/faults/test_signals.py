@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from tests.conftest import TINY
 from tests.processes import Process
@@ -44,6 +45,22 @@ class Run:
         self.process.send_signal(signum)
         output = self.process.communicate(timeout=60)[0]
         return self.process.returncode, output, time.monotonic() - begin
+
+
+class Signalled(Callback):
+    """Its process gets SIGTERM where the second epoch begins, or late at the end of the first validation."""
+
+    def __init__(self, rank: int, hook: str):
+        self.rank, self.hook = rank, hook
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if self.hook == "epoch" and trainer.current_epoch == 1 and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_validation_end(self, trainer, pl_module):
+        if self.hook == "validation" and trainer.global_step == 5 and trainer.global_rank == self.rank:
+            time.sleep(1)  # the other rank is in the next step
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -84,6 +101,20 @@ def test_two_ranks_agree_on_the_step_to_end_at(tmp_path):
     saved = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert status == 143 and f"step {saved} is saved" in output and saved >= 20
     assert "Traceback" not in output and "zombies" not in output
+
+
+@pytest.mark.parametrize(
+    ("rank", "hook", "devices"), [(0, "epoch", []), (0, "epoch", TWO), (1, "epoch", TWO), (0, "validation", TWO)]
+)
+def test_no_step_is_lost_wherever_the_signal_comes(tmp_path, rank, hook, devices):
+    """Between two steps nothing may be saved yet; after an evaluation one rank may be ahead of another."""
+    callback = {"class_path": "tests.faults.test_signals.Signalled", "init_args": {"rank": rank, "hook": hook}}
+    options = [*LONG, *devices, f"--trainer.callbacks+={json.dumps(callback)}", "--data.batch_size=128"]
+    run = Run(tmp_path, *options, *(["--trainer.val_check_interval=5"] if hook == "validation" else []))
+    output, _ = run.process.communicate(120)
+    saved = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert f"stopped by SIGTERM; step {saved} is saved" in output and "Traceback" not in output
+    assert run.process.returncode == 143 and saved == (5 if hook == "validation" else run.step())
 
 
 def test_slurm_s_warning_queues_the_job_again(tmp_path):
