@@ -6,8 +6,10 @@ import hashlib
 import os
 import pickle
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import URLError
 
 os.environ.update(WANDB_MODE="offline", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
@@ -136,6 +138,18 @@ def parse(command, monkeypatch):
         return seen[-1]
 
     return run
+
+
+@pytest.fixture
+def no_downloads(monkeypatch):
+    """torchvision has no network; each connection has a time limit."""
+
+    def refuse(*args, **kwargs):
+        assert socket.getdefaulttimeout() is not None, "a silent firewall would hold the run up for minutes"
+        raise URLError("Network is unreachable")
+
+    monkeypatch.setattr(datasets.utils, "_get_redirect_url", refuse)
+    monkeypatch.setattr(datasets.utils, "_urlretrieve", refuse)
 
 
 CIFAR10_TRAIN = [f"data_batch_{i}" for i in range(1, 6)]

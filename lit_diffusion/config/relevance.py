@@ -52,7 +52,7 @@ SCORING = (
     "trainer.inference_mode",
 )
 REPETITION = ("seed_everything", CHECKPOINT)  # repetitions of an experiment differ in these
-ROOT_IS_THE_DATA = ("ImageFolder",)  # other data sets are the same wherever their files are
+ROOT_IS_THE_DATA = ("ImageFolder", "MNISTFiles")  # other data sets are the same wherever their files are
 CLASS_WITH_MODULE = re.compile(r"([A-Za-z_]\w*\.)+[A-Z]\w*")
 
 

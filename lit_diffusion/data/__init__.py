@@ -6,9 +6,11 @@ from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.heartbeat import Heartbeat
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.image_folder import ImageFolder
+from lit_diffusion.data.mnist_files import MNISTFiles
+from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.data.swiss_roll import SwissRoll
 from lit_diffusion.data.texture import Texture
-from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
+from lit_diffusion.data.torchvision_sets import CIFAR10
 
 __all__ = [
     "CIFAR10",
@@ -20,6 +22,7 @@ __all__ = [
     "Heartbeat",
     "ImageData",
     "ImageFolder",
+    "MNISTFiles",
     "SwissRoll",
     "Texture",
 ]

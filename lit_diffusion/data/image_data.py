@@ -28,12 +28,14 @@ class ImageData(LightningDataModule, ABC):
 
     Validation and test both serve the test split, complete and in file order: the papers have no validation set. A
     subclass sets `image_shape`, (C, H, W) or any other, and `num_levels` when constructed, implements `read`, and
-    `log_density` if its true distribution is known. extent: pictures show values from -extent to extent.
+    `log_density` if its true distribution is known. extent: pictures show values from -extent to extent. class_names:
+    of the labels 0, 1, .., if they have names.
     """
 
     image_shape: tuple[int, ...]
     num_levels: int | None
     extent: float = 1.0
+    class_names: tuple[str, ...] = ()
 
     def __init__(
         self, batch_size: int, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None

@@ -12,9 +12,10 @@ from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.image_files import FileStore
 from lit_diffusion.data.image_listing import list_images
+from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.store import ImageStore, MemoryStore
-from lit_diffusion.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
+from lit_diffusion.data.torchvision_sets import CIFAR10
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.pixels import to_float
 

@@ -53,6 +53,17 @@ def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
     size = count * dtype.itemsize
     if size != length - file.tell():
         raise ValueError(f"expected {size:,} bytes of shape {shape}, found {length - file.tell():,}")
+    content = read_exactly(file, size, stored)
+    array = np.frombuffer(content, dtype) if size else np.empty(count, dtype)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def read_exactly(file: IO[bytes], size: int, stored: int) -> bytearray:
+    """The next `size` bytes of a stream from a file of `stored` bytes.
+
+    Raises ValueError if there are fewer, if they would take more than half of the usable memory, or if they are a
+    decompression bomb.
+    """
     if size > max(SMALL, MOST_EXPANDED * stored):
         raise ValueError(f"{stored:,} bytes that expand to {size:,}, a decompression bomb")
     if size > SHARE_OF_MEMORY * usable_memory():
@@ -65,5 +76,4 @@ def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
             raise ValueError("truncated")
         view[read : read + len(part)] = part
         read += len(part)
-    array = np.frombuffer(content, dtype) if size else np.empty(count, dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return content

@@ -1,31 +1,17 @@
-"""The readers, on files that the tests write in torchvision's own on-disk formats."""
+"""CIFAR10, on files that the tests write in torchvision's own on-disk format."""
 
-import gzip
-import socket
 import tarfile
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from torchvision import datasets
-from torchvision.datasets import mnist, utils
 
-from lit_diffusion.data import CIFAR10, MNIST, FashionMNIST
+from lit_diffusion.data import CIFAR10
 from lit_diffusion.errors import ConfigError
 from tests.conftest import CIFAR10_TRAIN, md5, write_cifar10
 
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """No test of this file reaches for the network."""
-
-    def refuse(*args, **kwargs):
-        assert socket.getdefaulttimeout() is not None, "a silent firewall would hold the run up for minutes"
-        raise URLError("Network is unreachable")
-
-    monkeypatch.setattr(utils, "_get_redirect_url", refuse)
-    monkeypatch.setattr(utils, "_urlretrieve", refuse)
+pytestmark = pytest.mark.usefixtures("no_downloads")
 
 
 @pytest.fixture
@@ -40,21 +26,6 @@ def ready(data):
     return data
 
 
-def idx(array):
-    """A file of the MNIST format: zero, zero, type, dimensions, then their lengths and the values."""
-    lengths = b"".join(n.to_bytes(4, "big") for n in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes()
-
-
-def mnist_files():
-    random = np.random.default_rng(1)
-    files = {}
-    for split, count in (("train", 12), ("t10k", 5)):
-        files[f"{split}-images-idx3-ubyte"] = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        files[f"{split}-labels-idx1-ubyte"] = random.integers(0, 10, count, dtype=np.uint8)
-    return files
-
-
 def test_cifar10_serves_the_written_pixels_in_file_order(cifar10):
     root, pixels, labels = cifar10
     data = ready(CIFAR10(batch_size=8, root=str(root)))
@@ -65,8 +36,8 @@ def test_cifar10_serves_the_written_pixels_in_file_order(cifar10):
     assert data.sizes == {"train": 40, "test": 8} and data.image_shape == (3, 32, 32) and data.num_levels == 256
 
 
-def test_cifar10_flips_by_default_as_in_the_paper_and_the_digits_do_not():
-    assert CIFAR10().flip and CIFAR10().batch_size == 128 and not MNIST().flip and not FashionMNIST().flip
+def test_cifar10_flips_by_default_as_in_the_paper():
+    assert CIFAR10().flip and CIFAR10().batch_size == 128
 
 
 @pytest.mark.parametrize("download", [True, False])
@@ -103,62 +74,11 @@ def test_an_archive_put_in_its_place_is_unpacked_without_a_network(cifar10, tmp_
     assert torch.equal(data.images("test").flatten(1), torch.from_numpy(pixels["test_batch"]))
 
 
-@pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
-def test_mnist_serves_the_written_pixels(tmp_path, kind):
-    files = mnist_files()
-    folder = tmp_path / kind.__name__ / "raw"
-    folder.mkdir(parents=True)
-    for name, array in files.items():
-        (folder / name).write_bytes(idx(array))
-    data = ready(kind(batch_size=4, root=str(tmp_path)))
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        assert torch.equal(data.images(split)[:, 0], torch.from_numpy(files[f"{prefix}-images-idx3-ubyte"]))
-        assert data.labels(split).tolist() == files[f"{prefix}-labels-idx1-ubyte"].tolist()
-    assert data.images("train").shape[1:] == data.image_shape == (1, 28, 28) and data.num_levels == 256
-
-
-def test_mnist_archives_put_in_their_place_are_unpacked_without_a_network(tmp_path, monkeypatch):
-    files = mnist_files()
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for name, array in files.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
-    resources = [(f"{name}.gz", md5(folder / f"{name}.gz")) for name in files]
-    monkeypatch.setattr(mnist.MNIST, "resources", resources)
-    data = ready(MNIST(root=str(tmp_path)))
-    assert torch.equal(data.images("train")[:, 0], torch.from_numpy(files["train-images-idx3-ubyte"]))
-
-
-def test_a_damaged_mnist_file_is_refused_by_name(tmp_path):
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for name, array in mnist_files().items():
-        content = idx(array)
-        (folder / name).write_bytes(content[:-100] if name == "train-images-idx3-ubyte" else content)
-    with pytest.raises(ConfigError, match=r"^root: .*: damaged: train-images-idx3-ubyte \(.*delete damaged files"):
-        ready(MNIST(root=str(tmp_path)))
-
-
-def test_missing_fashion_mnist_without_a_network_says_which_files_belong_where(tmp_path):
-    with pytest.raises(ConfigError, match="^root: no FashionMNIST ") as error:
-        ready(FashionMNIST(root=str(tmp_path / "data")))
-    message = str(error.value)
-    for name in mnist_files():
-        assert f" {name}" in message and f" {name}.gz" in message
-    assert str(tmp_path / "data" / "FashionMNIST" / "raw") in message and "\n" not in message
-
-
-@pytest.mark.parametrize("there", ["", "data", "data/MNIST"])
+@pytest.mark.parametrize("there", ["", "data"])
 def test_a_failed_download_leaves_no_empty_folder_behind(tmp_path, there):
-    """Of those that it has made; folders that were there stay, and so does anything that was fetched."""
-    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    """Of those that it has made; a folder that was there stays."""
+    (tmp_path / there).mkdir(exist_ok=True)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError):
-        MNIST(root=str(tmp_path / "data")).prepare_data()
+        CIFAR10(root=str(tmp_path / "data")).prepare_data()
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_download_leaves_the_time_limit_of_other_connections_alone(tmp_path):
-    with pytest.raises(ConfigError):
-        MNIST(root=str(tmp_path)).prepare_data()
-    assert socket.getdefaulttimeout() is None
