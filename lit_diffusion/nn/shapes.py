@@ -1,5 +1,6 @@
 """Which examples and steps a network takes, said in words rather than by a failing layer."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,8 +11,11 @@ from lit_diffusion.errors import ConfigError
 NETWORK, CHANNELS = "model.reverse.network", "model.reverse.channels"
 
 
-def check_pyramid(name: str, in_channels: int, levels: int, shape: tuple[int, ...], option: str) -> None:
-    """Raise ConfigError unless `shape` is (C, H, W), C is `in_channels`, and H, W can be halved `levels - 1` times.
+def check_pyramid(
+    name: str, in_channels: int, levels: int, shape: tuple[int, ...], option: str, patch_size: int = 1
+) -> None:
+    """Raise ConfigError unless `shape` is (C, H, W), C is `in_channels`, and H, W are whole numbers of patches that can be
+    halved `levels - 1` times.
 
     option: the name of the network's argument that sets the number of levels.
     """
@@ -26,13 +30,21 @@ def check_pyramid(name: str, in_channels: int, levels: int, shape: tuple[int, ..
             f"{channels} channels",
             CHANNELS,
         )
-    factor, fitting = 2 ** (levels - 1), 1
-    while height % 2**fitting == 0 and width % 2**fitting == 0:
+    if height % patch_size or width % patch_size:
+        raise ConfigError(
+            f"expected a number that divides the size of the images, {height}x{width}, got {patch_size}; use "
+            f"{math.gcd(height, width, patch_size)}",
+            f"{NETWORK}.patch_size",
+        )
+    factor, fitting = patch_size * 2 ** (levels - 1), 1
+    while height % (patch_size * 2**fitting) == 0 and width % (patch_size * 2**fitting) == 0:
         fitting += 1
     if fitting < levels:
+        folded = f" in patches of {patch_size}x{patch_size}" if patch_size > 1 else ""
         raise ConfigError(
             f"expected sizes that can be halved {levels - 1} times, as {levels} levels of {name} need, got "
-            f"{height}x{width}; use {fitting} level{'s' * (fitting > 1)}, or images of multiples of {factor} pixels",
+            f"{height}x{width}{folded}; use {fitting} level{'s' * (fitting > 1)}, or images of multiples of {factor} "
+            "pixels",
             f"{NETWORK}.{option}",
         )
 

@@ -511,6 +511,10 @@ CANNOT = [
         {"network": {"class_path": "UNet", "init_args": {"time_scale": 0.5}}},
         "UNet.time_scale: UNet2DModel cannot express 0.5",
     ),
+    (
+        {"network": {"class_path": "UNet", "init_args": {"patch_size": 2}}},
+        "UNet.patch_size: UNet2DModel cannot express 2",
+    ),
     ({"network": {"class_path": "UNet", "init_args": {"multipliers": [2, 2]}}}, "UNet.multipliers: UNet2DModel cannot"),
     (
         {

@@ -69,6 +69,18 @@ def test_network_is_the_loop_of_the_release(perturbed):
     torch.testing.assert_close(network(x, t), expected, atol=1e-12, rtol=0)
 
 
+def test_patches_become_channels(perturbed):
+    """Folding is the network without patches between a fold and an unfold; each output sees its whole neighbourhood."""
+    torch.manual_seed(0)
+    folding = perturbed(UNet(3, 6, **SMALL, patch_size=2).double())
+    inner = UNet(12, 24, **SMALL).double().eval()
+    inner.load_state_dict(folding.state_dict())
+    x, t = torch.randn(2, 3, 8, 12).double(), torch.tensor([7, 900])
+    blocks = x.view(2, 3, 4, 2, 6, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, 12, 4, 6)
+    expected = inner(blocks, t).view(2, 6, 2, 2, 4, 6).permute(0, 1, 4, 2, 5, 3).reshape(2, 6, 8, 12)
+    torch.testing.assert_close(folding(x, t), expected, atol=1e-12, rtol=0)
+
+
 def test_fresh_network_returns_nearly_zero(batch):
     torch.manual_seed(0)
     assert UNet(3, 3, **SMALL)(*batch).abs().max() < 1e-3
@@ -215,6 +227,21 @@ def test_images_that_do_not_fit_are_refused_by_name(shape, option, advice):
     with torch.device("meta"):
         network = UNet(3, 3)
     network.check_image_shape((3, 32, 24))
+    with pytest.raises(ConfigError, match=advice) as refusal:
+        network.check_image_shape(shape)
+    assert refusal.value.key.split(".")[-1] == option
+
+
+@pytest.mark.parametrize(
+    ("shape", "option", "advice"),
+    [
+        ((1, 27, 28), "patch_size", "divides the size of the images, 27x28, got 2; use 1"),
+        ((1, 28, 30), "multipliers", "got 28x30 in patches of 2x2; use 1 level, or images of multiples of 4 pixels"),
+    ],
+)
+def test_images_that_do_not_fit_patches_are_refused(shape, option, advice):
+    network = UNet(1, 1, **SMALL, patch_size=2)
+    network.check_image_shape((1, 28, 28))
     with pytest.raises(ConfigError, match=advice) as refusal:
         network.check_image_shape(shape)
     assert refusal.value.key.split(".")[-1] == option

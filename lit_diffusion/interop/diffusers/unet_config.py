@@ -165,10 +165,11 @@ def make_unet_config(network: UNet, options: Mapping[str, Any], size: int) -> di
             f"UNet.multipliers: UNet2DModel cannot express {factors}, only lists that start with 1; use --format "
             "safetensors"
         )
-    if options["time_scale"] != 1:
-        raise ConfigError(
-            f"UNet.time_scale: UNet2DModel cannot express {options['time_scale']:g}, only 1; use --format safetensors"
-        )
+    for name in ("time_scale", "patch_size"):
+        if options[name] != 1:
+            raise ConfigError(
+                f"UNet.{name}: UNet2DModel cannot express {options[name]:g}, only 1; use --format safetensors"
+            )
     types = ["AttnDownBlock2D" if level in attends else "DownBlock2D" for level in range(len(factors))]
     ups = ["AttnUpBlock2D" if level in attends else "UpBlock2D" for level in reversed(range(len(factors)))]
     return {
