@@ -37,7 +37,9 @@ def main() -> None:
         for (name, seeds), colour in zip(experiments.items(), COLOURS * len(experiments)):
             for i, run in enumerate(seeds):
                 steps, values = read_curve(run / "metrics.csv", score, options.tracked)
-                axes.plot(steps, values, color=colour, marker="o", markersize=3, linewidth=1.2, label=None if i else name)
+                axes.plot(
+                    steps, values, color=colour, marker="o", markersize=3, linewidth=1.2, label=None if i else name
+                )
         axes.set(xlabel="training steps", title=TITLES.get(score, score), yscale="log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")

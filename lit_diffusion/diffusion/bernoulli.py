@@ -9,8 +9,9 @@ from torch.nn.functional import softplus
 
 from lit_diffusion.diffusion.condition import Condition
 from lit_diffusion.diffusion.distributions import Bernoulli, Distribution
+from lit_diffusion.diffusion.network_reverse import NetworkReverse
 from lit_diffusion.diffusion.process import BinomialProcess
-from lit_diffusion.diffusion.reverse import NetworkReverse, ReversePrediction
+from lit_diffusion.diffusion.reverse import ReversePrediction
 from lit_diffusion.diffusion.schedule import spread
 from lit_diffusion.errors import ConfigError
 

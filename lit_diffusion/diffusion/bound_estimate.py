@@ -60,7 +60,8 @@ class BoundSums:
     def add(self, reverse: ReverseModel, x_0: Tensor, pairs: range, generator: torch.Generator) -> None:
         """Evaluates pairs number n, image n // k and stratum n % k, in one batch; all randomness from `generator`.
 
-        x_0: (B, *), the images of these pairs, each once. The predicted x_0 is clipped as in sampling.
+        reverse: given the labels of the images, if it takes any. x_0: (B, *), the images of these pairs, each once. The
+            predicted x_0 is clipped as in sampling.
         """
         number, count = torch.arange(pairs.start, pairs.stop), len(self.first) - 1
         image, stratum = number // count, number % count
@@ -70,7 +71,7 @@ class BoundSums:
         offset = (position * size).long().minimum(size - 1)  # rounding may reach the end
         base = reverse.process.kind.base_icdf(uniform_lattice(x_0, own, stratum, generator))
         x, t = x_0[own], first + offset
-        prediction = reverse.predict(reverse.process.marginal(x, t).rsample(base), t, clip=True)
+        prediction = reverse.select(own).predict(reverse.process.marginal(x, t).rsample(base), t, clip=True)
         error = ((prediction.x_0 - x) ** 2).flatten(1).mean(1)
         measured = torch.stack([bound_term(prediction, x), prior_kl(reverse, x_0)[own], error], dim=1)
         image, stratum, offset, size, measured = (

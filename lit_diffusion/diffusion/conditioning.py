@@ -87,6 +87,13 @@ class ConditionedReverse(ReverseModel):
     def protocol(self) -> dict[str, object]:
         return {**self.reverse.protocol, "condition": type(self.condition).__name__}
 
+    @property
+    def num_classes(self) -> int | None:
+        return self.reverse.num_classes
+
+    def guided(self, scale: float) -> ReverseModel:
+        return ConditionedReverse(self.reverse.guided(scale), self.condition, self.covariance) if scale else self
+
     def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> ReversePrediction:
         """One evaluation of the network, multiplied by the condition."""
         prediction = self.reverse.predict(x_t, t, clip)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from lit_diffusion.diffusion.condition import Condition
 from lit_diffusion.diffusion.decoder import Decoder, DiscretizedGaussian
 from lit_diffusion.diffusion.distributions import Distribution, Gaussian
+from lit_diffusion.diffusion.network_reverse import NetworkReverse
 from lit_diffusion.diffusion.parameterization import Epsilon, Parameterization
 from lit_diffusion.diffusion.process import GaussianProcess
-from lit_diffusion.diffusion.reverse import NetworkReverse, ReversePrediction
+from lit_diffusion.diffusion.reverse import ReversePrediction
 from lit_diffusion.diffusion.variance import BetaVariance, Variance
 from lit_diffusion.errors import ConfigError
 

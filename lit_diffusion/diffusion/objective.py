@@ -57,6 +57,8 @@ class Objective(nn.Module, ABC):
         """The loss of each image x_0 (B, *): (B,). drawn: as `draw` returns it, by default a fresh draw."""
         draw, base = self.draw(reverse, x_0) if drawn is None else drawn
         images = x_0.repeat_interleave(draw.t.shape[1], dim=0)  # (B * K, *)
+        if draw.t.shape[1] > 1:
+            reverse = reverse.select(torch.arange(len(x_0), device=x_0.device).repeat_interleave(draw.t.shape[1]))
         t, base = draw.t.flatten(), base.flatten(0, 1)
         prediction = reverse.predict(reverse.process.marginal(images, t).rsample(base), t)
         losses = self.loss(prediction, images, base)

@@ -95,6 +95,36 @@ class ReverseModel(nn.Module, ABC):
         return True
 
     @property
+    def num_classes(self) -> int | None:
+        """Of the labels that the model is conditioned on; None if on none."""
+        return None
+
+    @property
+    def knows_no_label(self) -> bool:
+        """Whether a model with labels was also trained without, so that it has p(x) next to p(x | label)."""
+        return False
+
+    def given(self, label: Tensor | None) -> "ReverseModel":
+        """p(x_s | x_t, label) for labels (B,), on the device, of examples x_t (B, *); a model without labels itself."""
+        return self
+
+    def guided(self, scale: float) -> "ReverseModel":
+        """The model under classifier-free guidance by w = `scale`, which samplers draw from; itself for 0.
+
+        Raises ConfigError if the model cannot be guided.
+        """
+        if scale:
+            raise ConfigError(
+                f"guidance_scale: expected 0 for a model without labels, got {scale:g}; or set "
+                "model.reverse.network.num_classes and train it"
+            )
+        return self
+
+    def select(self, rows: Tensor) -> "ReverseModel":
+        """The model given label[rows] (N,), for examples (N, *); a model without labels itself."""
+        return self
+
+    @property
     @abstractmethod
     def protocol(self) -> dict[str, object]:
         """What scores of samples and of the bound depend on, besides the process and the weights."""
@@ -127,82 +157,3 @@ class ReverseModel(nn.Module, ABC):
     @abstractmethod
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
         """Raises ConfigError unless the model fits examples of shape (C, *) with `num_levels`, None for reals."""
-
-
-class NetworkReverse(ReverseModel):
-    """A reverse model that holds its network.
-
-    network: called once with (input channels, output channels); returns a module that is called with x_t (B, C, *) and
-        the index t - 1 (B,).
-    channels: C of the examples: channels of images, or the length of vectors. outputs: output channels that `asked_by`
-        needs.
-
-    Raises ConfigError if the network cannot be built, or is built for another T.
-    """
-
-    def __init__(
-        self, process: Process, network: Callable[[int, int], nn.Module], channels: int, outputs: int, asked_by: object
-    ):
-        super().__init__(process)
-        self.channels, self.outputs, self._asked_by = channels, outputs, type(asked_by).__name__
-        try:
-            self.network = network(channels, outputs)
-        except ConfigError:
-            raise  # the network's message is better than ours
-        except (TypeError, ValueError) as error:
-            raise network_error(f"cannot be built for {channels} input and {outputs} output channels", error) from error
-        built_for = getattr(self.network, "num_steps", self.num_steps)
-        if built_for != self.num_steps:
-            raise ConfigError(
-                f"expected a network for the schedule's {self.num_steps} steps, got readouts for {built_for}; set "
-                "both num_steps to the same number",
-                key="model.reverse.network",
-            )
-
-    @abstractmethod
-    def check_levels(self, num_levels: int | None) -> None:
-        """Raises ConfigError unless the model is for data with `num_levels` levels, None for real values."""
-
-    def evaluate(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The network's output, (B, outputs, *), in the precision of x_t: mixed precision ends here."""
-        output: Tensor = self.network(x_t, t - 1).to(x_t.dtype)
-        if output.shape[1] != self.outputs:
-            raise ConfigError(
-                f"expected {self.outputs} output channels, which {self._asked_by} needs for examples of "
-                f"{self.channels}, got {output.shape[1]}; take the number from the network's second argument",
-                key="model.reverse.network",
-            )
-        return output
-
-    @torch.no_grad()
-    def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
-        """As in the base class; evaluates the network for one example."""
-        self.check_levels(num_levels)
-        if shape[0] != self.channels:
-            raise ConfigError(
-                f"expected the data's {shape[0]} channels, got {self.channels}; set model.reverse.channels: {shape[0]}",
-                key="model.reverse.channels",
-            )
-        check_image_shape: Callable[[tuple[int, ...]], None] | None = getattr(self.network, "check_image_shape", None)
-        if check_image_shape is not None:
-            check_image_shape(shape)
-        training = self.training
-        try:
-            t = torch.ones(1, dtype=torch.long, device=self.device)
-            output = self.eval().predict(torch.zeros(1, *shape, device=self.device), t).output
-        except (RuntimeError, TypeError, StopIteration) as error:
-            raise network_error(f"cannot be called with examples of shape {shape} and steps", error) from error
-        finally:
-            self.train(training)
-        if output.shape[1:] != shape:
-            raise network_error(f"returns shape {tuple(output.shape[1:])} for examples of shape {shape}")
-
-
-def network_error(problem: str, cause: Exception | None = None) -> ConfigError:
-    """A network's problem as one line."""
-    reason = f" ({' '.join(str(cause).split())})" if cause and str(cause) else ""
-    return ConfigError(
-        f"the network {problem}{reason}; use a class such as UNet, which is built from (input channels, output "
-        "channels) and called with examples and steps",
-        key="model.reverse.network",
-    )

@@ -35,8 +35,9 @@ def sinusoidal_embedding(
 class TimeEmbedding(nn.Module):
     """Sinusoidal embedding, then two dense layers, a swish after each (Ho et al. 2020, appendix B).
 
-    t: (B,) integers; returns (B, channels). In the release every residual block begins with the second swish; it is
-    the same for all of them, so it is computed here, once.
+    t: (B,) integers; label: (B, channels), added before the second swish, or None; returns (B, channels). In the
+    release every residual block begins with the second swish; it is the same for all of them, so it is computed here,
+    once.
 
     Args:
         width: Size of the sinusoidal embedding, even and at least 4.
@@ -58,8 +59,8 @@ class TimeEmbedding(nn.Module):
         self.dense1 = linear(width, channels)
         self.dense2 = linear(channels, channels)
 
-    def forward(self, t: Tensor) -> Tensor:
+    def forward(self, t: Tensor, label: Tensor | None = None) -> Tensor:
         h = sinusoidal_embedding(t, self.width, self.ends_at_10000, self.cosines_first, self.time_scale)
         h = h.to(self.dense1.weight.dtype)
         h = self.dense2(nn.functional.silu(self.dense1(h)))
-        return nn.functional.silu(h)
+        return nn.functional.silu(h if label is None else h + label)

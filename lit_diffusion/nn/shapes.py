@@ -14,8 +14,8 @@ NETWORK, CHANNELS = "model.reverse.network", "model.reverse.channels"
 def check_pyramid(
     name: str, in_channels: int, levels: int, shape: tuple[int, ...], option: str, patch_size: int = 1
 ) -> None:
-    """Raise ConfigError unless `shape` is (C, H, W), C is `in_channels`, and H, W are whole numbers of patches that can be
-    halved `levels - 1` times.
+    """Raise ConfigError unless `shape` is (C, H, W), C is `in_channels`, and H, W are whole numbers of patches that
+    can be halved `levels - 1` times.
 
     option: the name of the network's argument that sets the number of levels.
     """

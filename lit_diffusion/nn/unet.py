@@ -8,13 +8,15 @@ from torch import Tensor, nn
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.nn.blocks import Attention, Downsample, ResidualBlock, Upsample
 from lit_diffusion.nn.embedding import TimeEmbedding
+from lit_diffusion.nn.labels import LabelEmbedding, check_labels, read_labels
 from lit_diffusion.nn.layers import ZERO_GAIN, conv, group_norm
 from lit_diffusion.nn.shapes import check_pyramid, read_steps
 from lit_diffusion.nn.stages import Down, Stage, Up
 
 
 class UNet(nn.Module):
-    """The DDPM U-Net: `network(x, t)` is (B, out_channels, H, W) for x (B, in_channels, H, W) and integer t (B,).
+    """The DDPM U-Net: `network(x, t)` is (B, out_channels, H, W) for x (B, in_channels, H, W) and integer t (B,), or
+    with `num_classes` `network(x, t, label)` for labels (B,), see `LabelEmbedding`.
 
     t holds 0..T-1, as in the release. The defaults are CIFAR10's network: 35,746,307 parameters with 3 channels in and
     out. That of the 256x256 data sets is multipliers (1, 1, 2, 2, 4, 4), attention_levels (4,), dropout 0. A fresh
@@ -33,8 +35,11 @@ class UNet(nn.Module):
         dropout: Rate of dropout in the residual blocks.
         groups: Groups of every GroupNorm; must divide width.
         head_channels: Channels of every head, where levels have different numbers of heads; null for num_heads.
-        patch_size: Fold patches of this many pixels a side into channels, which level 0 sees as one pixel each: with 2, a
-            28x28 image is 14x14 with 4 times the channels, at a quarter of the cost. 1 folds nothing.
+        patch_size: Fold patches of this many pixels a side into channels: with 2, a 28x28 image is 14x14 with 4 times
+            the channels, at a quarter of the cost. 1 folds nothing.
+        num_classes: Of the labels, whose embedding, as wide as the time's, is added to it; null for a network without.
+        label_dropout: Rate at which training drops labels, for guidance without a classifier; above 0, "no label" has
+            an embedding too.
         gradient_checkpointing: Keep only the input of every residual block and its attention for the backward pass,
             which computes the rest again: equal gradients and less memory, for another forward pass.
         scale_shift, symmetric_padding, norm_eps, ends_at_10000, cosines_first, time_scale: What other code bases do
@@ -71,8 +76,11 @@ class UNet(nn.Module):
         time_scale: float = 1.0,
         gradient_checkpointing: bool = False,
         patch_size: int = 1,
+        num_classes: int | None = None,
+        label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        check_labels("UNet", num_classes, label_dropout)
         if patch_size < 1:
             raise ConfigError(f"UNet.patch_size: expected 1 or more, got {patch_size}")
         _check_options(width, multipliers, num_blocks, attention_levels, num_heads, dropout, groups, head_channels)
@@ -80,6 +88,7 @@ class UNet(nn.Module):
             if not 0 < value < math.inf:
                 raise ConfigError(f"UNet.{name}: expected a number above 0, got {value}")
         self.in_channels, self.patch_size = in_channels, patch_size
+        self.num_classes, self.label_dropout = num_classes, label_dropout
         time_channels = 4 * width
 
         def stage(in_channels: int, out_channels: int, attention: bool) -> Stage:
@@ -91,6 +100,8 @@ class UNet(nn.Module):
             return Stage(residual, attending, gradient_checkpointing)
 
         self.time = TimeEmbedding(width, time_channels, ends_at_10000, cosines_first, time_scale)
+        if num_classes is not None:
+            self.label = LabelEmbedding(num_classes, time_channels, label_dropout > 0)
         self.stem = conv(in_channels * patch_size**2, width, 3, padding=1)
         skips, current, last = [width], width, len(multipliers) - 1
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -117,8 +128,9 @@ class UNet(nn.Module):
         """Raise ConfigError unless the network takes images of `shape` (C, H, W)."""
         check_pyramid("UNet", self.in_channels, len(self.down), shape, "multipliers", self.patch_size)
 
-    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
-        time = self.time(read_steps(self, x, t))
+    def forward(self, x: Tensor, t: Tensor | int, label: Tensor | None = None) -> Tensor:
+        embedded = None if self.num_classes is None else self.label(read_labels(self, x, label))
+        time = self.time(read_steps(self, x, t), embedded)
         skips = [self.stem(x if self.patch_size == 1 else nn.functional.pixel_unshuffle(x, self.patch_size))]
         for level in self.down:
             skips.extend(level(skips[-1], time))
