@@ -21,7 +21,10 @@ COMPLETE = sorted({*CONFIGS.glob("*.yaml")} - {CONFIGS / "quick.yaml"})  # an ov
 OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in ("dpm2015", "iddpm", "speed"))
 DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
-OFFLINE = {"digits", "fashion_mnist", "heartbeat", "swiss_roll", "binarized_digits", "dead_leaves", "texture", "photos"}
+OFFLINE = {
+    *("digits", "binarized_digits", "fashion_mnist", "fashion_mnist_small", "photos"),
+    *("heartbeat", "swiss_roll", "dead_leaves", "texture"),
+}
 
 
 def camel(name: str) -> str:
