@@ -23,7 +23,7 @@ DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
 OFFLINE = {
     *("digits", "binarized_digits", "fashion_mnist", "fashion_mnist_small", "photos"),
-    *("heartbeat", "swiss_roll", "dead_leaves", "texture"),
+    *("heartbeat", "swiss_roll", "dead_leaves", "texture", "vectors", "binary_sequences"),
 }
 
 

@@ -93,6 +93,7 @@ class BitsPerDim(Evaluation):
                 sums.images, sums.strata = (
                     trainer.strategy.reduce(tensor, reduce_op="sum") for tensor in (sums.images, sums.strata)
                 )
+                sums.add_constant(data.log_volume, math.prod(data.image_shape))
                 # half the range of values, so that errors are on the scale of 8 bits
                 bound = estimate(sums, 127.5 if data.num_levels else 1.0)
                 protocol = self._protocol(trainer, pl_module, split, first)
@@ -132,6 +133,7 @@ class BitsPerDim(Evaluation):
             "terms": "all" if len(first) > reverse.num_steps else len(first) - 1,
             "T": reverse.num_steps,
             "levels": data.num_levels,
+            **({"log_volume": data.log_volume} if data.log_volume else {}),
             **reverse.protocol,
             "weights": weights_in_use(trainer),
             "seed": module.seed,
@@ -148,7 +150,7 @@ def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[st
     train, test = (data.batches(name, torch.arange(data.sizes[name]).split(1000)) for name in ("train", split))
     null = NullModel(train, data.num_levels)
     examples = [x.cpu() for x in test]
-    l_null = -torch.cat([bits(null.nll(x)) for x in examples]) * scale / math.prod(shape)
+    l_null = -torch.cat([bits(null.nll(x) + data.log_volume) for x in examples]) * scale / math.prod(shape)
     k = -bound.double() * scale
     values = {"K": k, "L_null": l_null, "K_minus_null": k - l_null}
     log_p = [log_density for x in examples if (log_density := data.log_density(x)) is not None]

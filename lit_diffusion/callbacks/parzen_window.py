@@ -90,7 +90,9 @@ class ParzenWindow(Evaluation):
         best = int(windows["train"].log_density(self.num_samples).mean(dim=1).argmax())
         if best in (0, len(self.sigmas) - 1) and len(self.sigmas) > 1:
             say(trainer, f"the best sigma, {self.sigmas[best]:.3g}, is an end of its range; use a wider range")
-        log_likelihood = estimate_mean(bits(windows["test"].log_density(self.num_samples)[best]).cpu())
+        log_likelihood = estimate_mean(
+            bits(windows["test"].log_density(self.num_samples)[best] - data.log_volume).cpu()
+        )
         diverged = int(trainer.strategy.reduce(bad, reduce_op="sum")) > 0
         protocol = {
             **describe_samples(trainer, pl_module, sampler, self.batch_size),

@@ -29,13 +29,16 @@ class ImageData(LightningDataModule, ABC):
     Validation and test both serve the test split, complete and in file order: the papers have no validation set. A
     subclass sets `image_shape`, (C, H, W) or any other, and `num_levels` when constructed, implements `read`, and
     `log_density` if its true distribution is known. extent: pictures show values from -extent to extent. class_names:
-    of the labels 0, 1, .., if they have names.
+    of the labels 0, 1, .., if they have names. log_volume: if values are served on another scale than the user's, the
+    logarithm of the volume, in the user's units, of a unit cube of served values: log p in these units is log_volume
+    less; `restore` undoes the change of scale.
     """
 
     image_shape: tuple[int, ...]
     num_levels: int | None
     extent: float = 1.0
     class_names: tuple[str, ...] = ()
+    log_volume: float = 0.0
 
     def __init__(
         self, batch_size: int, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None
@@ -84,10 +87,14 @@ class ImageData(LightningDataModule, ABC):
         return to_float(next(iter(chosen)), self.num_levels)
 
     def log_density(self, x: Tensor) -> Tensor | None:
-        """log p(x) in nats of examples x (N, *) as served, under the distribution of the data: (N,) float64 on the
-        CPU, or None if the distribution is unknown. No model's bound can exceed its mean.
+        """log p(x) in nats, in the user's units, of examples x (N, *) as served, under the distribution of the data:
+        (N,) float64 on the CPU, or None if the distribution is unknown. No model's bound can exceed its mean.
         """
         return None
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Served values (*, *image_shape) in the user's units, on the CPU if they differ."""
+        return x
 
     def labels(self, split: str) -> Tensor:
         """Classes of the images of a split: (N,) int64. Raises ConfigError if the data set has none."""

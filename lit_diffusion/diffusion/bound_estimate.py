@@ -56,6 +56,14 @@ class BoundSums:
         self.images = torch.zeros(num_images, 3, dtype=torch.float64, device=device)
         self.strata = torch.zeros(len(first) - 1, 6, dtype=torch.float64, device=device)
 
+    def add_constant(self, nats: float, dimensions: int) -> None:
+        """Adds nats to L_0 of every image, for values that were served on another scale than they are measured on."""
+        bits = nats / (math.log(2) * dimensions)
+        self.images[:, 2] += bits
+        count, y = self.strata[0, 0], self.strata[0, 1]
+        self.strata[0, 2] += bits * (2 * y + count * bits)
+        self.strata[0, 1] += count * bits
+
     @torch.no_grad()
     def add(self, reverse: ReverseModel, x_0: Tensor, pairs: range, generator: torch.Generator) -> None:
         """Evaluates pairs number n, image n // k and stratum n % k, in one batch; all randomness from `generator`.

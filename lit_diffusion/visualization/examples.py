@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def grid(x: Tensor, extent: float = 1.0) -> Image.Image:
     x = as_pictures(x)
     if x.ndim == 4:
         return pictures.grid(x / extent, math.isqrt(len(x) - 1) + 1)
-    return panels([x], [""])
+    return panels([x], [""], extent)
 
 
 def chain(columns: Sequence[Tensor], labels: Sequence[str], extent: float = 1.0) -> Image.Image:
@@ -33,7 +34,7 @@ def chain(columns: Sequence[Tensor], labels: Sequence[str], extent: float = 1.0)
     if columns[0].ndim == 4:
         return pictures.chain([x / extent for x in columns], labels)
     chosen = sorted({0, len(columns) // 2, len(columns) - 1})  # beginning, middle and end
-    return panels([columns[i] for i in chosen], [labels[i] for i in chosen])
+    return panels([columns[i] for i in chosen], [labels[i] for i in chosen], extent)
 
 
 def as_pictures(x: Tensor) -> Tensor:
@@ -45,15 +46,20 @@ def as_pictures(x: Tensor) -> Tensor:
     return x if x.ndim == 4 else x.flatten(1)
 
 
-def panels(columns: Sequence[Tensor], titles: Sequence[str]) -> Image.Image:
-    """Plots side by side, of points (N, 2) or of sequences (N, D), with common axes."""
+def panels(columns: Sequence[Tensor], titles: Sequence[str], extent: float = 1.0) -> Image.Image:
+    """Plots side by side, with common axes: histograms of numbers (N, 1), points (N, 2), or sequences (N, D), whose
+    values are black at extent and white at -extent.
+    """
     figure, plots = side_by_side(len(columns), titled=any(titles))
     arrays = [x.float().cpu().numpy() for x in columns]
+    limit = max(3.0, *(float(np.abs(a).max()) for a in arrays))
     for axes, array, title in zip(plots, arrays, titles):
-        if array.shape[1] == 2:
-            draw_points(axes, array, limit=max(3.0, *(float(np.abs(a).max()) for a in arrays)))
+        if array.shape[1] == 1:
+            draw_histogram(axes, array[:, 0], limit)
+        elif array.shape[1] == 2:
+            draw_points(axes, array, limit)
         else:
-            draw_raster(axes, array)
+            draw_raster(axes, array, extent)
         axes.set_title(title, fontsize=10)
     return rendered(figure)
 
@@ -82,10 +88,17 @@ def draw_points(axes: Axes, points: np.ndarray, limit: float) -> None:
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
 
 
-def draw_raster(axes: Axes, sequences: np.ndarray, most: int = 60) -> None:
+def draw_histogram(axes: Axes, numbers: np.ndarray, limit: float, bins: int = 80) -> None:
+    """The density of numbers (N,), from -limit to limit."""
+    axes.hist(numbers, bins, range=(-limit, limit), density=True, color=BLUE)
+    axes.set(xlim=(-limit, limit), yticks=[])
+
+
+def draw_raster(axes: Axes, sequences: np.ndarray, extent: float, most: int = 60) -> None:
     """One sequence (D,) per row, dark where it is high: at most `most` of (N, D)."""
-    axes.imshow(sequences[:most], cmap="Greys", aspect="auto", interpolation="nearest", vmin=-1, vmax=1)
-    axes.set(xlabel="bin", ylabel="sequence")
+    axes.imshow(sequences[:most], cmap="Greys", aspect="auto", interpolation="nearest", vmin=-extent, vmax=extent)
+    axes.set(xlabel="dimension", ylabel="example")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def rendered(figure: Figure) -> Image.Image:

@@ -139,6 +139,20 @@ def draw_images(count, seed):
     return torch.tensor(VALUES[levels]), np.bincount(levels.ravel(), minlength=LEVELS) / levels.size
 
 
+def test_a_constant_is_added_to_the_last_term_and_to_no_error(table):
+    exact = Exact(BETAS["linear"], table)
+    sums = sums_of(exact.reverse, draw_images(20, seed=0)[0], cut_strata(exact.reverse.process.schedule))
+    before = estimate(sums)
+    sums.add_constant(PIXELS * 3 * math.log(2), PIXELS)
+    after = estimate(sums)
+    assert after.total.value == pytest.approx(before.total.value + 3)
+    assert after.reconstruction_nll.value == pytest.approx(before.reconstruction_nll.value + 3)
+    assert after.total.error == pytest.approx(before.total.error) and after.rate == before.rate
+    assert torch.allclose(after.curve.terms - before.curve.terms, torch.tensor([3.0] + 7 * [0.0]).double())
+    assert torch.allclose(after.curve.terms_error, before.curve.terms_error)
+    assert torch.equal(after.curve.rate, before.curve.rate)
+
+
 @pytest.mark.parametrize("terms", [2, 3, 20, 500, 999, 1000, 2000, None])
 @pytest.mark.parametrize("kind", SCHEDULES, ids=lambda kind: kind.__name__)
 def test_strata_cover_every_step_once_with_t_1_alone_and_none_empty(kind, terms):

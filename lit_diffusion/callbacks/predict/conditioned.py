@@ -63,7 +63,7 @@ class Conditioned(Prediction):
 
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
+        module, data, sampler = diffusion_of(pl_module), data_of(trainer), self.sampler_for(pl_module)
         reverse, seed, device = module.reverse, module.seed, module.device
         x_0 = some_images(trainer, self.split, self.num_images)
         generator = seed_generator(torch.Generator(device), derive_seed(seed, self.name))
@@ -75,9 +75,10 @@ class Conditioned(Prediction):
                 x_T = reverse.process.prior(tuple(x_0.shape), device).sample(generator)
                 drawn.append(require_finite(walk(sampler.chain(conditioned, x_T, generator), advance).x_s))
         folder = self.folder(trainer)
-        write_arrays(folder / f"{self.name}.npz", {"originals": x_0, "observed": observed, "draws": torch.stack(drawn)})
+        arrays = {"originals": x_0, "observed": observed, "draws": torch.stack(drawn)}
+        write_arrays(folder / f"{self.name}.npz", {name: data.restore(array) for name, array in arrays.items()})
         with written_whole(folder / f"{self.name}.png") as temporary:
-            self._picture([x_0, observed, *drawn], data_of(trainer).extent).save(temporary)
+            self._picture([x_0, observed, *drawn], data.extent).save(temporary)
         say(trainer, f"{self.draws} draws for each of {len(x_0)}: {folder}/{self.name}.png and .npz")
 
     def _picture(self, parts: list[Tensor], extent: float) -> Image.Image:
@@ -85,7 +86,7 @@ class Conditioned(Prediction):
         parts = [examples.as_pictures(part) for part in parts]
         if parts[0].ndim == 4:
             return pictures.rows([part / extent for part in parts], labels)
-        return examples.panels(parts[:3], labels[:3])
+        return examples.panels(parts[:3], labels[:3], extent)
 
 
 class Inpaint(Conditioned):

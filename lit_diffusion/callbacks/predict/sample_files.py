@@ -3,7 +3,7 @@
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -81,9 +81,13 @@ class EightBits(Levels):
 
 
 class RealValues(SampleForm):
-    """Everything else, unchanged: float32, channels of images last."""
+    """Everything else, in the user's units: float32, channels of images last. restore: to these units."""
 
     dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: tuple[int, ...], extent: float, restore: Callable[[Tensor], Tensor]):
+        super().__init__(shape, extent)
+        self.restore = restore
 
     @property
     def array_shape(self) -> tuple[int, ...]:
@@ -96,13 +100,14 @@ class RealValues(SampleForm):
         return converted
 
     def array(self, converted: Tensor) -> np.ndarray:
-        return (converted.movedim(1, -1) if self.images else converted).numpy()
+        values = self.restore(converted)
+        return (values.movedim(1, -1) if self.images else values).numpy()
 
 
 def form_of(data: ImageData) -> SampleForm:
     """The form for samples of these data."""
     if data.num_levels is None:
-        return RealValues(data.image_shape, data.extent)
+        return RealValues(data.image_shape, data.extent, data.restore)
     if len(data.image_shape) == 3:
         return EightBits(data.image_shape, data.extent, num_levels=256)
     return Levels(data.image_shape, data.extent, data.num_levels)
