@@ -42,6 +42,7 @@ OPTIONS = {  # fixed by the release, whatever the recipe
     "ends_at_10000": True,
     "cosines_first": False,
     "time_scale": 1.0,
+    "num_classes": None,
 }
 MARK = "down.0.block.0.conv1.weight"
 

@@ -15,6 +15,7 @@ NAMES = Names(
         "stem": "input_blocks.0.0",
         "time.dense1": "time_embed.0",
         "time.dense2": "time_embed.2",
+        "label.table": "label_emb",
         "norm": "out.0",
         "head": "out.2",
     },
@@ -57,11 +58,6 @@ class ImprovedDiffusionWeights(UNetSource):
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
-        if "label_emb.weight" in self.weights:
-            raise ConfigError(
-                f"{self.name}: label_emb.weight: the model is conditional on classes, which is not supported; use an "
-                "unconditional model"
-            )
         self.channels, self.outputs = self.shape(MARK, 4)[1], self.shape("out.2.weight", 4)[0]
         attends = self.network()["attention_levels"]
         self.guessed_size = 16 * 2 ** attends[0] if attends else None
@@ -94,6 +90,7 @@ class ImprovedDiffusionWeights(UNetSource):
             "norm_eps": 1e-5,
             "ends_at_10000": False,
             "cosines_first": True,
+            "num_classes": self.shape("label_emb.weight", 2)[0] if "label_emb.weight" in self.weights else None,
         }
 
     def split_weights(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -79,7 +79,7 @@ class UNetSource(Source):
         if name != "GaussianReverse":
             raise ConfigError(f"{self.name}: expected a recipe with GaussianReverse, got {name}; use another -c")
         kept = parse_spec(reverse.get("network")) or ("", {})
-        network = {**(kept[1] if kept[0] == "UNet" else {}), **self.network()}
+        network = merge_options(kept[1] if kept[0] == "UNet" else {}, self.network())
         reverse = {
             **reverse,
             **self.reverse(),
@@ -127,6 +127,18 @@ class UNetSource(Source):
                 f"{self.name}: {name}: expected {dimensions} dimensions, none empty, got shape {tuple(weight.shape)}"
             )
         return weight.shape
+
+
+def merge_options(recipe: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The U-Net's options: those found in the source, and the others of the recipe.
+
+    A source does not say whether the last row of its label embedding stands for no label. It does if the recipe has one
+    class less and drops labels.
+    """
+    rows, classes = found["num_classes"], recipe.get("num_classes")
+    if rows is not None and classes == rows - 1 and recipe.get("label_dropout", 0.1) > 0:
+        return {**recipe, **found, "num_classes": classes}
+    return {**recipe, **found, "label_dropout": 0.0} if rows is not None else {**recipe, **found}
 
 
 def sha256(file: Path) -> str:

@@ -98,12 +98,16 @@ def improved(
     heads: int,
     scale_shift: bool,
     time_scale: float,
+    label: Tensor | None = None,
+    classes: int = 10,
 ) -> Tensor:
-    """The network of Nichol & Dhariwal 2021 by its own names; attends: levels with attention."""
+    """The network of Nichol & Dhariwal 2021 by its own names; attends: levels with attention; label: if conditional."""
     half = width // 2
     phases = (t.float() * time_scale)[:, None] * torch.exp(-math.log(10000) * torch.arange(half).float() / half)[None]
     time = torch.cat([torch.cos(phases), torch.sin(phases)], 1).to(x)
     time = w.affine("time_embed.2", swish(w.affine("time_embed.0", time, 4 * width)), 4 * width)
+    if label is not None:
+        time = time + w.get("label_emb.weight", classes, 4 * width).to(x)[label]
 
     def block(name: str, h: Tensor, channels: int) -> Tensor:
         inner = w.conv(f"{name}.in_layers.2", swish(w.norm(f"{name}.in_layers.0", h, 1e-5)), channels, padding=1)

@@ -296,7 +296,6 @@ UNKNOWN = [
     (UNET, {"resnet_time_scale_shift": "scale_shift"}),  # its middle has no norm
     (UNET, {"add_attention": False}),
     (UNET, {"class_embed_type": "timestep"}),
-    (UNET, {"num_class_embeds": 10}),
     (UNET, {"attn_norm_num_groups": 16}),
     (UNET, {"down_block_types": ["DownBlock2D", "SkipDownBlock2D"]}),
     (UNET, {"up_block_types": ["UpBlock2D", "AttnUpBlock2D"]}),
@@ -434,14 +433,6 @@ main()
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.fullmatch(r".*made cannot be written \(.*File too large.*\); choose another folder\n", ended.stderr)
     assert not list((tmp_path / "here").iterdir())
-
-
-def test_class_conditional_models_are_refused_by_name(tmp_path, refused):
-    weights = Weights()
-    options = {"width": 32, "factors": (1,), "blocks": 1, "attends": (), "outputs": 3}
-    improved(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options, heads=1, scale_shift=True, time_scale=1)
-    torch.save({**weights, "label_emb.weight": torch.zeros(10, 128)}, tmp_path / "cond.pt")
-    assert "label_emb.weight: the model is conditional on classes" in refused("import", "cond.pt", "-o", "run")
 
 
 def test_conversions_with_other_names_are_listed(tmp_path, refused):

@@ -73,6 +73,52 @@ def test_every_option_that_is_taken_equals_diffusers(options, folder_of, tmp_pat
     assert_same_outputs(theirs, ours.network, torch.randn(50, 3, 16, 16), torch.arange(0, 1000, 20))
 
 
+class Labelled(torch.nn.Module):
+    """A network as a function of x and t alone, with given labels."""
+
+    def __init__(self, network, label):
+        super().__init__()
+        self.network, self.label = network, label
+
+    def forward(self, x, t):
+        return self.network(x, t, self.label[: len(x)])
+
+
+@torch.no_grad()
+def test_labels_equal_diffusers(folder_of, tmp_path):
+    """Every class of a network with num_class_embeds, which has none for "no label"."""
+    theirs, folder = folder_of(unet_config([32, 64], [1], 16, num_class_embeds=5), DDPMScheduler())
+    ours = imported(folder, tmp_path / "run", "-c", "configs/lsun_bedroom.yaml")
+    assert (ours.num_classes, ours.knows_no_label) == (5, False)
+    x, t, label = torch.randn(20, 3, 16, 16), torch.arange(0, 1000, 50), torch.arange(20) % 5
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        expected = theirs.to(dtype)(x.to(dtype), t, class_labels=label).sample
+        torch.testing.assert_close(ours.network.to(dtype)(x.to(dtype), t, label), expected, atol=tolerance, rtol=0)
+    other = theirs(x.double(), t, class_labels=(label + 1) % 5).sample
+    assert (expected - other).abs().mean() > 0.01
+
+
+@torch.no_grad()
+def test_labels_equal_those_of_improved_diffusion(tmp_path):
+    """A recipe with one class less than the embedding has rows says that the last row stands for no label."""
+    options = {"width": 32, "factors": (1, 2), "blocks": 1, "attends": (1,), "outputs": 3}
+    options |= {"heads": 1, "scale_shift": True, "time_scale": 1.0, "classes": 11}
+    weights, label = Weights(), torch.tensor([0, 1, 2, 3, 4, 9, 10, 10])
+    improved(weights, torch.zeros(1, 3, 8, 8), torch.zeros(1), **options, label=label[:1])
+    torch.save(dict(weights), tmp_path / "cond.pt")
+    network = {"class_path": "UNet", "init_args": {"num_classes": 10, "label_dropout": 0.2}}
+    overlay = {"model": {"init_args": {"reverse": {"init_args": {"network": network}}}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
+    for recipe, of_ours in (([], label), (["-c", str(tmp_path / "mine.yaml")], torch.where(label == 10, -1, label))):
+        ours = imported(tmp_path / "cond.pt", tmp_path / f"run{len(recipe)}", "-c", "configs/cifar10.yaml", *recipe)
+        assert (ours.num_classes, ours.knows_no_label) == ((10, True) if recipe else (11, False))
+        assert_same_as_function(
+            lambda x, t: improved(weights, x, t, **options, label=label[: len(x)]),
+            Labelled(ours.network, of_ours),
+            (3, 8, 8),
+        )
+
+
 FORMER = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers up to 0.14
 
 

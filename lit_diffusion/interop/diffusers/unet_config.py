@@ -56,7 +56,6 @@ UNET_CHOICES: dict[str, tuple[Any, ...]] = {  # that our U-Net can express
     "resnet_time_scale_shift": ("default", "scale_shift"),
     "add_attention": (True,),
     "class_embed_type": (None,),
-    "num_class_embeds": (None,),
 }
 # what diffusers' EMAModel writes into the config of the network that it has averaged; nothing of it acts on the network
 AVERAGE = frozenset(
@@ -67,6 +66,7 @@ NAMES = Names(
         "stem": "conv_in",
         "time.dense1": "time_embedding.linear_1",
         "time.dense2": "time_embedding.linear_2",
+        "label.table": "class_embedding",
         "norm": "conv_norm_out",
         "head": "conv_out",
     },
@@ -116,8 +116,9 @@ def convert_network(config: Mapping[str, Any], file: str) -> dict[str, Any]:
             f"{config['attn_norm_num_groups'] or 'none'} in the middle"
         )
     head = config["attention_head_dim"]
-    if head is not None:
-        check_number(head, f"{file}: attention_head_dim", 1, whole=True)
+    for key in ("attention_head_dim", "num_class_embeds"):
+        if config[key] is not None:
+            check_number(config[key], f"{file}: {key}", 1, whole=True)
     return {
         "width": width,
         "multipliers": find_multipliers(widths, width, file, "block_out_channels"),
@@ -133,6 +134,7 @@ def convert_network(config: Mapping[str, Any], file: str) -> dict[str, Any]:
         "ends_at_10000": config["freq_shift"] == 1,
         "cosines_first": config["flip_sin_to_cos"],
         "time_scale": 1.0,
+        "num_classes": config["num_class_embeds"],
     }
 
 
@@ -192,6 +194,7 @@ def make_unet_config(network: UNet, options: Mapping[str, Any], size: int) -> di
         "attn_norm_num_groups": options["groups"] if options["scale_shift"] else None,
         "norm_eps": options["norm_eps"],
         "resnet_time_scale_shift": "scale_shift" if options["scale_shift"] else "default",
+        "num_class_embeds": None if options["num_classes"] is None else network.label.table.num_embeddings,
     }
 
 
