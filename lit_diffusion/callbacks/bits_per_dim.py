@@ -37,7 +37,8 @@ SPLITS = ("train", "test")
 
 
 class BitsPerDim(Evaluation):
-    """The bound on -log p(x_0) of all images of each split, in bits/dim, with the predicted x_0 clipped as in sampling.
+    """The bound on -log p(x_0) of all images of each split, in bits/dim, with the predicted x_0 clipped as in sampling;
+    on -log p(x_0 | label) if the model takes labels.
 
     It is evaluated in `validate`, in `test`, every `every_n_steps` steps of a fit and, with `at_end`, at the end of it.
     Fits and `test` write `bits_per_dim/<split>.json` (L, its terms, rate, distortion), `.csv` (by step) and `.png`.
@@ -81,6 +82,11 @@ class BitsPerDim(Evaluation):
         if not any(sizes[split] for split in self.splits):
             empty = " and ".join(self.splits)
             raise ConfigError(f"splits: the data have no images in {empty}; use another split, or [] for no bits/dim")
+        if scale := getattr(diffusion_of(pl_module).sampler, "guidance_scale", 0):
+            raise ConfigError(
+                f"splits: expected [], since model.sampler.guidance_scale is {scale:g} and a guided model has no "
+                "likelihood; or set guidance_scale: 0 for the bound of the model given the labels"
+            )
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
         data = data_of(trainer)
@@ -113,12 +119,14 @@ class BitsPerDim(Evaluation):
         terms, size = len(first) - 1, self.batch_size
         pairs = range(data.sizes[split] * terms)
         batches = range(trainer.global_rank, -(-len(pairs) // size), ranks)
-        of_batch = (pairs[b * size : (b + 1) * size] for b in batches)
-        images = (torch.arange(part[0] // terms, part[-1] // terms + 1) for part in of_batch)
+        of_batch = [pairs[b * size : (b + 1) * size] for b in batches]
+        images = [torch.arange(part[0] // terms, part[-1] // terms + 1) for part in of_batch]
+        labels = None if module.num_classes is None else data.labels(split)
         sums = BoundSums(first, data.sizes[split], float64_device(pl_module))
-        for b, x_0 in zip(batches, data.batches(split, images)):
+        for b, image, x_0 in zip(batches, images, data.batches(split, images)):
+            reverse = module.reverse.given(None if labels is None else labels[image].to(x_0.device))
             generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "bound", split, b))
-            sums.add(module.reverse, x_0, pairs[b * size : (b + 1) * size], generator)
+            sums.add(reverse, x_0, pairs[b * size : (b + 1) * size], generator)
             advance(len(pairs[b * size : (b + ranks) * size]))  # the other ranks have done as much
         return sums
 
@@ -135,6 +143,7 @@ class BitsPerDim(Evaluation):
             "levels": data.num_levels,
             **({"log_volume": data.log_volume} if data.log_volume else {}),
             **reverse.protocol,
+            **({} if reverse.num_classes is None else {"given": "labels"}),
             "weights": weights_in_use(trainer),
             "seed": module.seed,
             "step": self.step(trainer),

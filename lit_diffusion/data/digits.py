@@ -19,6 +19,7 @@ class Digits(ImageData):
 
     image_shape = (1, 8, 8)
     num_levels = 17
+    class_names = tuple("0123456789")
 
     def __init__(
         self, batch_size: int = 128, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None

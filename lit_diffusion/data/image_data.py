@@ -16,7 +16,8 @@ from lit_diffusion.pixels import to_float
 
 
 class ImageData(LightningDataModule, ABC):
-    """Examples of one shape, split into "train" and "test", served as float32 batches (B, *).
+    """Examples of one shape, split into "train" and "test", served as float32 batches (B, *), to models with labels as
+    pairs with the labels (B,).
 
     Most examples are images (B, C, H, W) in [-1, 1], hence the names. Binary data are images of two levels, -1 and 1.
     Real-valued data (`num_levels` None), such as points in the plane, are stored as float32 and served unchanged.
@@ -103,6 +104,17 @@ class ImageData(LightningDataModule, ABC):
             raise ConfigError(f"{type(self).__name__} has no labels; use a data set with classes, such as Digits")
         return labels
 
+    @property
+    def num_classes(self) -> int | None:
+        """Of the labels, after `setup`; None if the data set has none."""
+        labels = getattr(self.store("train"), "labels", None)
+        return None if labels is None else len(self.class_names or ()) or int(labels.max()) + 1
+
+    def _labels_for_model(self, split: str) -> Tensor | None:
+        """The labels of a split, if the trainer's model takes labels."""
+        module = None if self.trainer is None else self.trainer.lightning_module
+        return None if getattr(module, "num_classes", None) is None else self.labels(split)
+
     def train_dataloader(self) -> TrainBatches:
         """Training batches; with a trainer, they continue after the batches that its fit loop has counted.
 
@@ -117,6 +129,7 @@ class ImageData(LightningDataModule, ABC):
             self.flip,
             epoch_batches=_epoch_batches(trainer, len(plan)),
             repeat=trainer is not None and trainer.overfit_batches > 0,  # type: ignore[attr-defined]
+            labels=self._labels_for_model("train"),
         )
         if trainer is not None:
             loader.load_state_dict({"batches": trainer.fit_loop.total_batch_idx + 1})
@@ -127,7 +140,7 @@ class ImageData(LightningDataModule, ABC):
         rank, world_size = self._rank()
         store = self.store(split)
         plan = EvalPlan(len(store), self.eval_batch_size, rank, world_size)
-        return EvalBatches(store, plan, self.num_levels, self._device())
+        return EvalBatches(store, plan, self.num_levels, self._device(), self._labels_for_model(split))
 
     def batches(self, split: str, indices: Iterable[Tensor]) -> Iterator[Tensor]:
         """The images of a split in each (B,) int64 tensor of `indices`: (B, C, H, W) in [-1, 1] on the device."""

@@ -14,7 +14,7 @@ from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.modules.generative import GenerativeModule
+from lit_diffusion.modules.generative import Batch, GenerativeModule, split_labels
 from lit_diffusion.seeding import derive_seed, seed_step
 
 
@@ -61,29 +61,42 @@ class DiffusionModule(GenerativeModule):
         network = getattr(self.reverse, "network", None)
         return [] if network is None else [network]
 
-    def check(self, image_shape: tuple[int, ...], num_levels: int | None) -> None:
-        self.reverse.check(image_shape, num_levels)
+    @property
+    def num_classes(self) -> int | None:
+        return self.reverse.num_classes
 
-    def training_step(self, x_0: Tensor, batch_index: int) -> Tensor:
-        """The mean loss of a batch of images x_0 (B, C, H, W) in [-1, 1]."""
+    def check(self, image_shape: tuple[int, ...], num_levels: int | None, num_classes: int | None) -> None:
+        self.reverse.check(image_shape, num_levels)
+        if self.num_classes not in (None, num_classes):
+            raise ConfigError(
+                f"expected {num_classes}, the number of the data's classes, got {self.num_classes}"
+                if num_classes
+                else f"expected null, since the data have no labels, got {self.num_classes}",
+                key="model.reverse.network.num_classes",
+            )
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The mean loss of a batch of images x_0 (B, C, H, W) in [-1, 1], with labels if the model takes any."""
+        x_0, label = split_labels(batch)
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
         seed_step(derive_seed(self.seed, "train", step, self.global_rank), self.device)
-        loss = self.objective(self.reverse, x_0).mean()
+        loss = self.objective(self.reverse.given(label), x_0).mean()
         self.log("train/loss", loss)
         return loss
 
-    def validation_step(self, x_0: Tensor, batch_index: int) -> None:
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Logs the mean objective over all held-out images, with the same t and noise at every validation."""
-        self._evaluate("val/loss", x_0, batch_index)
+        self._evaluate("val/loss", batch, batch_index)
 
-    def test_step(self, x_0: Tensor, batch_index: int) -> None:
+    def test_step(self, batch: Batch, batch_index: int) -> None:
         """Like validation."""
-        self._evaluate("test/loss", x_0, batch_index)
+        self._evaluate("test/loss", batch, batch_index)
 
-    def predict_step(self, batch: Tensor, batch_index: int) -> None:
+    def predict_step(self, batch: Batch, batch_index: int) -> None:
         """Does nothing: predictions draw from the model themselves."""
 
-    def _evaluate(self, name: str, x_0: Tensor, batch_index: int) -> None:
+    def _evaluate(self, name: str, batch: Batch, batch_index: int) -> None:
+        x_0, label = split_labels(batch)
         if not len(x_0):
             return  # a data set without test images
         # Drawn for the batch of all n ranks, of which this one holds every n-th image: the loss does not depend on n.
@@ -93,7 +106,7 @@ class DiffusionModule(GenerativeModule):
         whole = x_0.new_empty(data.eval_batch_size, *x_0.shape[1:])
         own = slice(rank, rank + ranks * len(x_0), ranks)
         draw, eps = self.objective.draw(self.reverse, whole)
-        self.held_out.update(self.objective(self.reverse, x_0, (draw[own], eps[own])))
+        self.held_out.update(self.objective(self.reverse.given(label), x_0, (draw[own], eps[own])))
         self.log(name, self.held_out)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

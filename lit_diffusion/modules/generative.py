@@ -6,9 +6,16 @@ from abc import ABC, abstractmethod
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
-from torch import nn
+from torch import Tensor, nn
 
 from lit_diffusion.seeding import derive_seed, seed_generator
+
+Batch = Tensor | tuple[Tensor, Tensor]  # examples (B, *), to models with labels with their labels (B,)
+
+
+def split_labels(batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """The examples and the labels of a batch, or the examples and None."""
+    return (batch, None) if isinstance(batch, Tensor) else batch
 
 
 class GenerativeModule(LightningModule, ABC):
@@ -20,8 +27,15 @@ class GenerativeModule(LightningModule, ABC):
     optimizer: OptimizerCallable
 
     @abstractmethod
-    def check(self, image_shape: tuple[int, ...], num_levels: int | None) -> None:
-        """Raises ConfigError unless the model takes examples of that shape and number of levels (None: real values)."""
+    def check(self, image_shape: tuple[int, ...], num_levels: int | None, num_classes: int | None) -> None:
+        """Raises ConfigError unless the model takes examples of that shape and number of levels (None: real values),
+        with labels of that number of classes (None: no labels).
+        """
+
+    @property
+    def num_classes(self) -> int | None:
+        """Of the labels that the model takes with its examples; None if it takes none."""
+        return None
 
     @property
     def networks(self) -> list[nn.Module]:

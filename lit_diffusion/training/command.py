@@ -214,7 +214,8 @@ class TrainingCLI(CLIBase):
         self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         self.datamodule.prepare_data()
         self.datamodule.setup(self.subcommand)
-        self.model.check(self.datamodule.image_shape, self.datamodule.num_levels)
+        data = self.datamodule
+        self.model.check(data.image_shape, data.num_levels, data.num_classes)
         run_options.check_monitors(self.trainer, self.model)
         try:
             optimizer = self.model.optimizer(self.model.parameters())
