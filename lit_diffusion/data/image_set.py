@@ -10,10 +10,12 @@ from torch import Tensor
 
 from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.image_data import ImageData
-from lit_diffusion.data.image_files import FileStore
+from lit_diffusion.data.image_decoding import Form
 from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.data.npz_file import read_array
+from lit_diffusion.data.source_store import SourceStore
+from lit_diffusion.data.sources.folder_source import FolderSource
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10
 from lit_diffusion.errors import ConfigError, one_line
@@ -76,7 +78,7 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
 
 def _folder(path: Path, channels: int) -> ImageSet:
     found = list_images(str(path), "images")
-    store = FileStore("images", str(path), found.paths, None, channels, num_workers=2)
+    store = SourceStore("images", FolderSource("images", str(path), found.paths), Form(None, channels), num_workers=2)
     return ImageSet(str(path), store, tuple(store.shape), note=found.note(str(path)))
 
 

@@ -9,10 +9,10 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 PART = 2**16  # bytes
 
 
-def is_whole(path: str) -> bool:
+def is_whole(content: bytes) -> bool:
     """Whether the data of a PNG file are as long as its size requires, expanded in parts."""
-    chunks = _chunks(path)
-    name, header = next(chunks)
+    chunks = _chunks(content)
+    name, header = next(chunks, (b"", b""))
     if name != b"IHDR" or len(header) != 13:
         return False
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
@@ -34,10 +34,9 @@ def _length(width: int, height: int, bits: int, interlaced: bool) -> int:
     return total
 
 
-def _chunks(path: str) -> Iterator[tuple[bytes, bytes]]:
-    with open(path, "rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, name = struct.unpack(">I4s", head)
-            yield name, file.read(length)
-            file.seek(4, 1)
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = 8
+    while place + 8 <= len(content):
+        length, name = struct.unpack_from(">I4s", content, place)
+        yield name, content[place + 8 : place + 8 + length]
+        place += 12 + length

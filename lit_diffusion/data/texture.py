@@ -8,7 +8,7 @@ import torch
 
 from lit_diffusion.data.generated import GeneratedData
 from lit_diffusion.data.image_data import check_channels
-from lit_diffusion.data.image_files import decode
+from lit_diffusion.data.image_decoding import decode
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError, check_at_least
 

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from lit_diffusion.data import ImageFolder
-from lit_diffusion.data.image_files import decode
-from lit_diffusion.data.image_folder import set_aside
+from lit_diffusion.data.image_decoding import decode
+from lit_diffusion.data.file_images import set_aside
+from lit_diffusion.data.sources.folder_source import FolderSource
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_levels
 from tests.conftest import CONFIGS
@@ -127,11 +128,11 @@ def test_the_memory_for_resized_images_decides_where_they_stay(folder):
 
 def test_the_split_depends_on_neither_the_seed_nor_images_that_come_later(folder):
     paths = [f"{i}.png" for i in range(1000)]
-    train, test = set_aside(paths, 100)
-    assert len(test) == 100 and sorted(train + test) == sorted(paths) and test == sorted(test)
-    _, later = set_aside([*paths, "new.png"], 100)
-    assert len(set(test) - set(later)) <= 1
-    assert set(test) != set(paths[:100]) and set(test) != set(paths[-100:])
+    train, test = (part.tolist() for part in set_aside(FolderSource("root", "", paths), 100))
+    assert len(test) == 100 and sorted(train + test) == [*range(1000)] and test == sorted(test) and train == sorted(train)
+    _, later = set_aside(FolderSource("root", "", [*paths, "new.png"]), 100)
+    assert len(set(test) - set(later.tolist())) <= 1
+    assert test != [*range(100)] and test != [*range(900, 1000)]
     sets = []
     for seed in (0, 1):
         data = ImageFolder(str(folder), 4, 4, num_test=3, seed=seed, num_workers=0)
@@ -317,7 +318,10 @@ def test_what_a_folder_leaves_out_is_said_once(folder, capsys):
     ("arguments", "message"),
     [
         ({"size": 0}, "size: expected 1 or more, got 0"),
-        ({"channels": 2}, "channels: expected 1 for grey or 3 for RGB, got 2"),
+        ({"channels": 5}, "channels: expected 1 for grey or 3 for RGB, 2 or 4 with alpha; got 5"),
+        ({"size": [4]}, r"size: expected a side or \[height, width\], got \[4\]"),
+        ({"size": [4, 0]}, "size: expected 1 or more, got 0"),
+        ({"num_levels": 17}, "num_levels: expected 256 for 8 bits or 65536 for 16, got 17"),
         ({"num_test": -1}, "num_test: expected 0 or more, got -1"),
         ({"num_workers": -1}, "num_workers: expected 0 or more, got -1"),
         ({"test_root": ".", "num_test": 3}, "test_root: .*only one of the two"),

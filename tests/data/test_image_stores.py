@@ -5,8 +5,10 @@ import torch
 from PIL import Image
 
 from lit_diffusion.data.batch_plans import EvalPlan, TrainPlan
-from lit_diffusion.data.image_files import FileStore
+from lit_diffusion.data.image_decoding import Form
 from lit_diffusion.data.loader import EvalBatches, TrainBatches
+from lit_diffusion.data.source_store import SourceStore
+from lit_diffusion.data.sources.folder_source import FolderSource
 from lit_diffusion.data.store import MemoryStore, fits
 
 CPU = torch.device("cpu")
@@ -25,10 +27,10 @@ def folder(tmp_path, images):
 
 
 def stores(images, folder):
-    paths = sorted(os.listdir(folder))
+    source = FolderSource("root", str(folder), sorted(os.listdir(folder)))
     yield MemoryStore(images)
-    yield FileStore("root", str(folder), paths, size=4, channels=3, num_workers=0)
-    yield FileStore("root", str(folder), paths, size=4, channels=3, num_workers=2)
+    yield SourceStore("root", source, Form((4, 4), 3), num_workers=0)
+    yield SourceStore("root", source, Form((4, 4), 3), num_workers=2)
 
 
 def test_memory_and_files_and_workers_serve_the_same_pixels_in_the_order_asked_for(images, folder):

@@ -19,7 +19,7 @@ from PIL import Image
 from lit_diffusion.callbacks.predict.conditioned import known_part
 from lit_diffusion.cli.entry import main as shell
 from lit_diffusion.config import untrusted_yaml
-from lit_diffusion.data.image_files import decode
+from lit_diffusion.data.image_decoding import decode
 from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.image_set import open_images
 from lit_diffusion.data.torchvision_sets import CIFAR10

@@ -14,7 +14,7 @@ from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
-from lit_diffusion.data.image_files import decode
+from lit_diffusion.data.image_decoding import decode
 from lit_diffusion.diffusion.condition import Condition, Known, Observed
 from lit_diffusion.diffusion.conditioning import ConditionedReverse, Covariance, Isotropic
 from lit_diffusion.diffusion.sampler import Sampler
