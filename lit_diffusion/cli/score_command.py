@@ -61,7 +61,10 @@ def report_lines(scores: dict[str, Score]) -> Iterator[str]:
 def make_parser() -> Parser:
     """The command's options."""
     splits = f"{', '.join(SETS)} with :train or :test"
-    images = f"a folder of images, an .npz file (arr_0: uint8, N x H x W x C), or a split: {splits}"
+    images = (
+        "a folder of images, a .zip, .tar, .parquet or .arrow file or a folder of these, an LMDB, an .npz file (arr_0: "
+        f"uint8, N x H x W x C), or a split: {splits}"
+    )
     result = Parser(prog="lit-diffusion score", description=__doc__)
     result.add_argument("samples", metavar="A", help=f"images to score: {images}")
     result.add_argument("reference", metavar="B", help="images to compare them with, given likewise")

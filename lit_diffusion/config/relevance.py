@@ -52,7 +52,10 @@ SCORING = (
     "trainer.inference_mode",
 )
 REPETITION = ("seed_everything", CHECKPOINT)  # repetitions of an experiment differ in these
-ROOT_IS_THE_DATA = ("ImageFolder", "MNISTFiles")  # other data sets are the same wherever their files are
+ROOT_IS_THE_DATA = (  # other data sets are the same wherever their files are
+    *("ImageArray", "ImageArrow", "ImageClassFolder", "ImageFolder", "ImageHub", "ImageLMDB", "ImageParquet"),
+    *("ImageWebDataset", "ImageZip", "MNISTFiles"),
+)
 CLASS_WITH_MODULE = re.compile(r"([A-Za-z_]\w*\.)+[A-Z]\w*")
 
 

@@ -6,7 +6,16 @@ from lit_diffusion.data.dead_leaves import DeadLeaves
 from lit_diffusion.data.digits import Digits
 from lit_diffusion.data.heartbeat import Heartbeat
 from lit_diffusion.data.image_data import ImageData
-from lit_diffusion.data.image_folder import ImageFolder
+from lit_diffusion.data.image_folder import ImageClassFolder, ImageFolder
+from lit_diffusion.data.image_formats import (
+    ImageArray,
+    ImageArrow,
+    ImageHub,
+    ImageLMDB,
+    ImageParquet,
+    ImageWebDataset,
+    ImageZip,
+)
 from lit_diffusion.data.mnist_files import MNISTFiles
 from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.data.swiss_roll import SwissRoll
@@ -23,8 +32,16 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "Heartbeat",
+    "ImageArray",
+    "ImageArrow",
+    "ImageClassFolder",
     "ImageData",
     "ImageFolder",
+    "ImageHub",
+    "ImageLMDB",
+    "ImageParquet",
+    "ImageWebDataset",
+    "ImageZip",
     "MNISTFiles",
     "SwissRoll",
     "Texture",

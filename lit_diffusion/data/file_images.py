@@ -60,7 +60,8 @@ class FileImages(ImageData):
         if test_root is not None and num_test:
             raise ConfigError("test_root: num_test already sets images of root aside; use only one of the two")
         if num_levels not in self.LEVELS:
-            raise ConfigError(f"num_levels: expected 256 for 8 bits or 65536 for 16, got {num_levels}")
+            expected = "2 to 65536" if len(self.LEVELS) > 2 else "256 for 8 bits or 65536 for 16"
+            raise ConfigError(f"num_levels: expected {expected}, got {num_levels}")
         self.form = Form(height_and_width(size), channels, num_levels)
         self.image_shape, self.num_levels = (channels, *height_and_width(size)), num_levels
         self.root, self.num_test = os.path.expanduser(root), num_test
@@ -113,7 +114,9 @@ def set_aside(source: ImageSource, num_test: int) -> tuple[np.ndarray, np.ndarra
     count = len(source)
     if num_test >= count:
         raise ConfigError(f"num_test: expected less than {count}, the number of images; got {num_test}")
-    test = nsmallest(num_test, range(count), key=lambda index: derive_seed("test", source.name(index))) if num_test else []
+    test = (
+        nsmallest(num_test, range(count), key=lambda index: derive_seed("test", source.name(index))) if num_test else []
+    )
     is_test = np.zeros(count, bool)
     is_test[test] = True
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
@@ -129,10 +132,14 @@ def _check_classes(train: ImageSource, test: ImageSource) -> None:
     """Raises ConfigError if the labels of two sources mean different classes."""
     if train.class_names != test.class_names:
         here, there = (
-            "none" if names is None else f"{len(names)} ({', '.join(names[:SHOWN_NAMES])}, ..)"
+            f"{len(names)} ({', '.join(names[:SHOWN_NAMES])}, ..)" if names else "none"
             for names in (test.class_names, train.class_names)
         )
         raise ConfigError(f"test_root: expected the classes of root, {there}; got {here}")
+    if train.labels is not None and test.labels is not None and test.labels.max() > train.labels.max():
+        most, found = int(train.labels.max()), int(test.labels.max())
+        if not train.class_names:
+            raise ConfigError(f"test_root: expected labels 0 to {most}, as in root; got {found}")
 
 
 def _num_cores() -> int:

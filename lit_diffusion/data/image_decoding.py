@@ -72,8 +72,7 @@ def decode_record(content: bytes | np.ndarray, where: str, form: Form) -> Tensor
             levels = _pixels(content, form)
             if levels.dtype != np.uint8 and form.size is not None and levels.shape[:2] != form.size:
                 levels = _resized(levels, form)
-    if form.dtype != torch.uint8:
-        levels = levels.astype(np.int32)
+    levels = levels.astype(np.uint8 if form.dtype == torch.uint8 else np.int32, copy=False)
     image = torch.from_numpy(levels).reshape(*levels.shape[:2], form.channels)
     return image.permute(2, 0, 1).contiguous()
 
@@ -128,9 +127,7 @@ def has_more_than_8_bits(image: ImageFile.ImageFile) -> bool:
 
 
 def centred_part(rows: int, columns: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """The largest centred part of an image of `rows` x `columns` with the shape of `height` x `width`: left, top, right,
-    bottom.
-    """
+    """The largest centred part of `rows` x `columns` pixels in the shape of `height` x `width`, as Pillow's box."""
     if columns * height <= rows * width:
         rows, top = max(1, columns * height // width), rows
         top = (top - rows) // 2
@@ -145,15 +142,17 @@ def _checked(levels: np.ndarray, where: str, form: Form) -> np.ndarray:
     levels = levels[..., None] if levels.ndim == 2 else levels
     if levels.shape[2] != form.channels:
         raise ConfigError(f"{where}: expected {form.channels} channels, got {levels.shape[2]}; set channels")
+    if levels.dtype == np.uint8 and form.num_levels > 256:
+        raise ConfigError(f"{where}: expected 16 bits for {form.num_levels} levels, got 8; set num_levels: 256")
     if levels.size and (most := int(levels.max())) >= form.num_levels:
         raise ConfigError(f"{where}: expected levels 0 to {form.num_levels - 1}, got {most}; set num_levels")
     return levels
 
 
 def _resized(levels: np.ndarray, form: Form) -> np.ndarray:
-    """Levels (H, W, C), cropped and resized to the form's size, each channel by itself; those of 8 bits as images are."""
+    """Levels (H, W, C), cropped and resized to the form's size, each channel by itself; 8 bits as images are."""
     assert form.size is not None
-    part, size = centred_part(*levels.shape[:2], *form.size), form.size[::-1]
+    part, size = centred_part(levels.shape[0], levels.shape[1], *form.size), form.size[::-1]
     stored = np.uint8 if levels.dtype == np.uint8 else np.float32  # Pillow resizes 16 bits as floats only
     channels = (Image.fromarray(np.ascontiguousarray(channel, dtype=stored)) for channel in np.moveaxis(levels, -1, 0))
     resized = np.stack([np.array(one.crop(part).resize(size, Image.Resampling.LANCZOS)) for one in channels], axis=-1)

@@ -15,6 +15,7 @@ from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.source_store import SourceStore
+from lit_diffusion.data.sources.find_source import find_source
 from lit_diffusion.data.sources.folder_source import FolderSource
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10
@@ -55,7 +56,7 @@ def split_of(data: ImageData, split: str) -> ImageSet:
 
 
 def open_images(source: str, channels: int | None = None, root: str | None = None) -> ImageSet:
-    """The images of a folder, of an NPZ file, or of a split such as "digits:train".
+    """The images of a folder, of an archive, table or NPZ file, or of a split such as "digits:train".
 
     channels: 1 or 3, to which the files of a folder are decoded, by default 3; for 1, an NPZ file of grey images in
     three channels, as evaluators require, is converted to grey. root: the folder of a data set's files. Images are
@@ -63,6 +64,9 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
     """
     path = Path(source).expanduser()
     name, colon, split = source.partition(":")
+    if path.exists() and (found := find_source("images", path)):
+        store = SourceStore("images", found, Form(None, channels or 3), num_workers=2)
+        return ImageSet(str(path), store, tuple(store.shape))
     if path.is_dir():
         return _folder(path, channels or 3)
     if path.is_file():

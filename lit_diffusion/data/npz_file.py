@@ -36,8 +36,18 @@ def read_array(path: Path, name: str) -> np.ndarray:
                 raise BadZipFile(str(error)) from error
 
 
-def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
-    """The array in a stream of `length` bytes, from a file of `stored` bytes."""
+def map_array(path: Path) -> np.ndarray:
+    """The array of an NPY file, mapped into memory and read where it is used. Raises ValueError like `read_array`."""
+    if not path.is_file():
+        raise ValueError("not a regular file")
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(file, length)
+        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+
+
+def _header(file: IO[bytes], length: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the array in a stream of `length` bytes, which is left where its values begin."""
     version = npy.read_magic(file)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
@@ -50,11 +60,17 @@ def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
         if side < 0:
             raise ValueError(f"shape {shape}")
         count *= side
-    size = count * dtype.itemsize
-    if size != length - file.tell():
+    if (size := count * dtype.itemsize) != length - file.tell():
         raise ValueError(f"expected {size:,} bytes of shape {shape}, found {length - file.tell():,}")
+    return shape, fortran, dtype
+
+
+def _checked(file: IO[bytes], length: int, stored: int) -> np.ndarray:
+    """The array in a stream of `length` bytes, from a file of `stored` bytes."""
+    shape, fortran, dtype = _header(file, length)
+    size = length - file.tell()
     content = read_exactly(file, size, stored)
-    array = np.frombuffer(content, dtype) if size else np.empty(count, dtype)
+    array = np.frombuffer(content, dtype) if size else np.empty(shape, dtype).ravel()
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lit_diffusion import __version__
 from lit_diffusion.config.keys import flatten, is_within
+from lit_diffusion.config.relevance import ROOT_IS_THE_DATA
 from lit_diffusion.errors import one_line
 from lit_diffusion.interop.construct import class_name, parse_data, parse_spec
 from lit_diffusion.metrics.score import Score
@@ -171,7 +172,7 @@ def public_name(source: Any) -> str:
 def describe_data(config: Mapping[str, Any]) -> str:
     """The data set of a configuration: its class, and the name of its folder or file."""
     name, given = parse_data(config["data"])
-    where = given.get("root") if name == "ImageFolder" else given.get("file")
+    where = given.get("root") if name in ROOT_IS_THE_DATA else given.get("file")
     return f"{name} ({Path(str(where)).name})" if where else name
 
 

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lit_diffusion.config import config_files
 from lit_diffusion.config.keys import PACKAGE, shorten_class
+from lit_diffusion.config.relevance import ROOT_IS_THE_DATA
 from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.interop.construct import CLASSES, expand_classes, parse_data, parse_spec
 
@@ -157,7 +158,7 @@ def set_images(data: Any, channels: int, size: int | None, recipe: str) -> Any:
             f"{recipe}: {name} has {side}x{side} images of {has_channels} channels, but the model {size}x{size} of "
             f"{channels}; add -c with such data"
         )
-    changed = {"channels": channels} if name == "ImageFolder" and arguments.get("channels", 3) != channels else {}
+    changed = {"channels": channels} if name in ROOT_IS_THE_DATA and arguments.get("channels", 3) != channels else {}
     if size and "size" in arguments:
         changed["size"] = size
     return {**data, "init_args": {**arguments, **changed}} if changed and isinstance(data, Mapping) else data

@@ -20,10 +20,12 @@ def anchor_paths(used: Namespace, saved: Namespace, sources: ConfigSources) -> P
 
     used, saved: the settings of this command, and those that the run will record, in which paths of config.yaml stay.
     """
+    named = {key for key, value in used.items() if str(value).endswith(".ImageHub")}  # by the hub, not by a path
     relative = {
         key: value
         for key, value in used.items()
         if isinstance(value, str) and PATH_SETTING.fullmatch(normalize_key(key)) and not Path(value).is_absolute()
+        if not any(normalize_key(key).startswith(f"{normalize_key(one)}.") for one in named)
     }
     recorded = {key for key in relative if Path(sources.of(normalize_key(key))).name == "config.yaml"}
     folders = working_folders(sources)

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from lit_diffusion.data import ImageFolder
-from lit_diffusion.data.image_decoding import decode
 from lit_diffusion.data.file_images import set_aside
+from lit_diffusion.data.image_decoding import decode
 from lit_diffusion.data.sources.folder_source import FolderSource
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_levels
@@ -129,7 +129,9 @@ def test_the_memory_for_resized_images_decides_where_they_stay(folder):
 def test_the_split_depends_on_neither_the_seed_nor_images_that_come_later(folder):
     paths = [f"{i}.png" for i in range(1000)]
     train, test = (part.tolist() for part in set_aside(FolderSource("root", "", paths), 100))
-    assert len(test) == 100 and sorted(train + test) == [*range(1000)] and test == sorted(test) and train == sorted(train)
+    assert (
+        len(test) == 100 and sorted(train + test) == [*range(1000)] and test == sorted(test) and train == sorted(train)
+    )
     _, later = set_aside(FolderSource("root", "", [*paths, "new.png"]), 100)
     assert len(set(test) - set(later.tolist())) <= 1
     assert test != [*range(100)] and test != [*range(900, 1000)]

@@ -22,8 +22,8 @@ class FolderSource(ImageSource):
         if by_class:
             if loose := [path for path in paths if "/" not in path]:
                 raise ConfigError(
-                    f"{argument}: expected every image in the folder of its class, but {os.path.join(root, loose[0])} is "
-                    "in none; move it, or use ImageFolder, which has no labels"
+                    f"{argument}: expected every image in the folder of its class, but {os.path.join(root, loose[0])} "
+                    "is in none; move it, or use ImageFolder, which has no labels"
                 )
             classes = [path.partition("/")[0] for path in paths]
             self.class_names = tuple(sorted(set(classes)))

@@ -20,14 +20,14 @@ class ImageSource(ABC):
     """Records in a fixed order, each an encoded image or an array of levels.
 
     root: the file or folder that the user named; names: of the records within it, all different; files: that hold all
-    records. labels: (N,) int64 or None; class_names: of the labels 0, 1, ..., or None.
+    records. labels: (N,) int64 or None; class_names: of the labels 0, 1, ..., if they have names.
     """
 
     root: str
     names: NameList
     files: Sequence[str] = ()
     labels: Tensor | None = None
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,7 +56,7 @@ class ImageSource(ABC):
 
 
 def read_file(path: str) -> bytes:
-    """The content of a file. Raises ValueError if it is not a regular file, such as a pipe, or larger than any image."""
+    """The content of a file. Raises ValueError if it is not a regular file, or larger than any image."""
     if not os.path.isfile(path):
         raise ValueError("not a regular file")
     with open(path, "rb") as file:

@@ -1,6 +1,7 @@
 """Many names in two arrays."""
 
 import os
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,9 +11,11 @@ class NameList:
     """Names by number. In two arrays, not objects, whose reference counts would make every worker copy the memory."""
 
     def __init__(self, names: Iterable[str | bytes]):
-        encoded = [os.fsencode(name) for name in names]
-        self._text = np.frombuffer(b"".join(encoded), np.uint8)
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        text, ends = bytearray(), array("q", [0])
+        for name in names:
+            text += os.fsencode(name)
+            ends.append(len(text))
+        self._text, self._ends = np.frombuffer(text, np.uint8), np.frombuffer(ends, np.int64)
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -1,0 +1,101 @@
+"""What Parquet and Arrow files have in common: shards of rows, with a column of images and one of labels."""
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lit_diffusion.data.sources.image_source import ImageSource, check_length, require
+from lit_diffusion.data.sources.name_list import NameList
+from lit_diffusion.data.sources.shards import find_shards
+from lit_diffusion.data.sources.image_columns import find_columns, read_labels
+from lit_diffusion.errors import ConfigError, one_line
+
+
+class TableSource(ImageSource):
+    """The rows of all shards, in order. A row is named by its image's path if all rows have different ones, else by its
+    shard and number.
+
+    argument: the setting that gives root, a file, folder or pattern; image_column, label_column: None to find them.
+    Raises ConfigError if a shard is damaged, or has no such columns.
+    """
+
+    suffixes: tuple[str, ...]
+
+    def __init__(self, argument: str, root: str, image_column: str | None = None, label_column: str | None = None):
+        require("pyarrow", f"a {self.suffixes[0]} file")
+        self.root, self.files = root, self._shards(argument, root)
+        counts, labels, paths = list[int](), list[Any](), list[Any]()
+        for number, file in enumerate(self.files):
+            where = f"{argument}: {file}"
+            try:
+                schema = self._schema(file)
+                columns = find_columns(schema, where, image_column, label_column)
+                if number == 0:
+                    self.columns = columns
+                if columns != self.columns:
+                    raise ConfigError(f"{where}: expected the columns and classes of {self.files[0]}, found others")
+                counts.append(self._count(file))
+                if columns.label:
+                    labels += self._values(file, columns.label)
+                if columns.nested:
+                    paths += self._values(file, columns.image, "path")
+            except ConfigError:
+                raise
+            except Exception as error:  # pyarrow raises many kinds
+                raise ConfigError(
+                    f"{where}: cannot be read ({one_line(error) or type(error).__name__}); fetch it again"
+                ) from error
+        self._starts = np.cumsum([0, *counts])
+        count = int(self._starts[-1])
+        if not count:
+            raise ConfigError(f"{argument}: no image in {root!r}; use files that have rows")
+        if self._image(self._shard(0), 0) is None:
+            raise ConfigError(
+                f"{argument}: {root}: expected the bytes of images in column {self.columns.image}, found none, perhaps "
+                "paths only; write the table with the images embedded, as save_to_disk and push_to_hub of `datasets` do"
+            )
+        if self.columns.label:
+            self.labels, self.class_names = read_labels(labels, self.columns, f"{argument}: {root}")
+        named = len(paths) == count and None not in paths and len({*paths}) == count
+        self.names = NameList(paths if named else map(self._place, range(count)))
+
+    def _shards(self, argument: str, root: str) -> list[str]:
+        """The files of the rows, in order."""
+        return find_shards(argument, root, self.suffixes)
+
+    def where(self, index: int) -> str:
+        return os.path.join(os.path.dirname(self.files[0]), self._place(index))
+
+    def read(self, index: int) -> bytes:
+        shard = self._shard(index)
+        content = self._image(shard, index - int(self._starts[shard]))
+        if content is None:
+            raise ValueError("the row holds no bytes; embed the images in the table")
+        check_length(len(content))
+        return content
+
+    def _shard(self, index: int) -> int:
+        return int(np.searchsorted(self._starts, index, side="right")) - 1
+
+    def _place(self, index: int) -> str:
+        shard = self._shard(index)
+        return f"{os.path.basename(self.files[shard])}: row {index - int(self._starts[shard])}"
+
+    @abstractmethod
+    def _schema(self, file: str) -> Any:
+        """The pyarrow schema of a shard."""
+
+    @abstractmethod
+    def _count(self, file: str) -> int:
+        """The number of rows of a shard."""
+
+    @abstractmethod
+    def _values(self, file: str, column: str, field: str | None = None) -> Sequence[Any]:
+        """A whole column of a shard, or a field of it if there is one."""
+
+    @abstractmethod
+    def _image(self, shard: int, row: int) -> bytes | None:
+        """The bytes of an image."""
