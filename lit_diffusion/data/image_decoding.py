@@ -141,7 +141,9 @@ def _checked(levels: np.ndarray, where: str, form: Form) -> np.ndarray:
     """An array as (H, W, C). Raises ConfigError unless it has the form's channels and levels."""
     levels = levels[..., None] if levels.ndim == 2 else levels
     if levels.shape[2] != form.channels:
-        raise ConfigError(f"{where}: expected {form.channels} channels, got {levels.shape[2]}; set channels")
+        raise ConfigError(
+            f"{where}: expected {form.channels} channels, got {levels.shape[2]}; set channels: {levels.shape[2]}"
+        )
     if levels.dtype == np.uint8 and form.num_levels > 256:
         raise ConfigError(f"{where}: expected 16 bits for {form.num_levels} levels, got 8; set num_levels: 256")
     if levels.size and (most := int(levels.max())) >= form.num_levels:
@@ -154,6 +156,7 @@ def _resized(levels: np.ndarray, form: Form) -> np.ndarray:
     assert form.size is not None
     part, size = centred_part(levels.shape[0], levels.shape[1], *form.size), form.size[::-1]
     stored = np.uint8 if levels.dtype == np.uint8 else np.float32  # Pillow resizes 16 bits as floats only
-    channels = (Image.fromarray(np.ascontiguousarray(channel, dtype=stored)) for channel in np.moveaxis(levels, -1, 0))
-    resized = np.stack([np.array(one.crop(part).resize(size, Image.Resampling.LANCZOS)) for one in channels], axis=-1)
+    parts = [levels] if stored == np.uint8 and levels.shape[2] == 3 else np.moveaxis(levels, -1, 0)
+    channels = (Image.fromarray(np.ascontiguousarray(channel, dtype=stored)) for channel in parts)
+    resized = np.dstack([np.array(one.crop(part).resize(size, Image.Resampling.LANCZOS)) for one in channels])
     return np.rint(resized).clip(0, form.num_levels - 1).astype(levels.dtype)

@@ -1,6 +1,7 @@
 """Arrow files with a column of encoded images, as `save_to_disk` of the `datasets` package writes them."""
 
 import bisect
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from lit_diffusion.data.sources.per_process import PerProcess
 from lit_diffusion.data.sources.table_source import TableSource
 
-END = bytes(4)  # of a stream, whose writer was not interrupted
+END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream whose writer was not interrupted
 FILE = b"ARROW1"  # begins and ends the format with a footer
 
 
@@ -66,7 +67,7 @@ def map_table(path: str) -> Any:
 
     with open(path, "rb") as file:
         is_file = file.read(len(FILE)) == FILE
-        file.seek(-len(FILE), 2)
+        file.seek(-len(END), os.SEEK_END)
         end = file.read()
     if not end.endswith(FILE if is_file else END):
         raise ValueError("truncated: its end is missing")

@@ -79,11 +79,11 @@ def read_labels(values: Sequence[Any], columns: Columns, where: str) -> tuple[Te
     labels = torch.tensor(values, dtype=torch.int64)
     if len(labels) and (labels == UNKNOWN).all():
         return None, ()
-    most = len(columns.classes) - 1 if columns.classes else 2**31
+    most = len(columns.classes) - 1 if columns.classes else 2**31 - 1
     if (wrong := (labels < 0) | (labels > most)).any():
-        row = int(wrong.nonzero()[0])
+        row, expected = int(wrong.nonzero()[0]), f"0 to {most}" if columns.classes else "of 0 or more"
         raise ConfigError(
-            f"{where}: expected labels 0 to {most} in column {columns.label}, but row {row} has {int(labels[row])}"
+            f"{where}: expected labels {expected} in column {columns.label}, but row {row} has {int(labels[row])}"
         )
     return labels, columns.classes
 

@@ -52,5 +52,5 @@ def _check_complete(argument: str, root: str, shards: Sequence[str]) -> None:
     if len(splits) > 1:
         raise ConfigError(
             f"{argument}: expected the shards of one split, but {root!r} has {', '.join(splits)}; choose one, such as "
-            f"{os.path.join(os.path.dirname(shards[0]), splits[0])}-*"
+            f"{os.path.join(os.path.dirname(shards[-1]), splits[-1])}-*"
         )

@@ -126,10 +126,10 @@ def _labels(table: bytes, names: list[str], where: str) -> torch.Tensor | None:
         if wrong := [label for label in by_name.values() if type(label) is not int or not 0 <= label < 2**31]:
             raise ValueError(f"expected whole numbers as labels, got {str(wrong[0])[:40]}")
         if missing := [name for name in names if name not in by_name]:
-            raise ValueError(f"no label for {len(missing)} images, such as {missing[0]}")
+            raise ValueError(f"images without one: {len(missing)}, such as {missing[0]}")
         if len(by_name) > len(names):
             extra = next(iter(by_name.keys() - {*names}))
-            raise ValueError(f"labels for {len(by_name) - len(names)} files that are not there, such as {extra}")
+            raise ValueError(f"names of images that are not there: {len(by_name) - len(names)}, such as {extra}")
         return torch.tensor([by_name[name] for name in names])
     except Exception as error:  # JSON of any shape
         raise ConfigError(
