@@ -17,7 +17,7 @@ UNKNOWN = -1  # label of every image of a split whose classes are not published
 
 
 @dataclass(frozen=True)
-class Columns:
+class ImageColumns:
     """image: the name of a column of encoded images; nested: whether it holds {bytes, path}, not bytes. label: the name
     of the column of labels, or None; classes: their names, if they have any.
     """
@@ -28,7 +28,7 @@ class Columns:
     classes: tuple[str, ...]
 
 
-def find_columns(schema: Any, where: str, image: str | None, label: str | None) -> Columns:
+def find_columns(schema: Any, where: str, image: str | None, label: str | None) -> ImageColumns:
     """The columns of a pyarrow schema. image, label: their names, or None to find them.
 
     Raises ConfigError that begins with `where` and names the columns if there is none, or more than one.
@@ -60,10 +60,10 @@ def find_columns(schema: Any, where: str, image: str | None, label: str | None) 
         raise ConfigError(f"{where}: expected whole numbers or text as labels, but column {label} is {kind}")
     names = features.get(label, {}).get("names") if label else None
     known = tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
-    return Columns(chosen[0], types.is_struct(schema.field(chosen[0]).type), label, known)
+    return ImageColumns(chosen[0], types.is_struct(schema.field(chosen[0]).type), label, known)
 
 
-def read_labels(values: Sequence[Any], columns: Columns, where: str) -> tuple[Tensor | None, tuple[str, ...]]:
+def read_labels(values: Sequence[Any], columns: ImageColumns, where: str) -> tuple[Tensor | None, tuple[str, ...]]:
     """Labels (N,) int64 and the names of their classes; text is numbered in its sorted order. values: of the column.
 
     Raises ConfigError if a label is missing or names no class. Labels that are all -1 are none.

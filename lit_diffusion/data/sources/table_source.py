@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lit_diffusion.data.sources.image_columns import find_columns, read_labels
 from lit_diffusion.data.sources.image_source import ImageSource, check_length, require
 from lit_diffusion.data.sources.name_list import NameList
 from lit_diffusion.data.sources.shards import find_shards
-from lit_diffusion.data.sources.image_columns import find_columns, read_labels
 from lit_diffusion.errors import ConfigError, one_line
 
 
