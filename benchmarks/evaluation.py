@@ -131,7 +131,7 @@ class Sampling(Callback):
         images, count, pairs, _ = SETTINGS[self.name]
         module, sampler = diffusion_of(pl_module), AncestralSampler(count)
         shape = (images, *data_of(trainer).image_shape)
-        steps = list(sampler.subset(1000))
+        steps = list(sampler.subset(module.reverse.process.schedule))
         pl_module.eval()
 
         def ours() -> torch.Tensor:

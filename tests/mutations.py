@@ -140,11 +140,30 @@ MUTATIONS = [
     ),
     *of(
         "diffusion/sampler.py",
-        f"{D}/test_sampler.py {D}/test_ddim_encode.py",
+        f"{D}/test_sampler.py {D}/test_solvers.py",
         ("x = p.sample(generator) if s else p.outcome(generator)", "x = p.sample(generator)"),
-        ("[1 + round(i * (num_steps - 1) / (self.steps - 1))", "[1 + round(i * (num_steps - 2) / (self.steps - 1))"),
+        ("if s else self.transition(prediction, at_s)", ""),
+        ("before = prediction", "before = None"),
+    ),
+    *of(
+        "diffusion/step_spacing.py",
+        f"{D}/test_sampler.py {D}/test_solvers.py",
+        (
+            "1 + round(i * (schedule.num_steps - 1) / (count - 1))",
+            "1 + round(i * (schedule.num_steps - 2) / (count - 1))",
+        ),
+        ("falling[:-1]) / 2", "falling[:-1])"),
+        ("max(result[i], result[i - 1] + 1)", "result[i]"),
+    ),
+    *of(
+        "diffusion/solvers.py",
+        f"{D}/test_sampler.py {D}/test_ddim_encode.py {D}/test_solvers.py",
         ("variance = self.eta**2 *", "variance = self.eta *"),
-        ("clip=True).eps", "clip=False).eps"),
+        ("at_s.clamp(min=steps[0]), clip=True)", "at_s.clamp(min=steps[0]), clip=False)"),
+        ("(2 * (middle - schedule.log_snr(first)))", "(middle - schedule.log_snr(first))"),
+        ("process.eps(x_0, prediction.x_t, prediction.t)", "prediction.eps"),
+        ("clip=True).eps - prediction.eps) / 2", "clip=False).eps - prediction.eps) / 2"),
+        ("return 2 * super().nfe(schedule) - 1", "return 2 * super().nfe(schedule)"),
     ),
     *of(
         "diffusion/bernoulli.py",

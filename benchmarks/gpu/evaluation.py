@@ -36,7 +36,7 @@ def measure_chains(report: Report, name: str, graphs: bool) -> None:
     ddim, ancestral = DDIMSampler(steps=steps), AncestralSampler(steps)
     ours = median_seconds(lambda: ddim(reverse, shape, generator), 1, runs)
     chain = median_seconds(lambda: ancestral(reverse, shape, generator), 0, runs)
-    subset = list(ancestral.subset(1000))
+    subset = list(ancestral.subset(reverse.process.schedule))
     bare = median_seconds(lambda: bare_loop(network, shape, subset, generator), 0, runs)
     share = report.share_of_peak(SAMPLING_GFLOP * count * steps / ours)
     report.row(

@@ -97,7 +97,7 @@ class SampleGrids(AfterStep):
         module, data, in_chain = diffusion_of(pl_module), data_of(trainer), self._in_chain(trainer)
         reverse = module.reverse
         sampler = sampler.shortened(reverse.num_steps) if sampler else module.sampler
-        steps = sampler.subset(reverse.num_steps)
+        steps = sampler.subset(reverse.process.schedule)
         shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
         generator = module.sample_generator(0)
         x_T = reverse.process.prior((self.num_images, *data.image_shape), reverse.device).sample(generator)

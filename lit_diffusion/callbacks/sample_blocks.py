@@ -31,7 +31,7 @@ def sample_blocks(
     """
     module, rank, ranks = diffusion_of(pl_module), trainer.global_rank, trainer.world_size
     reverse = module.reverse
-    steps = len(sampler.subset(reverse.num_steps))
+    steps = len(sampler.subset(reverse.process.schedule))
     for block in range(rank, -(-num_samples // block_size), ranks):
         first, first_of_round = block * block_size, (block - rank) * block_size
         images_per_step = min(ranks * block_size, num_samples - first_of_round) / steps
@@ -75,7 +75,7 @@ def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Samp
     return {
         "sampler": type(sampler).__name__,
         **vars(sampler),
-        "nfe": len(sampler.subset(reverse.num_steps)),
+        "nfe": sampler.nfe(reverse.process.schedule),
         "T": reverse.num_steps,
         **reverse.protocol,
         "weights": weights_in_use(trainer),

@@ -16,7 +16,7 @@ from lit_diffusion.diffusion.parameterization import (
 )
 from lit_diffusion.diffusion.process import BinomialProcess, GaussianProcess, Process
 from lit_diffusion.diffusion.reverse import ReverseModel
-from lit_diffusion.diffusion.sampler import AncestralSampler, DDIMSampler, Sampler
+from lit_diffusion.diffusion.sampler import AncestralSampler, Sampler
 from lit_diffusion.diffusion.schedule import (
     ConstantSchedule,
     CosineSchedule,
@@ -30,6 +30,7 @@ from lit_diffusion.diffusion.schedule import (
     TabulatedSchedule,
     WarmupSchedule,
 )
+from lit_diffusion.diffusion.solvers import DDIMSampler, DPMSolverPlusPlusSampler, HeunSampler
 from lit_diffusion.diffusion.timesteps import AllTimesteps, ImportanceSampled, LowDiscrepancy, Timesteps, Uniform
 from lit_diffusion.diffusion.variance import (
     BetaVariance,
@@ -56,6 +57,7 @@ __all__ = [
     "ConstantSchedule",
     "CosineSchedule",
     "DDIMSampler",
+    "DPMSolverPlusPlusSampler",
     "Decoder",
     "DiscretizedGaussian",
     "Epsilon",
@@ -63,6 +65,7 @@ __all__ = [
     "GaussianDensity",
     "GaussianProcess",
     "GaussianReverse",
+    "HeunSampler",
     "Hybrid",
     "ImportanceSampled",
     "JSDSchedule",

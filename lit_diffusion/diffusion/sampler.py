@@ -1,17 +1,21 @@
-"""Samplers: from noise to images, over any subset of the steps."""
+"""Samplers: from noise to images, over any subset of the steps; the reverse process itself. Solvers: solvers.py."""
 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.distributions import Distribution, Gaussian
+from lit_diffusion.diffusion.distributions import Distribution
 from lit_diffusion.diffusion.reverse import ReverseModel, ReversePrediction
-from lit_diffusion.diffusion.schedule import spread
+from lit_diffusion.diffusion.schedule import NoiseSchedule
+from lit_diffusion.diffusion.step_spacing import SPACINGS
 from lit_diffusion.errors import ConfigError
+
+Spacing = Literal["uniform", "log_snr", "quadratic"]
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,28 @@ class Step:
 class Sampler(ABC):
     """A reverse chain over a subset of the steps 1..T.
 
-    steps: how many, evenly spread with both ends as in Nichol & Dhariwal 2021, or which ones, or null for all T.
-    The number of network evaluations (nfe) is the number of steps. needs_eps: whether it works for models with Gaussian
+    steps: how many, with both ends, or which ones, or null for all T. spacing: whether the steps are spread evenly
+    over t, log SNR, or sqrt(t - 1); for a list, leave it out. needs_eps: whether it works for models with Gaussian
     noise only.
     """
 
     needs_eps = False
 
-    def __init__(self, steps: int | list[int] | None = None):
+    def __init__(self, steps: int | list[int] | None = None, spacing: Spacing = "uniform"):
+        if spacing not in SPACINGS:
+            raise ConfigError(f"{type(self).__name__}.spacing: expected {' or '.join(SPACINGS)}, got {spacing}")
+        if isinstance(steps, list) and spacing != "uniform":
+            raise ConfigError(
+                f"{type(self).__name__}.spacing: expected the number of steps with {spacing}, got a list of steps; "
+                "leave spacing out, or give the number"
+            )
         if isinstance(steps, list) and (not steps or steps[0] < 1 or steps != sorted(set(steps))):
             raise ConfigError(
                 f"{type(self).__name__}.steps: expected ascending steps from 1 to T, or their number, got {steps}"
             )
         if isinstance(steps, int) and steps < 1:
             raise ConfigError(f"{type(self).__name__}.steps: expected 1 or more, or null for all T, got {steps}")
-        self.steps = steps
+        self.steps, self.spacing = steps, spacing
 
     def check_model(self, reverse: ReverseModel) -> None:
         """Raises ConfigError if the chain has steps that the model lacks, or the model has no eps and the sampler needs
@@ -53,7 +64,7 @@ class Sampler(ABC):
                 f"expected a model with Gaussian noise for {type(self).__name__}, got {type(reverse).__name__}; use "
                 "AncestralSampler"
             )
-        reverse.check_steps(self.subset(reverse.num_steps))
+        reverse.check_steps(self.subset(reverse.process.schedule))
 
     def check(self, num_steps: int) -> None:
         """Raises ConfigError if the chain is longer than the model's T = `num_steps`."""
@@ -78,28 +89,33 @@ class Sampler(ABC):
         """(t, x_t) from images x_0 (B, *) up to their latents x_T; only deterministic samplers implement it."""
         raise NotImplementedError(f"{type(self).__name__} is not deterministic")
 
-    def subset(self, num_steps: int) -> Sequence[int]:
+    def subset(self, schedule: NoiseSchedule) -> Sequence[int]:
         """The steps that the chain visits, ascending."""
+        num_steps = schedule.num_steps
         self.check(num_steps)
         if self.steps is None:
             return range(1, num_steps + 1)
         if isinstance(self.steps, list):
             return self.steps
-        if self.steps == 1:
-            return [num_steps]
-        return [1 + round(i * (num_steps - 1) / (self.steps - 1)) for i in range(self.steps)]
+        return SPACINGS[self.spacing](schedule, self.steps) if self.steps > 1 else [num_steps]
+
+    def nfe(self, schedule: NoiseSchedule) -> int:
+        """The number of evaluations of the network: one a step."""
+        return len(self.subset(schedule))
 
     @torch.no_grad()
     def chain(self, reverse: ReverseModel, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Step]:
         """The steps of the chain from x = x_T (B, *) down to x_0; the last step adds no noise."""
-        steps = self.subset(reverse.num_steps)
+        steps = self.subset(reverse.process.schedule)
         reverse.check_steps(steps)
+        before: ReversePrediction | None = None
         for t, s in zip(reversed(steps), [*reversed(steps[:-1]), 0]):
             at_t, at_s = (torch.full((len(x),), step, device=x.device) for step in (t, s))
             prediction = reverse.predict(x, at_t, clip=True)
-            p = self.transition(prediction, at_s)
+            p = self.step(reverse, prediction, at_s, before) if s else self.transition(prediction, at_s)
             x = p.sample(generator) if s else p.outcome(generator)
             yield Step(t, s, x, prediction.x_0)
+            before = prediction
 
     def __call__(
         self, reverse: ReverseModel, shape: tuple[int, ...], generator: torch.Generator | None = None
@@ -112,7 +128,17 @@ class Sampler(ABC):
 
     @abstractmethod
     def transition(self, prediction: ReversePrediction, s: Tensor) -> Distribution:
-        """The distribution of x_s for steps s (B,)."""
+        """The distribution of x_s for steps s (B,), from one evaluation of the network."""
+
+    def step(
+        self, reverse: ReverseModel, prediction: ReversePrediction, s: Tensor, before: ReversePrediction | None
+    ) -> Distribution:
+        """The distribution of x_s for steps s (B,) > 0; by default `transition`.
+
+        A solver of higher order may evaluate `reverse` again, or use the prediction of the step `before` (None at the
+        first). The last step, to s = 0, is always `transition`.
+        """
+        return self.transition(prediction, s)
 
 
 class AncestralSampler(Sampler):
@@ -120,50 +146,3 @@ class AncestralSampler(Sampler):
 
     def transition(self, prediction: ReversePrediction, s: Tensor) -> Distribution:
         return prediction.transition(s)
-
-
-class DDIMSampler(Sampler):
-    """The non-Markovian process of Song et al. 2020 (arXiv 2010.02502, eq. 12), with sigma = eta sqrt(beta~_{t|s}).
-
-    eta: 0 is deterministic, 1 is the ancestral sampler with the posterior variance. eps follows from the clipped x_0.
-    """
-
-    needs_eps = True
-
-    def __init__(self, steps: int | list[int] | None = None, eta: float = 0.0):
-        super().__init__(steps)
-        if not 0 <= eta <= 1:
-            raise ConfigError(
-                f"DDIMSampler.eta: expected a number in [0, 1], got {eta:g}; use 0 for the deterministic sampler"
-            )
-        self.eta = eta
-
-    @property
-    def deterministic(self) -> bool:
-        return self.eta == 0
-
-    def transition(self, prediction: ReversePrediction, s: Tensor) -> Gaussian:
-        process, x_0 = prediction.reverse.process, prediction.x_0
-        variance = self.eta**2 * process.posterior_coefficients(prediction.t, s)[2]
-        signal = process.schedule.alpha_bar(s).sqrt()
-        # rounding may fall below zero at eta = 1
-        direction = (process.schedule.sigma2(s) - variance).clamp(min=0).sqrt()
-        mean = spread(signal, x_0) * x_0 + spread(direction, x_0) * prediction.eps
-        return Gaussian(mean, spread(variance, x_0))
-
-    @torch.no_grad()
-    def encode(self, reverse: ReverseModel, x_0: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """(t, x_t) from images x_0 (B, *) up to their latents x_T: the chain of eta = 0 backwards.
-
-        The ODE of Song et al. 2020, section 4.3, in Euler steps from s to t > s with the eps predicted at s:
-        x_t / sqrt(alpha_bar_t) - x_s / sqrt(alpha_bar_s) = (sigma_t - sigma_s) eps, where sigma^2 = 1 / alpha_bar - 1.
-        The network has no step 0 and is evaluated at the chain's first step there. eps follows from the clipped x_0.
-        """
-        x, process, steps = x_0, reverse.process, self.subset(reverse.num_steps)
-        for s, t in zip([0, *steps], steps):
-            at_s, at_t = (torch.full((len(x),), step, device=x.device) for step in (s, t))
-            eps = reverse.predict(x, at_s.clamp(min=steps[0]), clip=True).eps
-            kept = process.schedule.alpha(at_t, at_s).sqrt()
-            added = process.schedule.sigma2(at_t).sqrt() - kept * process.schedule.sigma2(at_s).sqrt()
-            x = spread(kept, x) * x + spread(added, x) * eps
-            yield t, x

@@ -261,8 +261,8 @@ def test_the_picture_of_reconstructions_has_a_label_beside_every_row(tmp_path):
 def test_a_chain_from_t_visits_t_and_the_samplers_steps_below(t, visited):
     """The sampler itself stays as it is, and so do its other settings."""
     sampler = DDIMSampler([2, 5, 8], eta=0.3)
-    shortened = starting_at(sampler, t, 10)
-    assert list(shortened.subset(10)) == visited and shortened.eta == 0.3
+    shortened = starting_at(sampler, t, LinearSchedule(10))
+    assert list(shortened.subset(LinearSchedule(10))) == visited and shortened.eta == 0.3
     assert sampler.steps == [2, 5, 8]
 
 

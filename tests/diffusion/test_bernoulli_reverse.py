@@ -14,9 +14,11 @@ from lit_diffusion.diffusion import (
     CleanBit,
     DDIMSampler,
     DiscretizedGaussian,
+    DPMSolverPlusPlusSampler,
     GaussianDensity,
     GaussianProcess,
     GaussianReverse,
+    HeunSampler,
     JSDSchedule,
     LinearSchedule,
     PreviousBit,
@@ -206,11 +208,12 @@ def test_previous_bit_refuses_chains_that_leave_out_steps():
     assert AncestralSampler(4)(reverse, (3, 2)).shape == (3, 2)
 
 
-def test_ddim_sampler_refuses_binary_noise():
+@pytest.mark.parametrize("make", [DDIMSampler, DPMSolverPlusPlusSampler, HeunSampler])
+def test_solvers_refuse_binary_noise(make):
     """Before it starts; the ancestral sampler takes it."""
     reverse = reverse_of(torch.randn(4, 4, 2), BETAS, 0.3)
     with pytest.raises(ConfigError, match="BernoulliReverse") as error:
-        DDIMSampler().check_model(reverse)
+        make().check_model(reverse)
     assert "AncestralSampler" in str(error.value) and "\n" not in str(error.value)
     AncestralSampler().check_model(reverse)
 

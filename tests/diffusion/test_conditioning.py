@@ -10,9 +10,11 @@ from lit_diffusion.diffusion import (
     BinomialProcess,
     CleanImage,
     DDIMSampler,
+    DPMSolverPlusPlusSampler,
     GaussianDensity,
     GaussianProcess,
     GaussianReverse,
+    HeunSampler,
     JSDSchedule,
     LinearSchedule,
     PosteriorVariance,
@@ -106,8 +108,8 @@ def test_what_is_known_comes_back_bit_by_bit_and_the_rest_is_the_conditional():
 
 @pytest.mark.parametrize(
     "sampler",
-    [AncestralSampler(), DDIMSampler(), DDIMSampler(7, eta=0.5)],
-    ids=["ancestral", "ddim", "ddim-7-eta-0.5"],
+    [AncestralSampler(), DDIMSampler(), DDIMSampler(7, eta=0.5), DPMSolverPlusPlusSampler(7), HeunSampler(7)],
+    ids=["ancestral", "ddim", "ddim-7-eta-0.5", "dpm", "heun"],
 )
 @pytest.mark.parametrize("shape", [(2, 4, 4), (5,)])
 def test_inpainting_leaves_known_pixels_bit_identical(sampler, shape):

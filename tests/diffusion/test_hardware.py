@@ -20,10 +20,12 @@ from lit_diffusion.diffusion import (
     CleanImage,
     DDIMSampler,
     DiscretizedGaussian,
+    DPMSolverPlusPlusSampler,
     Epsilon,
     GaussianDensity,
     GaussianProcess,
     GaussianReverse,
+    HeunSampler,
     Hybrid,
     ImportanceSampled,
     JSDSchedule,
@@ -94,7 +96,14 @@ OBJECTIVES = {
     "importance": lambda: VariationalBound(ImportanceSampled(history=2)),
     "all steps": lambda: VariationalBound(AllTimesteps()),
 }
-SAMPLERS = {"ancestral": AncestralSampler(), "DDIM": DDIMSampler(), "DDIM, eta 0.5": DDIMSampler(eta=0.5)}
+SAMPLERS = {
+    "ancestral": AncestralSampler(),
+    "DDIM": DDIMSampler(),
+    "DDIM, eta 0.5": DDIMSampler(eta=0.5),
+    "DPM-Solver++": DPMSolverPlusPlusSampler(),
+    "DPM-Solver++, eta 0.5": DPMSolverPlusPlusSampler(eta=0.5),
+    "Heun": HeunSampler(),
+}
 PAIRS = [*itertools.product(MODELS, ["bound"]), *itertools.product(["eps", "range"], OBJECTIVES)]
 
 
@@ -129,9 +138,11 @@ def test_a_step_of_a_sampler_is_one_graph(model, sampler):
     reverse = MODELS[model]()
 
     @torch.no_grad()
-    def step(x_t: Tensor, t: Tensor, s: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+    def step(x_t: Tensor, t: Tensor, s: Tensor, base: Tensor) -> tuple[Tensor, ...]:
+        before = reverse.predict(x_t, t + 4, clip=True)
         prediction = reverse.predict(x_t, t, clip=True)
-        return SAMPLERS[sampler].transition(prediction, s).rsample(base), prediction.x_0
+        first, p = (SAMPLERS[sampler].step(reverse, prediction, s, one) for one in (None, before))
+        return first.rsample(base), p.rsample(base), prediction.x_0
 
     arguments = torch.randn(3, 1, 4, 4), torch.full((3,), 9), torch.full((3,), 5), torch.rand(3, 1, 4, 4)
     compiled = torch.compile(step, fullgraph=True, backend="eager")

@@ -14,9 +14,11 @@ from lit_diffusion.diffusion import (
     CosineSchedule,
     DDIMSampler,
     DiscretizedGaussian,
+    DPMSolverPlusPlusSampler,
     Epsilon,
     GaussianProcess,
     GaussianReverse,
+    HeunSampler,
     Hybrid,
     JSDSchedule,
     LearnedDiagonal,
@@ -55,7 +57,16 @@ SCHEDULES = [
 KINDS = [PosteriorMean(), CleanImage(), Epsilon(), Velocity()]
 VARIANCES = [BetaVariance(), PosteriorVariance(), LearnedDiagonal(), LearnedRange()]
 DECODERS = [DiscretizedGaussian(5), TanhDiscretizedGaussian(5)]
-SAMPLERS = [AncestralSampler(), AncestralSampler(2), DDIMSampler(), DDIMSampler(2, eta=0.5), DDIMSampler(eta=1.0)]
+SAMPLERS = [
+    AncestralSampler(),
+    AncestralSampler(2),
+    DDIMSampler(),
+    DDIMSampler(2, eta=0.5),
+    DDIMSampler(eta=1.0),
+    DPMSolverPlusPlusSampler(),
+    DPMSolverPlusPlusSampler(2, eta=0.5),
+    HeunSampler(),
+]
 
 
 def objectives():

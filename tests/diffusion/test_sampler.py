@@ -13,6 +13,7 @@ from lit_diffusion.diffusion import (
     DDIMSampler,
     Epsilon,
     LearnedDiagonal,
+    LinearSchedule,
     PosteriorMean,
     PosteriorVariance,
     Velocity,
@@ -105,7 +106,7 @@ def test_ddim_with_eta_0_draws_nothing(steps, oracle, x_T):
 
 def moments(sampler, reverse, dimension, mean, covariance):
     """Mean and covariance of (t, x_t) down the chain, exactly: with an affine denoiser each step is affine Gaussian."""
-    steps = list(sampler.subset(reverse.num_steps))[::-1]
+    steps = list(sampler.subset(reverse.process.schedule))[::-1]
     probes = torch.cat([torch.zeros(1, dimension), torch.eye(dimension)]).double().view(-1, 1, 1, dimension)
     at = []
     for t, s in zip(steps, [*steps[1:], 0]):
@@ -162,7 +163,7 @@ def test_ancestral_sampler_with_beta_variance_is_exact_for_unit_gaussian_data(st
     *chain, (_, _, end) = moments(sampler, reverse, 3, *STANDARD)
     for _, m, c in chain:
         torch.testing.assert_close((m, c), (mean, covariance), rtol=0, atol=1e-9)
-    kept = float(reference.alpha_bar[sampler.subset(1000)[0]])
+    kept = float(reference.alpha_bar[sampler.subset(reverse.process.schedule)[0]])
     torch.testing.assert_close(end, kept * covariance)
 
 
@@ -181,7 +182,7 @@ def test_posterior_variance_keeps_the_marginals_of_a_point(steps, oracle, table,
     reference, point = table(BETAS), torch.tensor([0.2, -0.7, 0.9]).double()
     reverse = oracle(BETAS, Epsilon, lambda x, t: point.expand_as(x), PosteriorVariance())
     for sampler in (AncestralSampler(steps), DDIMSampler(steps), DDIMSampler(steps, 0.3), DDIMSampler(steps, 1.0)):
-        first = sampler.subset(7)[-1]
+        first = sampler.subset(reverse.process.schedule)[-1]
         start = (
             math.sqrt(float(reference.alpha_bar[first])) * point,
             float(reference.sigma2[first]) * torch.eye(3).double(),
@@ -253,13 +254,13 @@ def test_samples_are_a_function_of_the_generator_alone(sampler, oracle, small_ne
 def test_steps_are_evenly_spread_with_both_ends(num_steps):
     """As many as asked for, ascending, each gap within one of (T - 1) / (K - 1); one step is T alone."""
     for count in range(1, num_steps + 1):
-        steps = list(AncestralSampler(count).subset(num_steps))
+        steps = list(AncestralSampler(count).subset(LinearSchedule(num_steps)))
         assert len(steps) == count and steps == sorted(set(steps)) and steps[-1] == num_steps
         if count > 1:
             stride = (num_steps - 1) / (count - 1)
             assert steps[0] == 1
             assert all(abs(1 + i * stride - step) <= 0.5 + 1e-9 for i, step in enumerate(steps))
-    assert list(AncestralSampler().subset(num_steps)) == list(range(1, num_steps + 1))
+    assert list(AncestralSampler().subset(LinearSchedule(num_steps))) == list(range(1, num_steps + 1))
 
 
 @pytest.mark.parametrize("count", [2, 10, 25, 50, 100, 200, 250, 400, 500, 1000])
@@ -269,7 +270,7 @@ def test_usual_subsets_are_those_of_iddpm(count):
     for _ in range(count):
         expected.append(1 + round(position))
         position += 999 / (count - 1)
-    assert list(AncestralSampler(count).subset(1000)) == expected
+    assert list(AncestralSampler(count).subset(LinearSchedule())) == expected
 
 
 @pytest.mark.parametrize("make", [AncestralSampler, DDIMSampler])

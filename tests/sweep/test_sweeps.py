@@ -163,8 +163,8 @@ def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(nam
 
 def assert_takes_the_steps_that_it_says(cli: TrainingCLI, cell: Cell) -> None:
     """1000 are all steps; DDIM is deterministic."""
-    sampler, num_steps = cli.model.sampler, cli.model.reverse.num_steps
-    steps = [*sampler.subset(num_steps)]
+    sampler, schedule = cli.model.sampler, cli.model.reverse.process.schedule
+    steps = [*sampler.subset(schedule)]
     assert len(steps) == dict(cell.parameters)["model.sampler.steps"]
     assert (steps[0], steps[-1]) == (1, 1000)
     assert getattr(sampler, "eta", 0.0) == 0.0

@@ -32,7 +32,7 @@ def chains(monkeypatch):
     drawn, chain = [], AncestralSampler.chain
 
     def spy(self, reverse, x_T, generator):
-        drawn.append((len(x_T), len(self.subset(reverse.num_steps))))
+        drawn.append((len(x_T), len(self.subset(reverse.process.schedule))))
         return chain(self, reverse, x_T, generator)
 
     monkeypatch.setattr(AncestralSampler, "chain", spy)

@@ -69,7 +69,7 @@ class Conditioned(Prediction):
         generator = seed_generator(torch.Generator(device), derive_seed(seed, self.name))
         observed, condition = self.observe(x_0, generator, reverse.has_eps)
         conditioned, drawn = ConditionedReverse(reverse, condition, self.covariance), []
-        with task(trainer, "sampling", self.draws * len(sampler.subset(reverse.num_steps))) as advance:
+        with task(trainer, "sampling", self.draws * len(sampler.subset(reverse.process.schedule))) as advance:
             for draw in range(self.draws):
                 seed_generator(generator, derive_seed(seed, self.name, draw))
                 x_T = reverse.process.prior(tuple(x_0.shape), device).sample(generator)

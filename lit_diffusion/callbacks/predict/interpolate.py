@@ -14,7 +14,8 @@ from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.reconstruct import starting_at
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.interpolation import linear, spherical
-from lit_diffusion.diffusion.sampler import DDIMSampler, Sampler
+from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.diffusion.solvers import DDIMSampler
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed, seed_generator
@@ -76,12 +77,12 @@ class Interpolate(Prediction):
         module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
         reverse = module.reverse
         if self.step is not None:
-            sampler = starting_at(sampler, self.step, reverse.num_steps)
+            sampler = starting_at(sampler, self.step, reverse.process.schedule)
         generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "interpolate"))
         weights = torch.linspace(0, 1, self.num_points, device=module.device)
         originals = some_images(trainer, self.split, 2 * self.num_pairs) if self.source == "data" else None
         chains = 2 if self.source == "data" and self.step is None else 1
-        with task(trainer, "interpolating", chains * len(sampler.subset(reverse.num_steps))) as advance:
+        with task(trainer, "interpolating", chains * len(sampler.subset(reverse.process.schedule))) as advance:
             if originals is None:
                 shape = (2 * self.num_pairs, *data_of(trainer).image_shape)
                 ends = reverse.process.prior(shape, reverse.device).sample(generator)

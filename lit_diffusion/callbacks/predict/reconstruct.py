@@ -13,6 +13,7 @@ from lit_diffusion.callbacks.predict.held_out import check_split, some_images, w
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.diffusion.schedule import NoiseSchedule
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed, seed_generator
@@ -55,12 +56,14 @@ class Reconstruct(Prediction):
         module = diffusion_of(pl_module)
         reverse, seed, device = module.reverse, module.seed, module.device
         steps = sorted(set(self.steps or quarters(reverse.num_steps)))
-        samplers = [starting_at(self.sampler_for(pl_module), t, reverse.num_steps) for t in steps]
+        samplers = [starting_at(self.sampler_for(pl_module), t, reverse.process.schedule) for t in steps]
         x_0 = some_images(trainer, self.split, self.num_images)
         generator = seed_generator(torch.Generator(device), derive_seed(seed, "reconstruct"))
         eps = torch.randn(x_0.shape, generator=generator, device=device)
         noisy, denoised = [], []
-        with task(trainer, "denoising", sum(len(sampler.subset(reverse.num_steps)) for sampler in samplers)) as advance:
+        with task(
+            trainer, "denoising", sum(len(sampler.subset(reverse.process.schedule)) for sampler in samplers)
+        ) as advance:
             for t, sampler in zip(steps, samplers):
                 x_t = reverse.process.marginal(x_0, torch.full((len(x_0),), t, device=device)).rsample(eps)
                 noisy.append(x_t)
@@ -89,8 +92,8 @@ def quarters(num_steps: int) -> list[int]:
     return [max(1, round(num_steps * i / 4)) for i in range(1, 5)]
 
 
-def starting_at(sampler: Sampler, t: int, num_steps: int) -> Sampler:
+def starting_at(sampler: Sampler, t: int, schedule: NoiseSchedule) -> Sampler:
     """A copy of the sampler whose chain starts at t: it visits t and those of the sampler's steps below t."""
     shortened = copy.copy(sampler)
-    shortened.steps = [*(step for step in sampler.subset(num_steps) if step < t), t]
+    shortened.steps = [*(step for step in sampler.subset(schedule) if step < t), t]
     return shortened
