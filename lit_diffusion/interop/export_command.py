@@ -45,9 +45,8 @@ def main(arguments: list[str]) -> None:
     weights, kind = read_weights(checkpoint, options.weights, config, file)
     theirs = convert_to_diffusers(config, weights, options.size) if options.format == "diffusers" else None
     shared = recipe.make_public(config)
-    card = Card(
-        run, shared, found, read_origin(run), kind, checkpoint["global_step"], theirs.num_steps if theirs else None
-    )
+    of_theirs = (theirs.num_steps, theirs.timesteps) if theirs else (None, None)
+    card = Card(run, shared, found, read_origin(run), kind, checkpoint["global_step"], *of_theirs)
     with folder_written_whole(folder) as temporary:
         if theirs:
             theirs.write(temporary, weights, kind)

@@ -39,7 +39,8 @@ MODEL = ("model.reverse", "model.sampler")  # with all settings below these keys
 class Card:
     """README.md of an exported run. summary, origin: its summary.json and origin.json. kind: "ema" or "raw" weights.
 
-    num_steps: T for a folder of diffusers; None for lit_diffusion's format.
+    num_steps: T for a folder of diffusers; None for lit_diffusion's format. timesteps: those that a scheduler must be
+        given, descending, or None if their number is enough.
     """
 
     run: Path
@@ -49,6 +50,7 @@ class Card:
     kind: str
     step: int
     num_steps: int | None
+    timesteps: list[int] | None = None
 
     @property
     def picture(self) -> Path | None:
@@ -102,6 +104,9 @@ class Card:
             yield from ("```bash", "lit-diffusion import THIS_FOLDER -o runs/imported")
             yield from ("lightning predict -c runs/imported/config.yaml --ckpt_path last", "```")
             return
+        if self.timesteps is not None:
+            yield from self._loop(self.timesteps)
+            return
         sampler, given = parse_spec(self.config["model"]["init_args"].get("sampler")) or ("AncestralSampler", {})
         steps, ddim = given.get("steps"), sampler == "DDIMSampler"
         count = len(steps) if isinstance(steps, list) else steps or self.num_steps
@@ -111,6 +116,18 @@ class Card:
         yield f'pipeline = {pipeline}.from_pretrained("THIS_FOLDER")'
         yield f"images = pipeline(batch_size=16, num_inference_steps={count}{eta}).images"
         yield "```"
+
+    def _loop(self, timesteps: list[int]) -> Iterator[str]:
+        """The chain of a scheduler that is given its list of steps, which no pipeline passes on."""
+        every = timesteps == [*range(len(timesteps))][::-1]
+        yield from ("```python", "import torch", "from diffusers import DDPMPipeline", "")
+        yield 'pipeline = DDPMPipeline.from_pretrained("THIS_FOLDER")'
+        yield "scheduler, unet = pipeline.scheduler, pipeline.unet"
+        yield f"scheduler.set_timesteps(timesteps={f'range({len(timesteps) - 1}, -1, -1)' if every else timesteps})"
+        yield "x = torch.randn(16, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)"
+        yield from ("with torch.no_grad():", "    for t in scheduler.timesteps:")
+        yield "        x = scheduler.step(unet(x, t).sample, t, x).prev_sample"
+        yield from ("images = (x / 2 + 0.5).clamp(0, 1)", "```")
 
     def _scores(self) -> Iterator[str]:
         found = self.summary.get("scores") or {}

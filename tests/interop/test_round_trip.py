@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import (
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    UNet2DModel,
+)
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -171,6 +178,7 @@ def test_settings_of_unet2dmodel_and_schedulers_are_all_known():
     assert defaults(UNet2DModel) == unet_config.UNET
     assert defaults(DDPMScheduler) == scheduler.SCHEDULERS["DDPMScheduler"]
     assert defaults(DDIMScheduler) == scheduler.SCHEDULERS["DDIMScheduler"]
+    assert defaults(DPMSolverMultistepScheduler) == scheduler.SCHEDULERS["DPMSolverMultistepScheduler"]
 
 
 def test_what_is_passed_on_names_no_folder_of_this_machine(command, tmp_path):

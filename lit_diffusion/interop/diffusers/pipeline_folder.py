@@ -25,7 +25,7 @@ NETWORKS = {"ema": "unet_ema", "raw": "unet"}  # folders of a checkpoint of diff
 
 
 class DiffusersModel(UNetSource):
-    """UNet2DModel with DDPMScheduler or DDIMScheduler, as their configs describe them. Without a scheduler, schedule,
+    """UNet2DModel with a scheduler that we know, as their configs describe them. Without a scheduler, schedule,
     prediction and variance come from the recipe, and a note says so.
     """
 
@@ -46,14 +46,13 @@ class DiffusersModel(UNetSource):
             raise ConfigError(f"{config}: layers_per_block: {blocks} blocks are more than the weights in {file}")
         self.channels, self.outputs = settings["in_channels"], settings["out_channels"]
         self.image_size = parse_size(settings["sample_size"], str(config))
-        self.sampler: str | None = None
+        self.sampler: dict[str, Any] | None = None
         self._reverse: dict[str, Any] = {}
         if scheduling:
             content = read_config(scheduling, tuple(scheduler.SCHEDULERS))
-            self._reverse = scheduler.convert_reverse(
-                scheduler.read_settings(content, str(scheduling)), str(scheduling)
-            )
-            self.sampler = "DDIMSampler" if content["_class_name"] == "DDIMScheduler" else "AncestralSampler"
+            read = scheduler.read_settings(content, str(scheduling))
+            self._reverse = scheduler.convert_reverse(read, str(scheduling))
+            self.sampler = scheduler.convert_sampler(content["_class_name"], read)
         else:
             self.notes.append(f"no {SCHEDULER_CONFIG}: schedule, T, prediction and variance come from the recipe")
         recipe = whole_of(home) / "config.yaml"
@@ -68,9 +67,10 @@ class DiffusersModel(UNetSource):
     def apply_to(self, model: dict[str, Any]) -> dict[str, Any]:
         """Adds the scheduler's sampler over all T steps, unless the recipe has this sampler with settings of it."""
         model = super().apply_to(model)
-        if self.sampler in (None, class_name(model.get("sampler"), "AncestralSampler")):
+        named = class_name(model.get("sampler"), "AncestralSampler")
+        if self.sampler is None or self.sampler["class_path"] == named:
             return model
-        return {**model, "sampler": {"class_path": self.sampler, "init_args": {"steps": None}}}
+        return {**model, "sampler": self.sampler}
 
     def split_weights(self, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Replaces former names of the attentions' layers by today's."""

@@ -38,6 +38,9 @@ class Export:
         self.network, self.num_steps = network, reverse.num_steps
         self.unet = unet_config.make_unet_config(network, with_defaults(arguments["network"]), size)
         self.scheduler = scheduler.make_scheduler_config(reverse, sampler)
+        self.timesteps = None  # that reproduce our chain where a number of steps does not
+        if self.scheduler["_class_name"] == "DPMSolverMultistepScheduler":
+            self.timesteps = [t - 1 for t in reversed(sampler.subset(reverse.process.schedule))]
         self.index = {
             "_class_name": "DDIMPipeline" if self.scheduler["_class_name"] == "DDIMScheduler" else "DDPMPipeline",
             "_diffusers_version": VERSION,
