@@ -19,11 +19,12 @@ def to_float(levels: Tensor, num_levels: int | None) -> Tensor:
 
 
 def to_levels(x: Tensor, num_levels: int) -> Tensor:
-    """The nearest of the levels 0..L-1 as uint8, the inverse of `to_float`; x outside [-1, 1] is clamped first.
+    """The nearest of the levels 0..L-1, the inverse of `to_float`; x outside [-1, 1] is clamped first.
 
-    x: (*) finite floats; num_levels <= 256; returns (*).
+    x: (*) finite floats; returns (*), uint8, or int32 for more than 256 levels.
 
     >>> to_levels(torch.tensor([-1.0, -0.6, 3.0]), num_levels=256)
     tensor([  0,  51, 255], dtype=torch.uint8)
     """
-    return x.float().add(1).mul_((num_levels - 1) / 2).round_().clamp_(0, num_levels - 1).to(torch.uint8)
+    levels = x.float().add(1).mul_((num_levels - 1) / 2).round_().clamp_(0, num_levels - 1)
+    return levels.to(torch.uint8 if num_levels <= 256 else torch.int32)

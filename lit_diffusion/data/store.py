@@ -18,7 +18,9 @@ class ImageStore(Protocol):
         """Number of images."""
 
     def batches(self, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-        """The levels of the images in each (B,) int64 tensor of `indices`: (B, C, H, W) uint8 on `device`."""
+        """The levels of the images in each (B,) int64 tensor of `indices`: (B, C, H, W) uint8, or int32 for more
+        than 256 levels, on `device`.
+        """
 
     def fingerprint(self) -> str:
         """A hash of the images, under which results computed from them are cached."""
@@ -27,7 +29,7 @@ class ImageStore(Protocol):
 class MemoryStore:
     """All examples as one tensor, also kept on the device if they fit into a quarter of its free memory.
 
-    images: (N, *) on the CPU, uint8 levels or, for real-valued data, float32; labels: (N,) int64 or None.
+    images: (N, *) on the CPU, uint8 or int32 levels or, for real-valued data, float32; labels: (N,) int64 or None.
     """
 
     def __init__(self, images: Tensor, labels: Tensor | None = None):

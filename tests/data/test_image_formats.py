@@ -11,6 +11,7 @@ from PIL import Image
 
 import lit_diffusion
 from benchmarks import format_files
+from lit_diffusion.callbacks.predict.sample_files import form_of, write
 from lit_diffusion.data import (
     ImageArray,
     ImageArrow,
@@ -224,6 +225,22 @@ def test_images_of_16_bits_keep_every_level(tmp_path, channels):
             deep = {"size": [6, 4], "channels": channels, "num_levels": 65536, "cache_bytes": cache}
             served = torch.cat([*opened(kind, tmp_path / name, **deep).eval_batches("train")])
             assert torch.equal(served, expected) and served.min() == -1 and served.max() == 1
+
+
+def test_samples_of_16_bits_keep_them(tmp_path):
+    """As `predict` writes them, so that they can be read again."""
+    levels = np.random.default_rng(0).integers(0, 65536, (4, 6, 5, 1), dtype=np.uint16)
+    np.save(tmp_path / "x.npy", levels)
+    deep = {"size": [6, 5], "channels": 1, "num_levels": 65536}
+    data = opened(ImageArray, tmp_path / "x.npy", **deep)
+    form = form_of(data)
+    blocks = [form.convert(x) for x in data.eval_batches("train")]
+    write(tmp_path, blocks, 4, form, {})
+    assert np.array_equal(np.load(tmp_path / "samples.npz")["arr_0"], levels)
+    again = opened(ImageArray, tmp_path / "samples.npz", **deep)
+    assert torch.equal(next(iter(again.eval_batches("train"))), next(iter(data.eval_batches("train"))))
+    with Image.open(tmp_path / "samples/000000.png") as picture:
+        assert abs(np.array(picture) * 257.0 - levels[0, ..., 0]).max() <= 129
 
 
 def deep_png(levels):

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.optim import Adam, lr_scheduler
 
 from lit_diffusion.callbacks import RunSummary
+from lit_diffusion.data import ImageHub
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.modules.diffusion import LinearWarmup
 from lit_diffusion.training.command import TrainingCLI
@@ -240,6 +241,12 @@ def test_relative_paths_of_a_run_count_from_where_it_was_started(command, tmp_pa
         command("validate", "-c", str(config), "--ckpt_path=last", *options)
         assert seen[-1].datamodule.root == str(tmp_path / root)
     assert seen[-1].saved["data.init_args.root"] == str(tmp_path / "other/more")
+    monkeypatch.setattr(ImageHub, "prepare_data", lambda data: None)
+    text = config.read_text()
+    config.write_text(text.replace("data.ImageFolder", "data.ImageHub"))
+    command("validate", "-c", str(config), "--ckpt_path=last")
+    assert seen[-1].datamodule.root == "images"  # a name of the hub is no path
+    config.write_text(text)
     shutil.copytree(tmp_path / "project", tmp_path / "copy")
     capsys.readouterr()
     for images in ("copy/images", "project/images"):  # of the copied project; gone from it, of the project

@@ -80,6 +80,19 @@ class EightBits(Levels):
         return np.broadcast_to(converted.permute(0, 2, 3, 1).numpy(), (len(converted), *self.array_shape))
 
 
+class SixteenBits(Levels):
+    """Images with more than 256 levels: (H, W, C) uint16, which no evaluator reads; the PNG files have 8 bits."""
+
+    dtype = np.dtype(np.uint16)
+
+    @property
+    def array_shape(self) -> tuple[int, ...]:
+        return *self.shape[1:], self.shape[0]
+
+    def array(self, converted: Tensor) -> np.ndarray:
+        return converted.movedim(1, -1).numpy().astype(np.uint16)
+
+
 class RealValues(SampleForm):
     """Everything else, in the user's units: float32, channels of images last. restore: to these units."""
 
@@ -108,6 +121,8 @@ def form_of(data: ImageData) -> SampleForm:
     """The form for samples of these data."""
     if data.num_levels is None:
         return RealValues(data.image_shape, data.extent, data.restore)
+    if data.num_levels > 256:
+        return SixteenBits(data.image_shape, data.extent, data.num_levels)
     if len(data.image_shape) == 3:
         return EightBits(data.image_shape, data.extent, num_levels=256)
     return Levels(data.image_shape, data.extent, data.num_levels)

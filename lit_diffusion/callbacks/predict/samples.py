@@ -16,8 +16,8 @@ class Samples(Prediction):
 
     `samples.npz` holds all of them as `arr_0`. Images with levels are (N, H, W, 3) uint8, the layout of the evaluators
     of guided-diffusion, which pass it to Inception unchanged: grey images are repeated in the three channels. Images of
-    C other channels are (N, H, W, C), sequences of bits (N, D) uint8; points and real-valued images are float32 as
-    drawn by the model, channels last.
+    C other channels are (N, H, W, C), those of 16 bits are uint16, sequences of bits (N, D) uint8; points and
+    real-valued images are float32 as drawn by the model, channels last.
     `grid.png` shows the first hundred images, or many points or sequences in one plot. Images are also written one by
     one as `samples/000000.png` etc., grey images in one channel, and channels side by side if there are
     neither 1 nor 3, real values from -extent to extent of the data.

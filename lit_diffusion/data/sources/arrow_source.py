@@ -29,7 +29,7 @@ class ArrowSource(TableSource):
         return self._open().table(file).num_rows
 
     def _values(self, file: str, column: str, field: str | None = None) -> Sequence[Any]:
-        values = self._open().table(file).column(column)
+        values = self._open().column(file, column)
         if field is None:
             return values.to_pylist()
         if values.type.get_field_index(field) < 0:
@@ -49,13 +49,18 @@ class ArrowTables:
         self.table = lru_cache(maxsize=None)(map_table)
         self.images = lru_cache(maxsize=None)(self._images)
 
+    def column(self, path: str, name: str) -> Any:
+        """A column of a file whose offsets lie within it: others would end the process."""
+        column = self.table(path).column(name)
+        column.validate(full=True)
+        return column
+
     def _images(self, path: str, column: str, nested: bool) -> tuple[list[int], list[Any]]:
         """The first row of each batch of rows, and its images as an array of bytes."""
         starts, chunks, start = list[int](), list[Any](), 0
-        for chunk in self.table(path).column(column).chunks:
+        for chunk in self.column(path, column).chunks:
             if len(chunk):
                 chunks.append(chunk.field("bytes") if nested else chunk)
-                chunks[-1].validate(full=True)  # offsets beyond the file would end the process
                 starts.append(start)
                 start += len(chunk)
         return starts, chunks

@@ -10,7 +10,7 @@ from lit_diffusion.data.sources.per_process import PerProcess
 from lit_diffusion.data.sources.table_source import TableSource
 from lit_diffusion.memory import usable_memory
 
-CACHED = 2**26  # bytes of row groups that each process keeps
+CACHED = 2**24  # bytes of row groups that each process keeps
 SHARE_OF_MEMORY = 1 / 8
 
 
@@ -57,6 +57,7 @@ class RowGroups:
     def __init__(self) -> None:
         self._files: dict[str, Any] = {}
         self._kept: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._size = 0  # of what is kept, in bytes
 
     def file(self, path: str) -> Any:
         import pyarrow.parquet as parquet
@@ -72,7 +73,8 @@ class RowGroups:
             names = [f"{column}.bytes" if nested else column]
             chunk = self.file(path).read_row_group(group, columns=names, use_threads=False).column(0).combine_chunks()
             self._kept[key] = chunk.field("bytes") if nested else chunk
-            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > CACHED:
-                self._kept.popitem(last=False)
+            self._size += self._kept[key].nbytes
+            while len(self._kept) > 1 and self._size > CACHED:
+                self._size -= self._kept.popitem(last=False)[1].nbytes
         self._kept.move_to_end(key)
         return self._kept[key]

@@ -40,6 +40,11 @@ class TableSource(ImageSource):
                 counts.append(self._count(file))
                 if columns.label:
                     labels += self._values(file, columns.label)
+                if number == 0 and counts[0] and self._image(0, 0) is None:
+                    raise ConfigError(
+                        f"{where}: expected the bytes of images in column {columns.image}, found none, perhaps paths "
+                        "only; embed the images, as save_to_disk and push_to_hub of `datasets` do"
+                    )
                 if columns.nested:
                     paths += self._values(file, columns.image, "path")
             except ConfigError:
@@ -52,11 +57,6 @@ class TableSource(ImageSource):
         count = int(self._starts[-1])
         if not count:
             raise ConfigError(f"{argument}: no image in {root!r}; use files that have rows")
-        if self._image(self._shard(0), 0) is None:
-            raise ConfigError(
-                f"{argument}: {root}: expected the bytes of images in column {self.columns.image}, found none, perhaps "
-                "paths only; write the table with the images embedded, as save_to_disk and push_to_hub of `datasets` do"
-            )
         if self.columns.label:
             self.labels, self.class_names = read_labels(labels, self.columns, f"{argument}: {root}")
         named = len(paths) == count and None not in paths and len({*paths}) == count
