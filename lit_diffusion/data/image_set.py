@@ -1,8 +1,10 @@
 """Images from anywhere, to be scored: a folder, an NPZ file, or a split of a data set."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -64,7 +66,7 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
     """
     path = Path(source).expanduser()
     name, colon, split = source.partition(":")
-    if path.exists() and (found := find_source("images", path)):
+    if path.exists() and not _is_npz(path) and (found := find_source("images", path)):
         store = SourceStore("images", found, Form(None, channels or 3), num_workers=2)
         return ImageSet(str(path), store, tuple(store.shape))
     if path.is_dir():
@@ -84,6 +86,15 @@ def _folder(path: Path, channels: int) -> ImageSet:
     found = list_images(str(path), "images")
     store = SourceStore("images", FolderSource("images", str(path), found.paths), Form(None, channels), num_workers=2)
     return ImageSet(str(path), store, tuple(store.shape), note=found.note(str(path)))
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a file is an archive with the array of images, whatever its name."""
+    if not path.is_file() or not is_zipfile(path):
+        return False
+    with suppress(BadZipFile, OSError), ZipFile(path) as archive:
+        return f"{ARRAY}.npy" in archive.namelist()
+    return False
 
 
 def _npz(path: Path, channels: int | None) -> ImageSet:

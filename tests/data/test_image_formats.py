@@ -1,7 +1,9 @@
 """The same images in every format: the same batches bit for bit, whoever reads them, and the same labels."""
 
 import ast
+import io
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +318,26 @@ def test_images_to_be_scored_come_from_the_same_files(files, name):
     indices = [torch.arange(len(images))]
     assert torch.equal(next(images.batches(indices, CPU)), next(folder.batches(indices, CPU)))
     assert images.shape == (3, 12, 10) and len(images) == (16 if name.endswith("0.tar") else COUNT)
+
+
+def test_a_folder_of_images_is_that_whatever_else_lies_there(files, tmp_path):
+    """An archive next to the images is left out and counted, as ever; an archive with arr_0 is an NPZ file."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    (tmp_path / "x.tar").write_bytes(b"")
+    images = open_images(str(tmp_path))
+    assert len(images) == 1 and images.note.endswith("1 (1 .tar)")
+    np.savez(tmp_path / "y.npz", np.zeros((3, 4, 4, 3), np.uint8))
+    assert len(open_images(str((tmp_path / "y.npz").rename(tmp_path / "y.zip")))) == 3
+
+
+def test_hidden_files_of_a_shard_are_passed_over(files, tmp_path):
+    content = (files / "folder/cat/00.png").read_bytes()
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("./._a.png", "./a.png", "./.b/c.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert opened(ImageWebDataset, tmp_path, batch_size=1).sizes["train"] == 1
 
 
 def test_hidden_files_of_an_archive_are_passed_over_and_others_counted(files, tmp_path, capsys):

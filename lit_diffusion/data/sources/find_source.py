@@ -1,7 +1,9 @@
 """Which format a file or a folder has, by its name and its files' names."""
 
+import os
 from pathlib import Path
 
+from lit_diffusion.data.image_listing import SUFFIXES
 from lit_diffusion.data.sources.arrow_source import ArrowSource
 from lit_diffusion.data.sources.image_source import ImageSource
 from lit_diffusion.data.sources.lmdb_source import LMDBSource
@@ -15,13 +17,17 @@ IN_SHARDS = {".parquet": ParquetSource, ".arrow": ArrowSource, ".tar": TarSource
 def find_source(argument: str, path: Path) -> ImageSource | None:
     """The images of an archive or a table at `path`; None if it is neither, but perhaps a folder of files or an array.
 
-    argument: with which errors begin. Raises ConfigError if it is damaged.
+    A folder with images is that, whatever else is there. argument: with which errors begin. Raises ConfigError if what
+    is found is damaged.
     """
-    if path.suffix.lower() == ".zip":
-        return ZipSource(argument, str(path))
-    if path.suffix.lower() in (".mdb", ".lmdb") or (path / "data.mdb").is_file():
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if any(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(path) for name in names):
+            return None
+        is_lmdb = (path / "data.mdb").is_file()
+        suffix = ".mdb" if is_lmdb else next((one for one in IN_SHARDS if any(path.glob(f"*{one}"))), "")
+    if suffix in (".mdb", ".lmdb"):
         return LMDBSource(argument, str(path))
-    for suffix, kind in IN_SHARDS.items():
-        if path.suffix.lower() == suffix or (path.is_dir() and any(path.glob(f"*{suffix}"))):
-            return kind(argument, str(path))
-    return None
+    if suffix == ".zip":
+        return ZipSource(argument, str(path))
+    return IN_SHARDS[suffix](argument, str(path)) if suffix in IN_SHARDS else None

@@ -100,7 +100,9 @@ def _members(path: str) -> Iterator[tuple[str, int, int, bytes | None]]:
             end = member.offset_data + (-member.size // BLOCK * -BLOCK if member.isreg() else 0)
             if end > length:
                 raise ValueError(f"truncated: {member.name} goes beyond its end")
-            if member.isdir():
+            if member.isdir() or any(
+                part.startswith(".") and part not in (".", "..") for part in member.name.split("/")
+            ):
                 continue
             if not member.isreg() or member.issparse():
                 raise ValueError(f"{member.name} is not a regular file")
