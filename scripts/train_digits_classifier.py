@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy, pad
 
 from lit_diffusion.data import Digits
-from lit_diffusion.metrics.digits_features import build_classifier
+from lit_diffusion.metrics import DigitsFeatures
 from lit_diffusion.metrics.features import sha256_of
 from lit_diffusion.pixels import to_float
 
@@ -32,7 +32,7 @@ def main() -> None:
     data = Digits()
     data.setup()
     images, labels = to_float(data.images("train"), data.num_levels), data.labels("train")
-    network = build_classifier()
+    network = DigitsFeatures.build()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     steps = EPOCHS * (len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -15,16 +15,25 @@ from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import (
     DDPMRelease,
     DigitsFeatures,
+    FashionMNISTFeatures,
     FeatureExtractor,
     FileFeatures,
     InceptionFeatures,
+    MNISTFeatures,
     Score,
+    ShippedClassifier,
     TorchFidelity,
     compare,
 )
 from lit_diffusion.metrics.reference_statistics import Bar, compute_statistics, reference_statistics
 
 PROTOCOLS = {protocol.__name__: protocol for protocol in (TorchFidelity, DDPMRelease)}
+CLASSIFIERS: dict[str, Callable[[], FeatureExtractor]] = {
+    "digits": DigitsFeatures,
+    "mnist": MNISTFeatures,
+    "fashion-mnist": FashionMNISTFeatures,
+}
+CHOICES = f"inception, {', '.join(CLASSIFIERS)}, or a .pt2 or .pt file"
 BETTER = {"fid": "↓", "inception_score": "↑", "kid": "↓", "precision": "↑", "recall": "↑"}  # lower or higher
 DETAILS = {  # of a single score, by keys of its protocol
     "splits": "{splits} splits",
@@ -68,9 +77,7 @@ def make_parser() -> Parser:
     result = Parser(prog="lit-diffusion score", description=__doc__)
     result.add_argument("samples", metavar="A", help=f"images to score: {images}")
     result.add_argument("reference", metavar="B", help="images to compare them with, given likewise")
-    result.add_argument(
-        "--features", default="inception", help="inception, digits, or a .pt2 or .pt file (default: %(default)s)"
-    )
+    result.add_argument("--features", default="inception", help=f"{CHOICES} (default: %(default)s)")
     result.add_argument(
         "--weights", metavar="FILE", help="Inception's weights (default: from torch's cache, else downloaded)"
     )
@@ -99,7 +106,7 @@ def compute_scores(options: argparse.Namespace) -> dict[str, Score]:
         kid_subset_size=options.kid_subset_size,
         neighbours=options.neighbours,
     )
-    channels = 1 if isinstance(extractor, DigitsFeatures) else 3
+    channels = 1 if isinstance(extractor, ShippedClassifier) else 3
     samples, reference = (
         open_images(name, channels, options.data_root) for name in (options.samples, options.reference)
     )
@@ -143,13 +150,13 @@ def parse_device(name: str) -> torch.device:
 
 
 def make_extractor(name: str, weights: str | None) -> FeatureExtractor:
-    """The extractor for `--features`: inception, digits, or a file of the user's."""
+    """The extractor for `--features`: Inception, a classifier that ships with the package, or a file of the user's."""
     if weights is not None and name != "inception":
         raise ConfigError("--weights: only Inception takes weights; omit --features or --weights")
     if name == "inception":
         return InceptionFeatures(weights)
-    if name == "digits":
-        return DigitsFeatures()
+    if name in CLASSIFIERS:
+        return CLASSIFIERS[name]()
     if Path(name).suffix in (".pt", ".pt2"):
         return FileFeatures(name)
-    raise ConfigError(f"--features: expected inception, digits, or a .pt2 or .pt file, got {name}")
+    raise ConfigError(f"--features: expected {CHOICES}, got {name}")

@@ -106,7 +106,10 @@ def _read(path: Path, dimensions: int, expected: str | None, repair: str) -> Ten
         reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
         raise ConfigError(f"root: {path} cannot be read ({reason}); {repair}") from error
     if expected not in (None, digest):
-        raise ConfigError(f"root: {path}: expected content of SHA-256 {expected}, got {digest}; {repair}")
+        raise ConfigError(
+            f"root: {path}: expected content of SHA-256 {expected}, got {digest}; {repair}; if the files are your "
+            f"own, use --data=MNISTFiles --data.root={path.parent}"
+        )
     if array.ndim != dimensions:
         raise ConfigError(f"root: {path}: expected {dimensions} dimensions, got {array.ndim}; {repair}")
     return torch.from_numpy(array)

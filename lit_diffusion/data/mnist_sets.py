@@ -63,8 +63,7 @@ class MNIST(ImageData):
         install = f"apt-get install --reinstall {self.package}"
         delete = "delete it to have it downloaded again" if folder == self._places()[0] else "replace it"
         repair = install if folder == self.installed else delete
-        own = f"; if the files are your own, use --data=MNISTFiles --data.root={folder}"
-        return read_files(find_files(folder), self.sums, repair + own)
+        return read_files(find_files(folder), self.sums, repair)
 
     def _places(self) -> list[Path]:
         """The folders where the files may be, in the order in which they are searched."""

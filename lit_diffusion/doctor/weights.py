@@ -9,11 +9,11 @@ from lit_diffusion.errors import ConfigError
 
 
 def examine_weights() -> Iterator[Finding]:
-    """Inception, the digits classifier, the cache. Raises if a package that they need cannot be imported."""
+    """Inception, our classifiers, the cache. Raises if a package that they need cannot be imported."""
     from lit_diffusion.metrics.reference_cache import cache_folder
 
     yield check_inception()
-    yield check_digits()
+    yield check_classifiers()
     yield check_space("cache", cache_folder(), "set LIT_DIFFUSION_CACHE to another folder")
 
 
@@ -34,16 +34,18 @@ def check_inception() -> Finding:
     return ok("Inception", f"{path}, SHA-256 {digest[:8]}... is correct", path=str(path), sha256=digest)
 
 
-def check_digits() -> Finding:
-    """The classifier that ships with the package, loaded."""
-    from lit_diffusion.metrics.digits_features import FILE, DigitsFeatures
+def check_classifiers() -> Finding:
+    """The classifiers that ship with the package, loaded."""
+    from lit_diffusion.metrics import DigitsFeatures, FashionMNISTFeatures, MNISTFeatures
 
-    features = DigitsFeatures()
-    try:
-        features.load()
-    except ConfigError as error:
-        text = str(error).partition("; ")[0]
-        return problem("digits classifier", text, reinstall_command())
-    except OSError as error:
-        return problem("digits classifier", f"{FILE} cannot be read ({error.strerror})", reinstall_command())
-    return ok("digits classifier", f"{FILE}, SHA-256 {features.sha256[:8]}... is correct", sha256=features.sha256)
+    shipped = DigitsFeatures(), MNISTFeatures(), FashionMNISTFeatures()
+    for features in shipped:
+        try:
+            features.load()
+        except ConfigError as error:
+            return problem("classifiers", str(error).partition("; ")[0], reinstall_command())
+        except OSError as error:
+            return problem("classifiers", f"{features.file} cannot be read ({error.strerror})", reinstall_command())
+    sums = {features.file: features.sha256 for features in shipped}
+    text = ", ".join(f"{file} {digest[:8]}..." for file, digest in sums.items())
+    return ok("classifiers", f"{text}: SHA-256 correct", sha256=sums)

@@ -101,6 +101,19 @@ def test_json_holds_value_spread_and_protocol_of_every_score(score):
     assert (found["kid"]["protocol"]["subsets"], found["kid"]["protocol"]["subset_size"]) == (3, 297)
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_the_features_for_28x28_pixels_are_named_in_every_score(tmp_path, score, name):
+    """Colour files of three equal channels count as grey; a set has no distance from itself, but one from others."""
+    for seed in (0, 1):
+        levels = np.random.default_rng(seed).integers(0, 128 * (seed + 1), (100, 28, 28, 1), dtype=np.uint8)
+        np.savez(tmp_path / f"{seed}.npz", levels.repeat(3, axis=-1))
+    found = score(tmp_path / "0.npz", tmp_path / "0.npz", "--features", name, "--kid-subsets", "0")
+    assert all(one["protocol"]["features"] == f"{name}-classifier" for one in found.values())
+    assert found["fid"]["value"] == pytest.approx(0, abs=1e-3) and found["precision"]["value"] == 1
+    others = score(tmp_path / "0.npz", tmp_path / "1.npz", "--features", name, "--kid-subsets", "0")
+    assert others["fid"]["value"] > 1
+
+
 def test_people_read_what_was_compared_and_every_score_in_a_line(capsys):
     dispatch(["score", "digits:test", "digits:train", *DIGITS])
     shown = capsys.readouterr().out
@@ -203,7 +216,7 @@ MISTAKES = {
     "unknown reference": (["digits:test", "nowhere", *DIGITS], "there are no images nowhere; use"),
     "unknown features": (
         ["digits:test", "digits:train", "--features", "vgg"],
-        "--features: expected inception, digits, or a .pt2 or .pt file, got vgg",
+        "--features: expected inception, digits, mnist, fashion-mnist, or a .pt2 or .pt file, got vgg",
     ),
     "missing features": (
         ["digits:test", "digits:train", "--features", "own.pt"],

@@ -469,13 +469,14 @@ def test_right_inception_weights_are_ok(checkpoints, monkeypatch):
     assert weights.check_inception().level == OK
 
 
-def test_the_digits_classifier_is_loaded(monkeypatch):
-    assert weights.check_digits().level == OK
-    monkeypatch.setattr("lit_diffusion.metrics.digits_features.SHA256", "0" * 64)
-    found = weights.check_digits()
+def test_the_classifiers_of_the_package_are_loaded(monkeypatch):
+    found = weights.check_classifiers()
+    assert found.level == OK and len(found.facts["sha256"]) == 3
+    monkeypatch.setattr("lit_diffusion.metrics.MNISTFeatures.expected", "0" * 64)
+    found = weights.check_classifiers()
     assert found.level == PROBLEM and "is damaged" in found.text and found.repair == reinstall_command()
-    monkeypatch.setattr("lit_diffusion.metrics.digits_features.FILE", "gone.safetensors")
-    assert "cannot be read" in weights.check_digits().text
+    monkeypatch.setattr("lit_diffusion.metrics.DigitsFeatures.file", "gone.safetensors")
+    assert "gone.safetensors cannot be read" in weights.check_classifiers().text
 
 
 # ----------------------------------------------------------------------------------------------- W&B and SLURM
