@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from lit_diffusion.callbacks.class_labels import image_labels
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of, float64_device
@@ -121,10 +122,9 @@ class BitsPerDim(Evaluation):
         batches = range(trainer.global_rank, -(-len(pairs) // size), ranks)
         of_batch = [pairs[b * size : (b + 1) * size] for b in batches]
         images = [torch.arange(part[0] // terms, part[-1] // terms + 1) for part in of_batch]
-        labels = None if module.num_classes is None else data.labels(split)
         sums = BoundSums(first, data.sizes[split], float64_device(pl_module))
         for b, image, x_0 in zip(batches, images, data.batches(split, images)):
-            reverse = module.reverse.given(None if labels is None else labels[image].to(x_0.device))
+            reverse = module.reverse.given(image_labels(trainer, pl_module, split, image))
             generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "bound", split, b))
             sums.add(reverse, x_0, pairs[b * size : (b + 1) * size], generator)
             advance(len(pairs[b * size : (b + ranks) * size]))  # the other ranks have done as much

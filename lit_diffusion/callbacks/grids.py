@@ -10,6 +10,7 @@ from PIL import Image
 
 from lit_diffusion.callbacks.after_step import AfterStep
 from lit_diffusion.callbacks.chain_walk import walk
+from lit_diffusion.callbacks.class_labels import class_names, sample_labels
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
@@ -28,9 +29,9 @@ COLUMNS = 11  # of a chain: t = T, 0.9 T, ..., 0
 class SampleGrids(AfterStep):
     """Writes three pictures of samples to `samples/` every `every_n_steps` steps and at the end, with the EMA weights:
 
-    `<step>_samples.png`, a grid of `num_images`; `<step>_chain.png`, the chains x_T..x_0 of `num_chains` of them;
-    `<step>_x_0.png`, the estimates of x_0 along these chains  (Ho et al. 2020, figure 6). Before training it writes
-    `data.png`, real images, and `forward.png`, their forward process.
+    `<step>_samples.png`, a grid of `num_images`, with a row for each class of a model with labels; `<step>_chain.png`,
+    the chains x_T..x_0 of `num_chains` of them; `<step>_x_0.png`, the estimates of x_0 along these chains  (Ho et al.
+    2020, figure 6). Before training it writes `data.png`, real images, and `forward.png`, their forward process.
 
     The noise is the same every time, so that pictures of different steps can be compared. Only the first rank draws.
     sampler: for the pictures during training, for which a short chain is enough (all steps if the model has fewer); the
@@ -95,7 +96,7 @@ class SampleGrids(AfterStep):
 
     def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler | None) -> None:
         module, data, in_chain = diffusion_of(pl_module), data_of(trainer), self._in_chain(trainer)
-        reverse = module.reverse
+        reverse = module.reverse.given(sample_labels(pl_module, 0, self.num_images))
         sampler = sampler.shortened(reverse.num_steps) if sampler else module.sampler
         steps = sampler.subset(reverse.process.schedule)
         shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
@@ -118,7 +119,8 @@ class SampleGrids(AfterStep):
             self._save(trainer, examples.chain(estimates, labels[: len(estimates)], data.extent), f"{name}_x_0")
             if data.image_shape == (2,):
                 self._save(trainer, drift_field(reverse), f"{name}_drift")
-            path = self._save(trainer, examples.grid(x_0, data.extent), f"{name}_samples")
+            names = class_names(trainer, pl_module)
+            path = self._save(trainer, examples.grid(x_0, data.extent, names), f"{name}_samples")
         if not is_trial(trainer):
             say(trainer, f"samples at step {trainer.global_step}: {path}")
 

@@ -1,6 +1,6 @@
 """Samples in numbered blocks shared among devices: the same images on any number of devices."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lit_diffusion.callbacks.chain_walk import count_non_finite, refuse_non_finite, walk
+from lit_diffusion.callbacks.class_labels import sample_labels
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.diffusion.sampler import Sampler
@@ -21,6 +22,7 @@ def sample_blocks(
     num_samples: int,
     block_size: int,
     advance: Callable[[float], None],
+    classes: Sequence[int] = (),
 ) -> Iterator[tuple[int, Tensor]]:
     """This rank's share of exactly `num_samples` samples: (index of the first image, x_0 (B, *)) of each block.
 
@@ -28,6 +30,7 @@ def sample_blocks(
     `Sampler.__call__` does, from a generator seeded by (seed, b); torch's global generators are not touched.
     advance: called after every step of a chain with the step's share of the images of all ranks; on the first rank
         these amounts add up to num_samples.
+    classes: of a model with labels, see `sample_labels`.
     """
     module, rank, ranks = diffusion_of(pl_module), trainer.global_rank, trainer.world_size
     reverse = module.reverse
@@ -38,7 +41,8 @@ def sample_blocks(
         generator = module.sample_generator(block)
         shape = (min(block_size, num_samples - first), *data_of(trainer).image_shape)
         x = reverse.process.prior(shape, reverse.device).sample(generator)
-        yield first, walk(sampler.chain(reverse, x, generator), advance, images_per_step).x_s
+        given = reverse.given(sample_labels(pl_module, first, len(x), classes))
+        yield first, walk(sampler.chain(given, x, generator), advance, images_per_step).x_s
 
 
 def gather_blocks(
@@ -78,6 +82,7 @@ def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Samp
         "nfe": sampler.nfe(reverse.process.schedule),
         "T": reverse.num_steps,
         **reverse.protocol,
+        **({} if reverse.num_classes is None else {"labels": "all classes in turn"}),
         "weights": weights_in_use(trainer),
         "seed": module.seed,
         "block_size": block_size,

@@ -59,7 +59,7 @@ class NetworkReverse(ReverseModel):
 
     @property
     def knows_no_label(self) -> bool:
-        return self.num_classes is not None and self.network.label_dropout > 0
+        return self.num_classes is not None and getattr(self.network, "label_dropout", 0) > 0
 
     def given(self, label: Tensor | None) -> "NetworkReverse":
         if self.num_classes is None:

@@ -18,11 +18,16 @@ from lit_diffusion.visualization.palette import BLUE
 WIDTH, HEIGHT = 3.4, 3.8  # of a plot, inches: higher than wide, so that a square plot leaves room for its title
 
 
-def grid(x: Tensor, extent: float = 1.0) -> Image.Image:
+def grid(x: Tensor, extent: float = 1.0, rows: Sequence[str] = ()) -> Image.Image:
     """A picture of examples (N, *): images in [-extent, extent] as the squarest grid, row by row, or all points or
     sequences in one plot.
+
+    rows: names of rows to which images belong in turn: image i to row i modulo their number.
     """
     x = as_pictures(x)
+    if x.ndim == 4 and 1 < len(rows) <= len(x):
+        count = len(x) // len(rows)
+        return pictures.rows([x[i :: len(rows)][:count] / extent for i in range(len(rows))], rows)
     if x.ndim == 4:
         return pictures.grid(x / extent, math.isqrt(len(x) - 1) + 1)
     return panels([x], [""], extent)

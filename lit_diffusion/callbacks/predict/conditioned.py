@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import require_finite, walk
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of
-from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, reverse_of_images, some_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.data.image_decoding import decode
@@ -64,7 +64,8 @@ class Conditioned(Prediction):
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module, data, sampler = diffusion_of(pl_module), data_of(trainer), self.sampler_for(pl_module)
-        reverse, seed, device = module.reverse, module.seed, module.device
+        reverse = reverse_of_images(trainer, pl_module, self.split, self.num_images)
+        seed, device = module.seed, module.device
         x_0 = some_images(trainer, self.split, self.num_images)
         generator = seed_generator(torch.Generator(device), derive_seed(seed, self.name))
         observed, condition = self.observe(x_0, generator, reverse.has_eps)

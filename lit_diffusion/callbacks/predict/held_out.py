@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lit_diffusion.callbacks.lookup import data_of
+from lit_diffusion.callbacks.class_labels import image_labels
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of
+from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.atomic_files import written_whole
 
@@ -28,6 +30,12 @@ def some_images(trainer: Trainer, split: str, count: int) -> Tensor:
     """At most `count` images of a split, the first or those that its data set chooses: (B, C, H, W) on the device."""
     data = data_of(trainer)
     return next(data.batches(split, [data.examples_of(split, count)]))
+
+
+def reverse_of_images(trainer: Trainer, pl_module: LightningModule, split: str, count: int) -> ReverseModel:
+    """The model, given the labels of `some_images` if it takes any."""
+    chosen = data_of(trainer).examples_of(split, count)
+    return diffusion_of(pl_module).reverse.given(image_labels(trainer, pl_module, split, chosen))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:

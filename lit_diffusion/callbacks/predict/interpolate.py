@@ -34,6 +34,8 @@ class Interpolate(Prediction):
     - step: t. One draw of x_t ~ q(x_t | x_0) for each image, mixed linearly and decoded from t by `sampler`, by default
       the module's sampler  (Ho et al. 2020, figure 8, with t = 500). The larger t, the more the path may vary.
 
+    A model with labels is used without.
+
     `interpolate.png` shows each path between its real images, labelled with the weight of the second image;
     `interpolate.npz` holds weights (K,), images (P, K, H, W, C) and originals (P, 2, H, W, C), float32 in units of
     [-1, 1].
@@ -62,6 +64,12 @@ class Interpolate(Prediction):
             check_split(trainer, self.split, 2 * self.num_pairs)
         if self.step is not None and not 1 <= self.step <= num_steps:
             raise ConfigError(f"step: expected 1 to T = {num_steps}, or null for latents; got {self.step}")
+        reverse = diffusion_of(pl_module).reverse
+        if reverse.num_classes is not None and not reverse.knows_no_label:
+            raise ConfigError(
+                "Interpolate: expected a model that was also trained without labels, since what lies between two "
+                "images has none, got label_dropout 0; train with model.reverse.network.label_dropout: 0.1"
+            )
         if self.step is None and not sampler.deterministic:
             raise ConfigError(
                 f"sampler: expected a deterministic sampler, got {type(sampler).__name__}, which has no latents; use "

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.chain_walk import require_finite, walk
 from lit_diffusion.callbacks.lookup import diffusion_of
-from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
+from lit_diffusion.callbacks.predict.held_out import check_split, reverse_of_images, some_images, write_arrays
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.diffusion.sampler import Sampler
@@ -54,7 +54,8 @@ class Reconstruct(Prediction):
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module = diffusion_of(pl_module)
-        reverse, seed, device = module.reverse, module.seed, module.device
+        reverse = reverse_of_images(trainer, pl_module, self.split, self.num_images)
+        seed, device = module.seed, module.device
         steps = sorted(set(self.steps or quarters(reverse.num_steps)))
         samplers = [starting_at(self.sampler_for(pl_module), t, reverse.process.schedule) for t in steps]
         x_0 = some_images(trainer, self.split, self.num_images)

@@ -3,7 +3,7 @@
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -128,8 +128,18 @@ def form_of(data: ImageData) -> SampleForm:
     return Levels(data.image_shape, data.extent, data.num_levels)
 
 
-def write(folder: Path, blocks: Iterable[Tensor], count: int, form: SampleForm, protocol: dict[str, Any]) -> None:
+def write(
+    folder: Path,
+    blocks: Iterable[Tensor],
+    count: int,
+    form: SampleForm,
+    protocol: dict[str, Any],
+    labels: Tensor | None = None,
+    rows: Sequence[str] = (),
+) -> None:
     """Writes `count` samples as NPZ and picture, images also as PNGs, and `protocol` as JSON.
+
+    labels: (count,), also written; rows: of the picture, see `examples.grid`.
 
     blocks: the samples in order, as converted by `form`. At most one block and the picture are in memory. All files are
     written to a hidden folder and moved when the last sample is there, so that the files of two runs never mix.
@@ -152,7 +162,10 @@ def write(folder: Path, blocks: Iterable[Tensor], count: int, form: SampleForm, 
                 if first < most:
                     shown.append(block[: most - first])
                 first += len(block)
-        examples.grid(form.values(torch.cat(shown)), form.extent).save(new / "grid.png")
+        if labels is not None:
+            with ZipFile(new / "samples.npz", "a") as archive, archive.open(ZipInfo("arr_1.npy"), "w") as array:
+                np.lib.format.write_array(array, labels.cpu().numpy())
+        examples.grid(form.values(torch.cat(shown)), form.extent, rows).save(new / "grid.png")
         shutil.rmtree(folder / "samples", ignore_errors=True)
         for path in new.iterdir():
             path.replace(folder / path.name)
