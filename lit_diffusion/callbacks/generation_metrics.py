@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from lit_diffusion.callbacks.checkpoints import Checkpoints
+from lit_diffusion.callbacks.class_labels import sample_labels
 from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of, find_callback, float64_device
@@ -17,7 +18,7 @@ from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
 from lit_diffusion.metrics.features import FeatureExtractor
-from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare
+from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare, label_accuracy
 from lit_diffusion.metrics.inception import InceptionFeatures
 from lit_diffusion.metrics.protocol import Protocol, TorchFidelity
 from lit_diffusion.metrics.reference_statistics import reference_statistics
@@ -35,7 +36,8 @@ class GenerationMetrics(Evaluation):
     Samples are drawn in blocks of `batch_size` whose randomness is a function of (seed, block), so that they are the
     same on any number of devices. num_samples: 0 for no scores. features: what of the images is compared. protocol: how
     it is. weights: the average (`ema`), the `raw` weights, or `both`, with the scores of the raw weights under names
-    that end in `/raw`.
+    that end in `/raw`. Samples of a model with labels are of all classes in turn, and if the features are those of a
+    classifier of the same classes, `label_accuracy` is the share that it recognises as of their class.
     """
 
     tracks_the_end = True  # the last step may be the best, and there is always a best step
@@ -145,6 +147,9 @@ class GenerationMetrics(Evaluation):
         if trainer.is_global_zero:
             known = {name: statistics for name, statistics in references.items() if statistics is not None}
             scores = compare(samples, known, self.protocol, self.features)
+            labels = sample_labels(pl_module, 0, count)
+            if labels is not None and self.features.class_names == data_of(trainer).class_names:
+                scores["label_accuracy"] = label_accuracy(samples, labels, self.features, self.protocol)
         drawn = {**describe_samples(trainer, pl_module, sampler, self.batch_size), "step": self.step(trainer)}
         return {
             name: replace(score, protocol={**drawn, **score.protocol})

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from lit_diffusion.data.digits import Digits
 from lit_diffusion.metrics.shipped_classifier import ShippedClassifier
 
 
@@ -15,6 +16,7 @@ class DigitsFeatures(ShippedClassifier):
     file = "digits_classifier.safetensors"
     expected = "220f8bf4d994e6d1236b947e73961e3f70bf3e4b4bed5b64f65d39118114e1a4"
     size = 8
+    class_names = Digits.class_names
 
     @staticmethod
     def build() -> nn.Sequential:

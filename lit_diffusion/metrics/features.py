@@ -16,12 +16,14 @@ class FeatureExtractor(nn.Module, ABC):
     """Maps pixels (B, C, H, W), floats in [0, 255], to features (B, D) and logits (B, K), both float32.
 
     Weights are read by `load`, not at construction, so that a run without scores needs none. name: the label of the
-    scores. resize: how images are brought to the network's size. batch_size: images in a forward pass.
+    scores. resize: how images are brought to the network's size. batch_size: images in a forward pass. class_names: of
+    the logits; empty if they are not those of a data set's labels.
     """
 
     name: str
     resize: str
     batch_size = 64
+    class_names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()

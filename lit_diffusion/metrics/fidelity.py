@@ -169,6 +169,18 @@ def compare(
     return scores
 
 
+def label_accuracy(samples: Statistics, labels: Tensor, extractor: FeatureExtractor, protocol: Protocol) -> Score:
+    """The share of samples that the extractor's classifier recognises as of their labels (N,), with its standard error.
+
+    None if a sample is not finite.
+    """
+    details = {**protocol.describe(), "samples": samples.count, **extractor.describe(), "spread": "standard error"}
+    if samples.non_finite:
+        return Score(None, None, details)
+    share = (samples.logits.argmax(1) == labels.cpu()).double().mean().item()
+    return Score(share, math.sqrt(share * (1 - share) / max(1, samples.count - 1)), details)
+
+
 def _fid(samples: Statistics, references: Mapping[str, Statistics], common: Details) -> Iterator[tuple[str, Score]]:
     from torch_fidelity.metric_fid import fid_statistics_to_metric  # a second to import
 

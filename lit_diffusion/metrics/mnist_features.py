@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.metrics.shipped_classifier import ShippedClassifier
 
 
@@ -16,6 +17,7 @@ class FashionMNISTFeatures(ShippedClassifier):
     file = "fashion_mnist_classifier.safetensors"
     expected = "0e77817eda96738fb053c2936cd805bcf64bedd5c5aa719f9a26595a1c74f634"
     size = 28
+    class_names = FashionMNIST.class_names
 
     @staticmethod
     def build() -> nn.Sequential:

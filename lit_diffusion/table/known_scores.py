@@ -41,6 +41,7 @@ KNOWN = {
     "kid": KnownScore("KID", "lowest", 4, fixed=False),
     "precision": KnownScore("precision", "highest"),
     "recall": KnownScore("recall", "highest"),
+    "label_accuracy": KnownScore("label accuracy", "highest"),
     "bits_per_dim/test": KnownScore("NLL test", "lowest", 3, BOUND),
     "bits_per_dim/train": KnownScore("NLL train", "lowest", 3, BOUND),
     "K": KnownScore("K", "highest"),
