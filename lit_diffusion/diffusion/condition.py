@@ -85,16 +85,17 @@ class Guided(Condition):
         self.log_r, self.shape = log_r, shape
 
     def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:
-        gradient = self._gradient(mean)
+        gradient = self.gradient(mean)
         if covariance.shape[-1] == 1:
             return mean + covariance[..., 0] * gradient
         with full_precision(mean):
             return mean + (covariance @ gradient[..., None])[..., 0]
 
     def log_odds(self, mean: Tensor) -> Tensor:
-        return 2 * self._gradient(mean)
+        return 2 * self.gradient(mean)
 
-    def _gradient(self, mean: Tensor) -> Tensor:
+    def gradient(self, mean: Tensor) -> Tensor:
+        """That of log r at `mean` (B, D)."""
         with torch.inference_mode(False), torch.enable_grad():
             x = mean.clone().detach().requires_grad_()
             if math.prod(self.shape) != mean.shape[1]:

@@ -6,13 +6,14 @@ p(x_0 | x_t) the chain is the posterior's. The paper instead multiplies each p(x
 same evidence once per step.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from lit_diffusion.diffusion.condition import Condition, full_precision
+from lit_diffusion.diffusion.condition import Condition, Guided, full_precision
 from lit_diffusion.diffusion.distributions import Distribution
 from lit_diffusion.diffusion.reverse import ReverseModel, ReversePrediction
 from lit_diffusion.diffusion.schedule import spread
@@ -63,13 +64,13 @@ class Tweedie(Covariance):
             return (vectors * values.clamp(min=0)[:, None]) @ vectors.mT
 
 
-class ConditionedReverse(ReverseModel):
-    """A trained reverse model under a condition: samplers take it in place of the model.
+class WrappedReverse(ReverseModel):
+    """A trained reverse model whose predictions are changed: samplers take it in place of the model.
 
-    covariance: of p(x_0 | x_t), for models with Gaussian noise. Raises ConfigError unless the model predicts x_0.
+    Raises ConfigError unless the model predicts x_0.
     """
 
-    def __init__(self, reverse: ReverseModel, condition: Condition, covariance: Covariance = Isotropic()):
+    def __init__(self, reverse: ReverseModel):
         super().__init__(reverse.process)
         if not reverse.predicts_x_0:
             raise ConfigError(
@@ -77,27 +78,22 @@ class ConditionedReverse(ReverseModel):
                 f"{reverse.protocol.get('parameterization', type(reverse).__name__)}; train CleanBit",
                 key="model.reverse.parameterization",
             )
-        self.reverse, self.condition, self.covariance = reverse, condition, covariance
+        self.reverse = reverse
 
     @property
     def has_eps(self) -> bool:
         return self.reverse.has_eps
 
     @property
-    def protocol(self) -> dict[str, object]:
-        return {**self.reverse.protocol, "condition": type(self.condition).__name__}
-
-    @property
     def num_classes(self) -> int | None:
         return self.reverse.num_classes
 
     def guided(self, scale: float) -> ReverseModel:
-        return ConditionedReverse(self.reverse.guided(scale), self.condition, self.covariance) if scale else self
-
-    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> ReversePrediction:
-        """One evaluation of the network, multiplied by the condition."""
-        prediction = self.reverse.predict(x_t, t, clip)
-        return prediction.multiply(self.condition, lambda: self.covariance(self.reverse, prediction))
+        if not scale:
+            return self
+        view = copy.copy(self)
+        view._modules = {**self._modules, "reverse": self.reverse.guided(scale)}
+        return view
 
     def reconstruction_nll(self, x_0: Tensor, p: Distribution) -> Tensor:
         return self.reverse.reconstruction_nll(x_0, p)
@@ -107,3 +103,67 @@ class ConditionedReverse(ReverseModel):
 
     def check(self, shape: tuple[int, ...], num_levels: int | None) -> None:
         self.reverse.check(shape, num_levels)
+
+
+class ConditionedReverse(WrappedReverse):
+    """A trained reverse model under a condition on x_0.
+
+    covariance: of p(x_0 | x_t), for models with Gaussian noise.
+    """
+
+    def __init__(self, reverse: ReverseModel, condition: Condition, covariance: Covariance = Isotropic()):
+        super().__init__(reverse)
+        self.condition, self.covariance = condition, covariance
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        return {**self.reverse.protocol, "condition": type(self.condition).__name__}
+
+    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> ReversePrediction:
+        """One evaluation of the network, multiplied by the condition."""
+        prediction = self.reverse.predict(x_t, t, clip)
+        return prediction.multiply(self.condition, lambda: self.covariance(self.reverse, prediction))
+
+
+class ClassifierGuidedReverse(WrappedReverse):
+    """A trained reverse model guided by a classifier of noisy examples  (Dhariwal & Nichol 2021, algorithms 1 and 2).
+
+    The score of q(x_t) becomes that of q(x_t) r(x_t)^scale, r being p(label | x_t): exact for scale 1 with an exact
+    classifier and denoiser. For the ancestral sampler it moves the mean by scale * beta grad log r / sqrt(alpha).
+
+    log_r: differentiable, (B, *) at steps t (B,) to (B,) in nats. Raises ConfigError unless the model has eps.
+    """
+
+    def __init__(self, reverse: ReverseModel, log_r: Callable[[Tensor, Tensor], Tensor], scale: float = 1.0):
+        super().__init__(reverse)
+        if not reverse.has_eps:
+            raise ConfigError(
+                f"expected a model with Gaussian noise, whose noisy examples have gradients, got "
+                f"{type(reverse).__name__}; use a condition on x_0"
+            )
+        self.log_r, self.scale = log_r, scale
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        return {**self.reverse.protocol, "classifier_scale": self.scale}
+
+    def predict(self, x_t: Tensor, t: Tensor, clip: bool = False) -> ReversePrediction:
+        """One evaluation of the network, and one of the classifier with its gradient."""
+        prediction, schedule = self.reverse.predict(x_t, t, clip), self.process.schedule
+        moved = spread(schedule.sigma2(t) * schedule.alpha_bar(t).rsqrt() * self.scale, x_t)
+        guided = Guided(lambda x: self.log_r(x, t), tuple(x_t.shape[1:]))
+        shift = moved * guided.gradient(x_t.flatten(1)).view_as(x_t)
+        return prediction.multiply(Shifted(shift), lambda: x_t)
+
+
+class Shifted(Condition):
+    """A condition whose effect on the mean is known: it moves by `shift` (B, *)."""
+
+    def __init__(self, shift: Tensor):
+        self.shift = shift
+
+    def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:
+        return mean + self.shift.flatten(1)
+
+    def log_odds(self, mean: Tensor) -> Tensor:
+        raise NotImplementedError("Shifted is for values with Gaussian noise")

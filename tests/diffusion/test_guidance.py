@@ -9,11 +9,15 @@ from torch import Tensor, nn
 from lit_diffusion.diffusion import (
     AllTimesteps,
     AncestralSampler,
+    BernoulliReverse,
+    BinomialProcess,
     CleanImage,
+    DDIMSampler,
     Epsilon,
     GaussianDensity,
     GaussianProcess,
     GaussianReverse,
+    JSDSchedule,
     LinearSchedule,
     PosteriorMean,
     Simple,
@@ -22,7 +26,7 @@ from lit_diffusion.diffusion import (
 )
 from lit_diffusion.diffusion.bound_estimate import BoundSums, cut_strata
 from lit_diffusion.diffusion.condition import Known
-from lit_diffusion.diffusion.conditioning import ConditionedReverse
+from lit_diffusion.diffusion.conditioning import ClassifierGuidedReverse, ConditionedReverse
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.nn import VectorMLP
 
@@ -154,6 +158,36 @@ def test_a_condition_holds_under_guidance():
     other = ConditionedReverse(reverse.given(label).guided(2.0), known).predict(x, t).x_0
     assert torch.equal(one, other)
     assert not torch.equal(one, ConditionedReverse(reverse.given(label), known).predict(x, t).x_0)
+
+
+@pytest.mark.parametrize("sampler", [AncestralSampler(), DDIMSampler()])
+def test_an_exact_classifier_guides_to_the_class(sampler):
+    """Bayes' rule: the model of all classes times p(class | x_t) is that of the class, by its moments."""
+    reverse, count = exact(num_steps=150), 20_000
+    network = reverse.network
+
+    def log_r(x, t):  # log p(class 1 | x_t)
+        schedule = reverse.process.schedule
+        sigma2, alpha_bar = (f(t)[:, None] for f in (schedule.sigma2, schedule.alpha_bar))
+        variance = alpha_bar[..., None] * VARIANCE + sigma2[..., None]
+        offset = x.double()[:, None] - alpha_bar.sqrt()[..., None] * MEAN
+        return (-(offset**2 / variance + variance.log()).sum(2) / 2 + SHARE.log()).log_softmax(1)[:, 1]
+
+    x, t = torch.randn(5, 2), torch.tensor([1, 10, 50, 100, 150])
+    guided = ClassifierGuidedReverse(reverse.given(None), log_r)
+    sigma = reverse.process.schedule.sigma2(t).sqrt()[:, None]
+    expected = network.score(x, t, torch.ones(5, dtype=torch.long))
+    torch.testing.assert_close(-guided.predict(x, t).eps / sigma, expected, rtol=1e-3, atol=1e-4)
+    drawn = sampler(guided, (count, 2), torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(drawn.mean(0), MEAN[1], rtol=0, atol=0.04)
+    torch.testing.assert_close(drawn.var(0), VARIANCE[1], rtol=0, atol=0.04)
+
+
+def test_bits_have_no_classifier_of_noisy_values():
+    process = BinomialProcess(JSDSchedule(10))
+    reverse = BernoulliReverse(process, lambda i, o: VectorMLP(i, o, width=4), channels=2)
+    with pytest.raises(ConfigError, match="expected a model with Gaussian noise, .* got BernoulliReverse"):
+        ClassifierGuidedReverse(reverse, lambda x, t: x.sum(1))
 
 
 @pytest.mark.parametrize(
