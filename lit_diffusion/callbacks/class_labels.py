@@ -10,16 +10,21 @@ from lit_diffusion.callbacks.lookup import data_of, generative_of
 from lit_diffusion.errors import ConfigError
 
 
-def sample_labels(pl_module: LightningModule, first: int, count: int, classes: Sequence[int] = ()) -> Tensor | None:
-    """The labels of samples number first, first + 1, ..: (count,) int64 on the device; None for a model without labels.
-
-    classes: taken in turn, by default all, so that any number of samples is balanced to within one.
+def sample_labels(pl_module: LightningModule, count: int) -> Tensor | None:
+    """The labels of `count` samples, (count,) int64 on the device: all classes in turn, so that any number is balanced
+    to within one; None for a model without labels.
     """
     num_classes = generative_of(pl_module).num_classes
-    if num_classes is None:
-        return None
-    turn = torch.tensor(classes or range(num_classes), device=pl_module.device)
-    return turn[torch.arange(first, first + count, device=pl_module.device) % len(turn)]
+    return None if num_classes is None else in_turn(range(num_classes), count, pl_module.device)
+
+
+def in_turn(classes: Sequence[int], count: int, device: torch.device) -> Tensor:
+    """The first `count` of classes repeated in turn, (count,) int64.
+
+    >>> in_turn([3, 7], 5, torch.device("cpu"))
+    tensor([3, 7, 3, 7, 3])
+    """
+    return torch.tensor(list(classes), device=device).repeat(-(-count // len(classes)))[:count]
 
 
 def image_labels(trainer: Trainer, pl_module: LightningModule, split: str, indices: Tensor) -> Tensor | None:
@@ -29,16 +34,18 @@ def image_labels(trainer: Trainer, pl_module: LightningModule, split: str, indic
     return data_of(trainer).labels(split)[indices].to(pl_module.device)
 
 
-def class_names(trainer: Trainer, pl_module: LightningModule) -> list[str]:
-    """What the model's classes are called; empty for a model without labels."""
-    count = generative_of(pl_module).num_classes or 0
-    return list(data_of(trainer).class_names or map(str, range(count)))[:count]
+def class_names(trainer: Trainer, num_classes: int | None) -> list[str]:
+    """What `num_classes` classes of the data are called; empty for None."""
+    return list(data_of(trainer).class_names or map(str, range(num_classes or 0)))[: num_classes or 0]
 
 
-def class_numbers(trainer: Trainer, pl_module: LightningModule, classes: Sequence[int | str]) -> list[int]:
-    """Classes given as numbers from 0 or by name, as numbers. Raises ConfigError for unknown ones."""
-    names = class_names(trainer, pl_module)
-    if not names:
+def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """Classes given as numbers from 0 or by name, as numbers. Raises ConfigError for unknown ones.
+
+    >>> class_numbers([2, "hat"], ["coat", "hat", "shoe"])
+    [2, 1]
+    """
+    if classes and not names:
         raise ConfigError("classes: expected null for a model without labels; or train one with num_classes")
     numbers = []
     for one in classes:

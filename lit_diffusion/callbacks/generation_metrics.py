@@ -147,7 +147,7 @@ class GenerationMetrics(Evaluation):
         if trainer.is_global_zero:
             known = {name: statistics for name, statistics in references.items() if statistics is not None}
             scores = compare(samples, known, self.protocol, self.features)
-            labels = sample_labels(pl_module, 0, count)
+            labels = sample_labels(pl_module, count)
             if labels is not None and self.features.class_names == data_of(trainer).class_names:
                 scores["label_accuracy"] = label_accuracy(samples, labels, self.features, self.protocol)
         drawn = {**describe_samples(trainer, pl_module, sampler, self.batch_size), "step": self.step(trainer)}

@@ -96,7 +96,7 @@ class SampleGrids(AfterStep):
 
     def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler | None) -> None:
         module, data, in_chain = diffusion_of(pl_module), data_of(trainer), self._in_chain(trainer)
-        reverse = module.reverse.given(sample_labels(pl_module, 0, self.num_images))
+        reverse = module.reverse.given(sample_labels(pl_module, self.num_images))
         sampler = sampler.shortened(reverse.num_steps) if sampler else module.sampler
         steps = sampler.subset(reverse.process.schedule)
         shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
@@ -119,7 +119,7 @@ class SampleGrids(AfterStep):
             self._save(trainer, examples.chain(estimates, labels[: len(estimates)], data.extent), f"{name}_x_0")
             if data.image_shape == (2,):
                 self._save(trainer, drift_field(reverse), f"{name}_drift")
-            names = class_names(trainer, pl_module)
+            names = class_names(trainer, module.num_classes)
             path = self._save(trainer, examples.grid(x_0, data.extent, names), f"{name}_samples")
         if not is_trial(trainer):
             say(trainer, f"samples at step {trainer.global_step}: {path}")

@@ -1,6 +1,6 @@
 """Samples in numbered blocks shared among devices: the same images on any number of devices."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from lit_diffusion.callbacks.chain_walk import count_non_finite, refuse_non_fini
 from lit_diffusion.callbacks.class_labels import sample_labels
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of
+from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 
 
@@ -22,7 +23,8 @@ def sample_blocks(
     num_samples: int,
     block_size: int,
     advance: Callable[[float], None],
-    classes: Sequence[int] = (),
+    labels: Tensor | None = None,
+    given: Callable[[Tensor | None], ReverseModel] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """This rank's share of exactly `num_samples` samples: (index of the first image, x_0 (B, *)) of each block.
 
@@ -30,19 +32,21 @@ def sample_blocks(
     `Sampler.__call__` does, from a generator seeded by (seed, b); torch's global generators are not touched.
     advance: called after every step of a chain with the step's share of the images of all ranks; on the first rank
         these amounts add up to num_samples.
-    classes: of a model with labels, see `sample_labels`.
+    labels: of all samples, (num_samples,); by default `sample_labels`. given: the model to draw from, given labels; by
+        default the module's.
     """
     module, rank, ranks = diffusion_of(pl_module), trainer.global_rank, trainer.world_size
     reverse = module.reverse
     steps = len(sampler.subset(reverse.process.schedule))
+    labels = sample_labels(pl_module, num_samples) if labels is None else labels
     for block in range(rank, -(-num_samples // block_size), ranks):
         first, first_of_round = block * block_size, (block - rank) * block_size
         images_per_step = min(ranks * block_size, num_samples - first_of_round) / steps
         generator = module.sample_generator(block)
         shape = (min(block_size, num_samples - first), *data_of(trainer).image_shape)
         x = reverse.process.prior(shape, reverse.device).sample(generator)
-        given = reverse.given(sample_labels(pl_module, first, len(x), classes))
-        yield first, walk(sampler.chain(given, x, generator), advance, images_per_step).x_s
+        model = (given or reverse.given)(None if labels is None else labels[first : first + len(x)])
+        yield first, walk(sampler.chain(model, x, generator), advance, images_per_step).x_s
 
 
 def gather_blocks(

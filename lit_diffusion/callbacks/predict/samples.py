@@ -1,13 +1,18 @@
 """Any number of samples, as files for evaluators and for people."""
 
-from lightning.pytorch import LightningModule, Trainer
+from functools import partial
+from typing import Any
 
-from lit_diffusion.callbacks.class_labels import class_names, class_numbers, sample_labels
-from lit_diffusion.callbacks.lookup import data_of
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lit_diffusion.callbacks.class_labels import class_names, class_numbers, in_turn
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.sample_files import form_of, names, write
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, gather_blocks, sample_blocks
+from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import check_at_least
 
@@ -43,27 +48,42 @@ class Samples(Prediction):
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().check(trainer, pl_module)
-        self._numbers(trainer, pl_module)
+        self.chosen(trainer, pl_module)
 
-    def _numbers(self, trainer: Trainer, pl_module: LightningModule) -> list[int]:
-        return class_numbers(trainer, pl_module, self.classes) if self.classes else []
+    def num_classes(self, trainer: Trainer, pl_module: LightningModule) -> int | None:
+        """Of the labels that samples have; None for none."""
+        return diffusion_of(pl_module).num_classes
+
+    def given(self, trainer: Trainer, pl_module: LightningModule, label: Tensor | None) -> ReverseModel:
+        """The model to draw from, given the labels of a block."""
+        return diffusion_of(pl_module).reverse.given(label)
+
+    def chosen(self, trainer: Trainer, pl_module: LightningModule) -> dict[int, str]:
+        """The classes to draw from and their names, empty for a model without labels. Raises ConfigError if unknown."""
+        names = class_names(trainer, self.num_classes(trainer, pl_module))
+        numbers = class_numbers(self.classes, names) if self.classes else range(len(names))
+        return {number: names[number] for number in numbers}
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
         count, batch, sampler = self.num_samples, self.batch_size, self.sampler_for(pl_module)
         folder, form = self.folder(trainer), form_of(data_of(trainer))
+        chosen = self.chosen(trainer, pl_module)
+        labels = in_turn([*chosen], count, pl_module.device) if chosen else None
         with task(trainer, "sampling", count, "images") as advance:
-            classes = self._numbers(trainer, pl_module)
-            blocks = sample_blocks(trainer, pl_module, sampler, count, batch, advance, classes)
+            given = partial(self.given, trainer, pl_module)
+            blocks = sample_blocks(trainer, pl_module, sampler, count, batch, advance, labels, given)
             gathered = gather_blocks(trainer, blocks, count, batch, form.convert)
             if trainer.is_global_zero:
-                protocol = describe_samples(trainer, pl_module, sampler, batch)
-                protocol = {"samples": count, **protocol, "checkpoint": str(trainer.ckpt_path)}
-                names_of_all = class_names(trainer, pl_module)
-                if classes:
-                    protocol["labels"] = [names_of_all[i] for i in classes]
-                rows = [names_of_all[i] for i in classes] or names_of_all
-                write(folder, gathered, count, form, protocol, sample_labels(pl_module, 0, count, classes), rows)
+                protocol = {"samples": count, **describe_samples(trainer, pl_module, sampler, batch)}
+                protocol |= {**self.describe(), "checkpoint": str(trainer.ckpt_path)}
+                if self.classes:
+                    protocol["labels"] = [*chosen.values()]
+                write(folder, gathered, count, form, protocol, labels, [*chosen.values()])
             for _ in gathered:  # other ranks draw and send
                 pass
         pictures = f", grid.png and samples/{names(count)}" if form.images else " and grid.png"
         say(trainer, f"{count} samples: {folder}/samples.npz{pictures}")
+
+    def describe(self) -> dict[str, Any]:
+        """What samples depend on besides the module and the sampler."""
+        return {}
