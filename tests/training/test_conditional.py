@@ -1,0 +1,123 @@
+"""Models with labels from the command line: training, resume, samples of classes, scores, on one and two processes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lit_diffusion.errors import ConfigError
+from lit_diffusion.metrics import DigitsFeatures
+from tests.conftest import CONFIGS, TINY
+from tests.processes import Process
+from tests.training.test_training import assert_same_training
+
+LABELS = ["-c", f"{CONFIGS}/conditional/labels.yaml"]
+SAVED = ["-c", "runs/here/config.yaml", "--ckpt_path=runs/here/checkpoints/last.ckpt"]
+
+
+@pytest.fixture
+def trained(toy_run):
+    return toy_run(*LABELS, "--trainer.max_steps=6", "--ema.decay=0")
+
+
+def test_a_run_with_labels_resumes_to_the_same_bits(command, trained, tmp_path):
+    """Which labels training drops is part of a step, like its noise."""
+    part = [*TINY, *LABELS, "--ema.decay=0", "--run.name=part"]
+    command("fit", *part, "--trainer.max_steps=2")
+    command("fit", *part, "--trainer.max_steps=6", "--ckpt_path=last")
+    assert_same_training(*(tmp_path / f"runs/{name}/checkpoints/last.ckpt" for name in ("here", "part")))
+    state = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert state["reverse.network.label.table.weight"].shape == (11, 32)
+
+
+def read(folder):
+    with np.load(folder / "predict/samples.npz") as arrays:
+        return arrays["arr_0"], arrays["arr_1"]
+
+
+def test_samples_are_of_the_classes_asked_for(command, trained, tmp_path):
+    """All classes in turn, or some by number and name; a sample depends on its class and its noise alone."""
+    for name, options in (("all", []), ("some", ["--prediction.classes=[3,'7']"])):
+        sizes = ["--prediction.num_samples=25", "--prediction.batch_size=10"]
+        command("predict", *SAVED, f"--run.name={name}", *sizes, *options)
+    (images, labels), (others, chosen) = (read(tmp_path / f"runs/{name}") for name in ("all", "some"))
+    assert labels.tolist() == [i % 10 for i in range(25)]
+    assert chosen.tolist() == [3 if i % 2 == 0 else 7 for i in range(25)]
+    same = labels == chosen
+    assert 0 < same.sum() < 25 and (images[same] == others[same]).all()
+    assert (images[~same] != others[~same]).any()
+    said = [
+        json.loads((tmp_path / f"runs/{name}/predict/samples.json").read_text())["labels"] for name in ("all", "some")
+    ]
+    assert said == ["all classes in turn", ["3", "7"]]
+
+
+def test_two_processes_draw_the_same_samples_of_classes(trained, tmp_path):
+    processes = []
+    for name, devices in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp_fork"])):
+        sizes = ["--prediction.num_samples=25", "--prediction.batch_size=4", f"--run.name={name}"]
+        processes.append(Process(["predict", *SAVED, *sizes, *devices], tmp_path))
+    for process in processes:
+        output, _ = process.communicate(120)
+        assert process.returncode == 0, output
+    one, two = (tmp_path / f"runs/{name}/predict" for name in ("one", "two"))
+    for file in sorted(path.relative_to(one) for path in one.rglob("*.*")):
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def test_scores_say_how_many_samples_are_recognised(command, trained, tmp_path):
+    """The share of samples, of balanced labels, whose class the shipped classifier finds; the bound is given labels."""
+    score = ["--scores.num_samples=100", "--scores.batch_size=50", "--bits_per_dim.splits=[test]"]
+    command("test", *SAVED, *score, "--bits_per_dim.terms=2", "--run.name=scored")
+    found = json.loads((tmp_path / "runs/scored/summary.json").read_text())["scores"]
+    accuracy, bound = found["label_accuracy"], found["bits_per_dim/test"]
+    assert accuracy["protocol"]["labels"] == "all classes in turn"
+    assert bound["protocol"]["given"] == "labels"
+    command("predict", *SAVED, "--prediction.num_samples=100", "--prediction.batch_size=50", "--run.name=drawn")
+    images, labels = read(tmp_path / "runs/drawn")
+    features = DigitsFeatures()
+    features.load()
+    _, logits = features(torch.from_numpy(images[..., :1]).permute(0, 3, 1, 2).float())
+    share = (logits.argmax(1).numpy() == labels).mean()
+    assert accuracy["value"] == pytest.approx(share)
+    assert accuracy["std"] == pytest.approx((share * (1 - share) / 99) ** 0.5)
+
+
+def test_a_classifier_guides_a_model_without_labels(command, toy_run, tmp_path):
+    """The larger the scale, the likelier the class, by the classifier that guides."""
+    toy_run("--trainer.max_steps=6")
+    guide = ["--prediction=Guide", "--prediction.factor=ClassFactor", "--prediction.factor.features=DigitsFeatures"]
+    features, likelihoods = DigitsFeatures(), []
+    features.load()
+    for scale in (0, 2, 20):
+        sizes = [f"--prediction.scale={scale}", "--prediction.num_samples=20", "--prediction.batch_size=20"]
+        command("predict", *SAVED, *guide, *sizes, "--prediction.classes=[0,1]", f"--run.name=scale{scale}")
+        images, labels = read(tmp_path / f"runs/scale{scale}")
+        _, logits = features(torch.from_numpy(images[..., :1]).permute(0, 3, 1, 2).float())
+        likelihoods.append(logits.log_softmax(1)[range(20), labels].mean().item())
+    assert likelihoods == sorted(likelihoods) and likelihoods[2] > likelihoods[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prediction.classes=[3,10]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got 10"),
+        (["--prediction.classes=[shoe]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got shoe"),
+    ],
+)
+def test_unknown_classes_are_refused(options, message, command, trained):
+    with pytest.raises(ConfigError, match=message):
+        command("predict", *SAVED, *options)
+
+
+@pytest.mark.parametrize(
+    ("base", "classes", "message"),
+    [
+        ("digits", 7, "expected 10, the number of the data's classes, got 7"),
+        ("swiss_roll", 3, "expected null, since the data have no labels, got 3"),
+    ],
+)
+def test_labels_that_the_data_do_not_have_are_refused(base, classes, message, command):
+    with pytest.raises(ConfigError, match=f"model.reverse.network.num_classes: {message}"):
+        command("fit", "-c", f"{CONFIGS}/{base}.yaml", f"--model.reverse.network.num_classes={classes}")
