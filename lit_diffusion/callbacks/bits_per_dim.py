@@ -83,10 +83,11 @@ class BitsPerDim(Evaluation):
         if not any(sizes[split] for split in self.splits):
             empty = " and ".join(self.splits)
             raise ConfigError(f"splits: the data have no images in {empty}; use another split, or [] for no bits/dim")
-        if scale := getattr(diffusion_of(pl_module).sampler, "guidance_scale", 0):
+        if scale := diffusion_of(pl_module).sampler.guidance_scale:
             raise ConfigError(
-                f"splits: expected [], since model.sampler.guidance_scale is {scale:g} and a guided model has no "
-                "likelihood; or set guidance_scale: 0 for the bound of the model given the labels"
+                f"expected [], since model.sampler.guidance_scale is {scale:g} and a guided model has no "
+                "likelihood; or set guidance_scale: 0 for the bound of the model given the labels",
+                key="bits_per_dim.splits",
             )
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:

@@ -76,13 +76,16 @@ def gather_blocks(
             yield gathered.cpu()
 
 
+UNUSED = {"spacing": "uniform", "guidance_scale": 0.0}  # settings of samplers that a protocol names when they act
+
+
 def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, block_size: int) -> dict[str, Any]:
     """Everything that determines samples, except the weights themselves: the protocol of scores and sample files."""
     module = diffusion_of(pl_module)
     reverse = module.reverse
     return {
         "sampler": type(sampler).__name__,
-        **vars(sampler),
+        **{name: value for name, value in vars(sampler).items() if UNUSED.get(name) != value},
         "nfe": sampler.nfe(reverse.process.schedule),
         "T": reverse.num_steps,
         **reverse.protocol,

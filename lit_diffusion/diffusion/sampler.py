@@ -1,6 +1,7 @@
 """Samplers: from noise to images, over any subset of the steps; the reverse process itself. Solvers: solvers.py."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,13 +33,19 @@ class Sampler(ABC):
     """A reverse chain over a subset of the steps 1..T.
 
     steps: how many, with both ends, or which ones, or null for all T. spacing: whether the steps are spread evenly
-    over t, log SNR, or sqrt(t - 1); for a list, leave it out. needs_eps: whether it works for models with Gaussian
-    noise only.
+    over t, log SNR, or sqrt(t - 1); for a list, leave it out. guidance_scale: w of classifier-free guidance, for models
+    with labels; 0 for none, -1 for the model without labels, see `NetworkReverse.evaluate`. needs_eps: whether it
+    works for models with Gaussian noise only.
     """
 
     needs_eps = False
 
-    def __init__(self, steps: int | list[int] | None = None, spacing: Spacing = "uniform"):
+    def __init__(self, steps: int | list[int] | None = None, spacing: Spacing = "uniform", guidance_scale: float = 0.0):
+        if not -1 <= guidance_scale < math.inf:
+            raise ConfigError(
+                f"{type(self).__name__}.guidance_scale: expected -1 (the model without labels) or more, got "
+                f"{guidance_scale:g}"
+            )
         if spacing not in SPACINGS:
             raise ConfigError(f"{type(self).__name__}.spacing: expected {' or '.join(SPACINGS)}, got {spacing}")
         if isinstance(steps, list) and spacing != "uniform":
@@ -52,13 +59,14 @@ class Sampler(ABC):
             )
         if isinstance(steps, int) and steps < 1:
             raise ConfigError(f"{type(self).__name__}.steps: expected 1 or more, or null for all T, got {steps}")
-        self.steps, self.spacing = steps, spacing
+        self.steps, self.spacing, self.guidance_scale = steps, spacing, guidance_scale
 
     def check_model(self, reverse: ReverseModel) -> None:
-        """Raises ConfigError if the chain has steps that the model lacks, or the model has no eps and the sampler needs
-        one.
+        """Raises ConfigError if the chain has steps that the model lacks, if the model has no eps and the sampler needs
+        one, or if the model cannot be guided.
         """
         self.check(reverse.num_steps)
+        reverse.guided(self.guidance_scale)
         if self.needs_eps and not reverse.has_eps:
             raise ConfigError(
                 f"expected a model with Gaussian noise for {type(self).__name__}, got {type(reverse).__name__}; use "
@@ -100,13 +108,17 @@ class Sampler(ABC):
         return SPACINGS[self.spacing](schedule, self.steps) if self.steps > 1 else [num_steps]
 
     def nfe(self, schedule: NoiseSchedule) -> int:
-        """The number of evaluations of the network: one a step."""
-        return len(self.subset(schedule))
+        """The number of evaluations of the network for a sample: one a step, two with guidance."""
+        return self.evaluations(len(self.subset(schedule))) * (2 if self.guidance_scale else 1)
+
+    def evaluations(self, num_steps: int) -> int:
+        """How often a chain of `num_steps` steps asks the model."""
+        return num_steps
 
     @torch.no_grad()
     def chain(self, reverse: ReverseModel, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Step]:
         """The steps of the chain from x = x_T (B, *) down to x_0; the last step adds no noise."""
-        steps = self.subset(reverse.process.schedule)
+        steps, reverse = self.subset(reverse.process.schedule), reverse.guided(self.guidance_scale)
         reverse.check_steps(steps)
         before: ReversePrediction | None = None
         for t, s in zip(reversed(steps), [*reversed(steps[:-1]), 0]):

@@ -23,8 +23,14 @@ class DDIMSampler(Sampler):
 
     needs_eps = True
 
-    def __init__(self, steps: int | list[int] | None = None, eta: float = 0.0, spacing: Spacing = "uniform"):
-        super().__init__(steps, spacing)
+    def __init__(
+        self,
+        steps: int | list[int] | None = None,
+        eta: float = 0.0,
+        spacing: Spacing = "uniform",
+        guidance_scale: float = 0.0,
+    ):
+        super().__init__(steps, spacing, guidance_scale)
         if not 0 <= eta <= 1:
             raise ConfigError(
                 f"{type(self).__name__}.eta: expected a number in [0, 1], got {eta:g}; use 0 for the deterministic "
@@ -55,7 +61,7 @@ class DDIMSampler(Sampler):
         The ODE of Song et al. 2020, section 4.3, from s to t > s: dx / alpha = eps d(sigma / alpha). The network has no
         step 0 and is evaluated at the chain's first step there. eps follows from the clipped x_0.
         """
-        x, schedule = x_0, reverse.process.schedule
+        x, schedule, reverse = x_0, reverse.process.schedule, reverse.guided(self.guidance_scale)
         steps = self.subset(schedule)
         before: ReversePrediction | None = None
         for s, t in zip([0, *steps], steps):
@@ -95,9 +101,14 @@ class DPMSolverPlusPlusSampler(DDIMSampler):
     """
 
     def __init__(
-        self, steps: int | list[int] | None = None, eta: float = 0.0, spacing: Spacing = "uniform", order: int = 2
+        self,
+        steps: int | list[int] | None = None,
+        eta: float = 0.0,
+        spacing: Spacing = "uniform",
+        order: int = 2,
+        guidance_scale: float = 0.0,
     ):
-        super().__init__(steps, eta, spacing)
+        super().__init__(steps, eta, spacing, guidance_scale)
         if order not in (1, 2):
             raise ConfigError(f"DPMSolverPlusPlusSampler.order: expected 1 or 2, got {order}")
         self.order = order
@@ -132,11 +143,11 @@ class HeunSampler(DDIMSampler):
     evaluations a step, one in the last. From a step without any signal, where x / alpha is infinite, Euler's step.
     """
 
-    def __init__(self, steps: int | list[int] | None = None, spacing: Spacing = "uniform"):
-        super().__init__(steps, 0.0, spacing)
+    def __init__(self, steps: int | list[int] | None = None, spacing: Spacing = "uniform", guidance_scale: float = 0.0):
+        super().__init__(steps, 0.0, spacing, guidance_scale)
 
-    def nfe(self, schedule: NoiseSchedule) -> int:
-        return 2 * super().nfe(schedule) - 1
+    def evaluations(self, num_steps: int) -> int:
+        return 2 * num_steps - 1
 
     def step(
         self, reverse: ReverseModel, prediction: ReversePrediction, s: Tensor, before: ReversePrediction | None

@@ -13,10 +13,12 @@ from lit_diffusion.diffusion import (
     BinomialProcess,
     CleanImage,
     DDIMSampler,
+    DPMSolverPlusPlusSampler,
     Epsilon,
     GaussianDensity,
     GaussianProcess,
     GaussianReverse,
+    HeunSampler,
     JSDSchedule,
     LinearSchedule,
     PosteriorMean,
@@ -160,6 +162,21 @@ def test_a_condition_holds_under_guidance():
     assert not torch.equal(one, ConditionedReverse(reverse.given(label), known).predict(x, t).x_0)
 
 
+@pytest.mark.parametrize("kind", [AncestralSampler, DDIMSampler, DPMSolverPlusPlusSampler, HeunSampler])
+def test_every_sampler_draws_from_the_guided_model(kind):
+    """With guidance_scale w it is the sampler without, on the guided model; twice the evaluations."""
+    reverse, label = exact(), torch.tensor([0, 1, 1])
+    guided, plain = kind(steps=8, guidance_scale=2.0), kind(steps=8)
+    one, other = (
+        sampler(model, (3, 2), torch.Generator().manual_seed(0))
+        for sampler, model in ((guided, reverse.given(label)), (plain, reverse.given(label).guided(2.0)))
+    )
+    assert torch.equal(one, other)
+    assert not torch.allclose(one, plain(reverse.given(label), (3, 2), torch.Generator().manual_seed(0)))
+    schedule = reverse.process.schedule
+    assert guided.nfe(schedule) == 2 * plain.nfe(schedule)
+
+
 @pytest.mark.parametrize("sampler", [AncestralSampler(), DDIMSampler()])
 def test_an_exact_classifier_guides_to_the_class(sampler):
     """Bayes' rule: the model of all classes times p(class | x_t) is that of the class, by its moments."""
@@ -203,7 +220,7 @@ def test_models_that_cannot_be_guided_say_what_to_do(options, scale, message):
     reverse = GaussianReverse(process, lambda i, o: VectorMLP(i, o, width=4, **options), channels=2)
     assert reverse.guided(0.0) is reverse
     with pytest.raises(ConfigError, match=message):
-        reverse.guided(scale)
+        AncestralSampler(guidance_scale=scale).check_model(reverse)
 
 
 def test_a_model_without_labels_ignores_them():

@@ -99,9 +99,19 @@ def test_a_classifier_guides_a_model_without_labels(command, toy_run, tmp_path):
     assert likelihoods == sorted(likelihoods) and likelihoods[2] > likelihoods[0] + 1
 
 
+def test_a_guided_model_has_scores_but_no_likelihood(command, trained, tmp_path):
+    guided = ["--model.sampler.guidance_scale=1.5", "--scores.num_samples=20", "--run.name=scored"]
+    with pytest.raises(ConfigError, match=r"bits_per_dim.splits: expected \[\], since .*guidance_scale is 1.5"):
+        command("test", *SAVED, *guided, "--bits_per_dim.splits=[test]")
+    command("test", *SAVED, *guided, "--bits_per_dim.splits=[]")
+    protocol = json.loads((tmp_path / "runs/scored/summary.json").read_text())["scores"]["fid"]["protocol"]
+    assert (protocol["guidance_scale"], protocol["nfe"]) == (1.5, 14)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--prediction.sampler=DDIMSampler", "--prediction.sampler.guidance_scale=-2"], "guidance_scale: expected -1"),
         (["--prediction.classes=[3,10]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got 10"),
         (["--prediction.classes=[shoe]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got shoe"),
     ],

@@ -180,6 +180,11 @@ def make_scheduler_config(reverse: GaussianReverse, sampler: Sampler) -> dict[st
 
 def describe_sampler(reverse: GaussianReverse, sampler: Sampler) -> tuple[str, dict[str, Any]]:
     """The class of a scheduler for our sampler and the settings that only this class has."""
+    if sampler.guidance_scale:
+        raise ConfigError(
+            "model.sampler.guidance_scale: diffusers' pipelines of UNet2DModel cannot express guidance; use 0 in the "
+            "run's config.yaml, or --format safetensors"
+        )
     between = isinstance(sampler, DPMSolverPlusPlusSampler) and sampler.eta not in (0, 1)
     if isinstance(sampler, HeunSampler) or between:
         what = f"{type(sampler).__name__}{' with an eta between 0 and 1' if between else ''}"
