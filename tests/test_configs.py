@@ -18,7 +18,8 @@ from lit_diffusion.diffusion import (
 from tests.conftest import CONFIGS, DIGITS, TINY
 
 COMPLETE = sorted({*CONFIGS.glob("*.yaml")} - {CONFIGS / "quick.yaml"})  # an overlay for all of them
-OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in ("dpm2015", "iddpm", "speed"))
+APART = ("conditional", "dpm2015", "iddpm", "speed")
+OVERLAYS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in APART)
 DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
 OFFLINE = {
