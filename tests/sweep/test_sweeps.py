@@ -23,6 +23,8 @@ BASES = {
     "digits": (DIGITS, QUICK),
     "cifar10": (f"{CONFIGS}/cifar10.yaml", [*QUICK, "--model.reverse.network.width=32"]),
 }
+OF_TRAINED = ("samplers", "guidance")  # whose cells test a checkpoint
+NEEDS = {"guidance": ["--model.reverse.network.num_classes=10"]}  # of the base
 SIMPLE = {"objective": "Simple", "objective.weighting": "Constant", "objective.timesteps": "Uniform"}
 BOUND = {"objective": "VariationalBound", "objective.scale": "per_term", "objective.timesteps": "Uniform"}
 FIXED = {"reverse.variance": "BetaVariance"}
@@ -97,7 +99,7 @@ def agent(build, monkeypatch):
         arguments = by_agent(name, settings)
         assert arguments[:2] == ["/usr/bin/env", "lightning"]
         own = arguments.index(base) + 1
-        return build(*arguments[2:own], *options, *arguments[own:])
+        return build(*arguments[2:own], *options, *NEEDS.get(name, []), *arguments[own:])
 
     return run
 
@@ -149,7 +151,7 @@ def test_every_cell_builds_what_it_names_in_whatever_order_a_server_sends_it(nam
         assert [item for item in by_agent(name, settings) if item in cell.arguments] == cell.arguments
         cli = agent(name, *BASES[base], settings if base == "cifar10" else settings[::-1])
         check(cli, cell)
-        assert cli.subcommand == ("test" if name == "samplers" else "fit")
+        assert cli.subcommand == ("test" if name in OF_TRAINED else "fit")
         assert cli.run.folder.parent.name == name
         if name == "samplers":
             assert_takes_the_steps_that_it_says(cli, cell)
@@ -175,7 +177,7 @@ def test_the_same_cell_without_an_agent(name, build, tmp_path):
     """The arguments of `Cell`, with the file's options and the cell's name as the folder, build the same."""
     sweep, cell = SweepFile.read(SWEEPS[name]), few_cells(name)[-1].with_seed(5)
     checkpoint = [f"--ckpt_path={tmp_path / 'some.ckpt'}"] if sweep.subcommand == "test" else []
-    own = [f"--run.dir={tmp_path}/{sweep.name}", f"--run.name={cell.name}"]
+    own = [f"--run.dir={tmp_path}/{sweep.name}", f"--run.name={cell.name}", *NEEDS.get(name, [])]
     cli = build(sweep.subcommand, "-c", DIGITS, *QUICK, *sweep.options, *cell.arguments, *own, *checkpoint)
     check(cli, Cell(cell.parameters[:-1]))
     assert cli.settings.seed_everything == 5
