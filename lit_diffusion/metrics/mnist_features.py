@@ -46,6 +46,7 @@ class MNISTFeatures(FashionMNISTFeatures):
     name = "mnist-classifier"
     file = "mnist_classifier.safetensors"
     expected = "2c8ee63ab44e6055444ad1b7c24e3da0302d214e19276b19a00d2573203f860c"
+    class_names = MNIST.class_names
 
 
 def _convolution(channels_in: int, channels: int) -> tuple[nn.Module, ...]:
