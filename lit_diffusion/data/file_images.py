@@ -23,17 +23,8 @@ SHOWN_NAMES = 5  # of classes, in an error
 
 
 class FileImages(ImageData):
-    """Images in files, centre-cropped to one shape and resized. A subclass only says how `root` is opened.
-
-    size: the side of squares, or [height, width]. test_root: of other images, used as test split; or num_test: how many
-    images of root are set aside for it, those whose names have the lowest hashes, so that the choice does not depend on
-    the seed and changes little when images are added. Without either there is no test split (CelebA-HQ and LSUN in
-    Ho et al. 2020, code). channels: 3 for RGB, 1 for grey; 4 and 2 with alpha. num_levels: 256 for images of 8 bits per
-    channel, 65536 for 16.
-
-    If all resized images take at most cache_bytes, every process decodes them into memory before training begins, and
-    broken files are found then. Otherwise num_workers processes per device decode them on demand, by default the
-    device's share of the processor's cores, at most 8.
+    """Images in files, centre-cropped to one shape and resized. A subclass only says how `root` is opened; the settings
+    are explained by `ImageFolder`.
     """
 
     LEVELS: Sequence[int] = (256, 65536)  # numbers of levels that the format can have

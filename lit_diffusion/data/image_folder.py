@@ -6,10 +6,18 @@ from lit_diffusion.data.sources.folder_source import FolderSource
 
 
 class ImageFolder(FileImages):
-    """All images below a folder, sorted by their paths, without labels.
+    """All images below a folder, centre-cropped to one shape and resized, without labels.
 
-    Hidden files are skipped unless visible links lead to them; files that are not named as images are left out and
-    counted.
+    size: the side of squares, or [height, width]. test_root: another folder, used as test split; or num_test: how many
+    images of root are set aside for it, those whose relative paths have the lowest hashes, so that the choice does not
+    depend on the seed and changes little when images are added. Without either there is no test split (CelebA-HQ and
+    LSUN in Ho et al. 2020, code). channels: 3 for RGB, 1 for grey; 4 and 2 with alpha. num_levels: 256 for images of 8
+    bits per channel, 65536 for 16.
+
+    If all resized images take at most cache_bytes, every process decodes them into memory before training begins, and
+    broken files are found then. Otherwise num_workers processes per device decode them on demand, by default the
+    device's share of the processor's cores, at most 8. Hidden files are skipped unless visible links lead
+    to them; files that are not named as images are left out and counted.
     """
 
     by_class = False
@@ -21,6 +29,6 @@ class ImageFolder(FileImages):
 
 
 class ImageClassFolder(ImageFolder):
-    """The same of a folder whose folders are classes: their names are the labels."""
+    """All images below a folder whose folders are classes: their names are the labels. Settings as ImageFolder's."""
 
     by_class = True

@@ -12,7 +12,10 @@ from lit_diffusion.data.sources.zip_source import ZipSource
 
 
 class ImageZip(FileImages):
-    """The images in a ZIP archive, sorted by name, with the labels of its dataset.json if it has one: EDM's layout."""
+    """The images in a ZIP archive, sorted by name, with the labels of its dataset.json if it has one: EDM's layout.
+
+    Settings as ImageFolder's.
+    """
 
     def source(self, argument: str, root: str) -> ZipSource:
         source = ZipSource(argument, root)
@@ -21,14 +24,20 @@ class ImageZip(FileImages):
 
 
 class ImageLMDB(FileImages):
-    """The image files that are the values of an LMDB, in the order of their keys: LSUN's layout."""
+    """The image files that are the values of an LMDB, in the order of their keys: LSUN's layout.
+
+    Settings as ImageFolder's.
+    """
 
     def source(self, argument: str, root: str) -> LMDBSource:
         return LMDBSource(argument, root)
 
 
 class ImageWebDataset(FileImages):
-    """The images of WebDataset shards: root is a folder of .tar files, a file, or a pattern such as train-*.tar."""
+    """The images of WebDataset shards: root is a folder of .tar files, a file, or a pattern such as train-*.tar.
+
+    Settings as ImageFolder's.
+    """
 
     def source(self, argument: str, root: str) -> TarSource:
         return TarSource(argument, root)
@@ -36,7 +45,7 @@ class ImageWebDataset(FileImages):
 
 class ImageArray(FileImages):
     """Images in an NPY or NPZ file: uint8 or uint16, (N, H, W) or (N, H, W, C), channels as they are. num_levels: one
-    more than the largest level that there may be.
+    more than the largest level that there may be. Other settings as ImageFolder's.
     """
 
     LEVELS = range(2, 65537)
@@ -50,7 +59,7 @@ class ImageParquet(FileImages):
     pattern such as data/train-*.parquet.
 
     image_column: of encoded images, and label_column: of whole numbers or names, by default those that `datasets` has
-    marked, or the only one of its type.
+    marked, or the only one of its type. Other settings as ImageFolder's.
     """
 
     kind: type[TableSource] = ParquetSource
