@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     weights, kind = read_weights(checkpoint, options.weights, config, file)
     theirs = convert_to_diffusers(config, weights, options.size) if options.format == "diffusers" else None
     shared = recipe.make_public(config)
-    of_theirs = (theirs.num_steps, theirs.timesteps) if theirs else (None, None)
+    of_theirs = (theirs.num_steps, theirs.timesteps, *theirs.labels) if theirs else (None,)
     card = Card(run, shared, found, read_origin(run), kind, checkpoint["global_step"], *of_theirs)
     with folder_written_whole(folder) as temporary:
         if theirs:

@@ -40,7 +40,8 @@ class Card:
     """README.md of an exported run. summary, origin: its summary.json and origin.json. kind: "ema" or "raw" weights.
 
     num_steps: T for a folder of diffusers; None for lit_diffusion's format. timesteps: those that a scheduler must be
-        given, descending, or None if their number is enough.
+        given, descending, or None if their number is enough. num_classes: of the labels that the network takes, None if
+        it takes none; knows_no_label: whether the row after theirs stands for no label.
     """
 
     run: Path
@@ -51,6 +52,8 @@ class Card:
     step: int
     num_steps: int | None
     timesteps: list[int] | None = None
+    num_classes: int | None = None
+    knows_no_label: bool = False
 
     @property
     def picture(self) -> Path | None:
@@ -105,11 +108,17 @@ class Card:
             yield from ("lightning predict -c runs/imported/config.yaml --ckpt_path last", "```")
             return
         if self.timesteps is not None:
-            yield from self._loop(self.timesteps)
+            every = self.timesteps == [*range(len(self.timesteps))][::-1]
+            yield from self._loop(
+                f"timesteps={f'range({len(self.timesteps) - 1}, -1, -1)' if every else self.timesteps}"
+            )
             return
         sampler, given = parse_spec(self.config["model"]["init_args"].get("sampler")) or ("AncestralSampler", {})
         steps, ddim = given.get("steps"), sampler == "DDIMSampler"
         count = len(steps) if isinstance(steps, list) else steps or self.num_steps
+        if self.num_classes is not None:
+            yield from self._loop(f"{count}", f", eta={given.get('eta', 0.0)}" if ddim else "")
+            return
         pipeline = "DDIMPipeline" if ddim else "DDPMPipeline"
         eta = f", eta={given.get('eta', 0.0)}, use_clipped_model_output=True" if ddim else ""
         yield from ("```python", f"from diffusers import {pipeline}", "")
@@ -117,16 +126,22 @@ class Card:
         yield f"images = pipeline(batch_size=16, num_inference_steps={count}{eta}).images"
         yield "```"
 
-    def _loop(self, timesteps: list[int]) -> Iterator[str]:
-        """The chain of a scheduler that is given its list of steps, which no pipeline passes on."""
-        every = timesteps == [*range(len(timesteps))][::-1]
+    def _loop(self, steps: str, more: str = "") -> Iterator[str]:
+        """The chain of a scheduler that no pipeline runs: with a list of steps, or with labels.
+
+        steps: arguments of `set_timesteps`; more: of `step`.
+        """
         yield from ("```python", "import torch", "from diffusers import DDPMPipeline", "")
         yield 'pipeline = DDPMPipeline.from_pretrained("THIS_FOLDER")'
         yield "scheduler, unet = pipeline.scheduler, pipeline.unet"
-        yield f"scheduler.set_timesteps(timesteps={f'range({len(timesteps) - 1}, -1, -1)' if every else timesteps})"
+        yield f"scheduler.set_timesteps({steps})"
         yield "x = torch.randn(16, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)"
+        given = ""
+        if self.num_classes is not None:
+            given, none = ", class_labels=labels", f"; {self.num_classes} is none" if self.knows_no_label else ""
+            yield f"labels = torch.arange(16) % {self.num_classes}  # of the classes 0 to {self.num_classes - 1}{none}"
         yield from ("with torch.no_grad():", "    for t in scheduler.timesteps:")
-        yield "        x = scheduler.step(unet(x, t).sample, t, x).prev_sample"
+        yield f"        x = scheduler.step(unet(x, t{given}).sample, t, x{more}).prev_sample"
         yield from ("images = (x / 2 + 0.5).clamp(0, 1)", "```")
 
     def _scores(self) -> Iterator[str]:

@@ -17,7 +17,7 @@ class FashionMNISTFeatures(ShippedClassifier):
     file = "fashion_mnist_classifier.safetensors"
     expected = "0e77817eda96738fb053c2936cd805bcf64bedd5c5aa719f9a26595a1c74f634"
     size = 28
-    class_names = FashionMNIST.class_names
+    class_names: tuple[str, ...] = FashionMNIST.class_names
 
     @staticmethod
     def build() -> nn.Sequential:

@@ -23,7 +23,7 @@ from lit_diffusion.diffusion import AncestralSampler, DDIMSampler
 from lit_diffusion.interop.construct import build_reverse
 from lit_diffusion.interop.diffusers import scheduler, unet_config
 from tests.conftest import CONFIGS, TINY
-from tests.interop.conftest import SMALL, imported
+from tests.interop.conftest import SMALL, imported, model_of
 
 STEPS = ["--trainer.max_steps=3", "--run.name=trained"]
 # a run of diffusers' kind: at least two channels a group, or diffusers has no group norm
@@ -40,6 +40,31 @@ def states(folder) -> tuple[dict, dict]:
 def assert_equal_states(one: dict, other: dict) -> None:
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sampler", ["AncestralSampler", "DDIMSampler"])
+def test_a_model_with_labels_is_the_same_in_diffusers_and_back(sampler, command, tmp_path):
+    """One row more than classes, for none; the card's loop draws every class. A recipe says what the row stands for."""
+    labels = ["-c", f"{CONFIGS}/conditional/labels.yaml", f"--model.sampler={sampler}"]
+    command("fit", *TINY, *NETWORK, *labels, *STEPS)
+    run = tmp_path / "runs/trained"
+    dispatch(["export", str(run), "-o", "exported"])
+    dispatch(["import", "exported", "-o", "runs/back", "-c", str(run / "config.yaml")])
+    assert_equal_states(states(tmp_path / "runs/back")[0], states(run)[0])
+    ours = model_of(tmp_path / "runs/back")
+    assert (ours.num_classes, ours.knows_no_label) == (10, True)
+    unet = UNet2DModel.from_pretrained("exported/unet")
+    assert unet.config.num_class_embeds == 11
+    x, t, label = torch.randn(11, 1, 8, 8), torch.arange(11) % 7, torch.arange(11)
+    expected = unet(x, t, class_labels=label).sample
+    torch.testing.assert_close(ours.network(x, t, torch.where(label == 10, -1, label)), expected, atol=1e-5, rtol=0)
+    card = (tmp_path / "exported/README.md").read_text()
+    code = card.split("```python")[1].split("```")[0].replace("THIS_FOLDER", "exported")
+    names: dict = {}
+    exec(code, names)
+    assert names["images"].shape == (16, 1, 8, 8) and names["images"].isfinite().all()
+    assert "10 is none" in code
 
 
 @pytest.mark.parametrize(("form", "weights"), [("diffusers", "ema"), ("safetensors", "raw")])

@@ -36,6 +36,7 @@ class Export:
                 "--size: the run's data do not determine the size of the images; add it, such as --size 32"
             )
         self.network, self.num_steps = network, reverse.num_steps
+        self.labels = (reverse.num_classes, reverse.knows_no_label)
         self.unet = unet_config.make_unet_config(network, with_defaults(arguments["network"]), size)
         self.scheduler = scheduler.make_scheduler_config(reverse, sampler)
         self.timesteps = None  # that reproduce our chain where a number of steps does not
