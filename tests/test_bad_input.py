@@ -117,6 +117,19 @@ OPTIONS = {
         ["--model.sampler=DDIMSampler", "--model.sampler.eta=-0.1"],
         LINE + "model.sampler: DDIMSampler.eta: expected a number in [0, 1], got -0.1",
     ),
+    "more steps of a solver than T": (
+        ["--model.sampler=HeunSampler", "--model.sampler.steps=8"],
+        "HeunSampler.steps: expected at most the model's T = 7, got 8",
+    ),
+    "a solver of another order": (
+        ["--model.sampler=DPMSolverPlusPlusSampler", "--model.sampler.order=3"],
+        LINE + "model.sampler: DPMSolverPlusPlusSampler.order: expected 1 or 2, got 3",
+    ),
+    "a spacing of listed steps": (
+        ["--model.sampler.steps=[1, 3]", "--model.sampler.spacing=log_snr"],
+        LINE
+        + "model.sampler: AncestralSampler.spacing: expected the number of steps with log_snr, got a list of steps",
+    ),
     "steps out of order": (["--model.sampler.steps=[3, 2]"], "model.sampler"),
     "batch larger than the data": (
         ["--data.batch_size=1501"],

@@ -19,6 +19,7 @@ from lit_diffusion.table.table import Table, make_table
 from lit_diffusion.table.terminal import format_plain, print_table
 
 FORMATS = {"terminal": format_plain, "markdown": format_markdown, "latex": format_latex, "csv": format_csv}
+PLOTS = (".png", ".svg", ".pdf")
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
 
 
@@ -29,13 +30,21 @@ def main(arguments: list[str]) -> None:
         found = "both" if options.runs else "neither"
         raise ConfigError(f"expected folders of runs or --wandb entity/project, got {found}")
     if options.out:
-        check_out(Path(options.out))
+        check_out(Path(options.out), "--out")
+    if options.plot:
+        check_out(Path(options.plot), "--plot")
+        if Path(options.plot).suffix not in PLOTS:
+            raise ConfigError(f"--plot: expected a file that ends in {', '.join(PLOTS)}, got {options.plot}; rename it")
     name = choose_format(options)
     layout = read_layout(options.layout) if options.layout else None
     warnings: list[str] = []
     warn = warnings.append
     runs = fetch_runs(options.wandb, warn) if options.wandb else find_runs(options.runs, warn)
     tables = make_tables(layout, runs, warnings, whole=name == "csv")
+    if options.plot:
+        from lit_diffusion.table.cost_plot import write_plot  # loads matplotlib
+
+        print(f"{options.plot}: {write_plot(tables, Path(options.plot))}", file=sys.stderr)
     if not options.out:
         display(tables, name)
         return
@@ -100,6 +109,12 @@ def make_parser() -> Parser:
     )
     result.add_argument("--format", choices=[*FORMATS], help="default: that of the suffix of --out, or terminal")
     result.add_argument("--out", metavar="FILE", help="the file to write: .txt, .md, .tex or .csv")
+    result.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="also plot FID against the evaluations of the network that a sample takes, with the ± of the table as "
+        f"error bars: {', '.join(PLOTS)}",
+    )
     return result
 
 
@@ -113,9 +128,9 @@ def choose_format(options: argparse.Namespace) -> str:
     return SUFFIXES[suffix]
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, option: str) -> None:
     """Raises ConfigError if a file cannot be written because it is a folder, or its folder does not exist."""
     if path.is_dir():
-        raise ConfigError(f"--out: expected a file, got the folder {path}; choose a file such as {path / 'table.md'}")
+        raise ConfigError(f"{option}: expected a file, got the folder {path}; choose a file in it")
     if not path.parent.is_dir():
-        raise ConfigError(f"--out: no folder {path.parent}; create it, or choose another file")
+        raise ConfigError(f"{option}: no folder {path.parent}; create it, or choose another file")

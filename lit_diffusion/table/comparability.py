@@ -28,7 +28,9 @@ MOST_LINES, MOST_VALUES = 5, 4
 EXPLAINED = {
     "sampler": ("model.sampler",),
     "steps": ("model.sampler.steps",),
+    "spacing": ("model.sampler.spacing",),
     "eta": ("model.sampler.eta",),
+    "order": ("model.sampler",),
     "guidance_scale": ("model.sampler.guidance_scale",),
     "nfe": ("model.sampler.steps", "model.sampler.guidance_scale", "model.reverse.process.schedule.num_steps"),
     "T": ("model.reverse.process.schedule.num_steps",),

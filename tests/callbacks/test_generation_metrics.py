@@ -171,7 +171,7 @@ def test_data_without_test_images_is_scored_all_the_same(command, tmp_path):
         ),
         (
             ["--scores.every_n_steps=1", "--scores.track_sampler.steps=[1,9]"],
-            "scores.track_sampler: DDIMSampler.steps: expected at most the model's T = ",
+            "scores.track_sampler: DPMSolverPlusPlusSampler.steps: expected at most the model's T = ",
         ),
         (["--scores.features=InceptionFeatures"], "weights-inception-2015-12-05-6726825d.pth"),
         (

@@ -71,8 +71,8 @@ def test_k_is_the_bound_in_bits_and_is_compared_with_null_and_truth(command, tmp
         ),
         (
             "heartbeat",
-            ["--model.sampler=DDIMSampler"],
-            "expected a model with Gaussian noise for DDIMSampler, got BernoulliReverse",
+            ["--model.sampler=DPMSolverPlusPlusSampler"],
+            "expected a model with Gaussian noise for DPMSolverPlusPlusSampler, got BernoulliReverse",
         ),
         ("heartbeat", ["--model.objective=Hybrid"], "Hybrid"),
         (
