@@ -23,8 +23,8 @@ SHOWN_NAMES = 5  # of classes, in an error
 
 
 class FileImages(ImageData):
-    """Images in files, centre-cropped to one shape and resized. A subclass only says how `root` is opened; the settings
-    are explained by `ImageFolder`.
+    """Images in files, centre-cropped to one shape and resized. A subclass only says how `root` is opened.
+    ImageFolder explains size, test_root, num_test, channels, num_workers, cache_bytes and num_levels.
     """
 
     LEVELS: Sequence[int] = (256, 65536)  # numbers of levels that the format can have
