@@ -112,7 +112,7 @@ class ImageData(LightningDataModule, ABC):
 
     def _labels_for_model(self, split: str) -> Tensor | None:
         """The labels of a split, if the trainer's model takes labels."""
-        module = None if self.trainer is None else self.trainer.lightning_module
+        module = getattr(self.trainer, "lightning_module", None)
         return None if getattr(module, "num_classes", None) is None else self.labels(split)
 
     def train_dataloader(self) -> TrainBatches:
