@@ -76,7 +76,7 @@ OPTIONS = {
     ),
     "data of Lightning's that are none of ours": (
         ["--data=tests.test_bad_input.ForeignData"],
-        LINE + "data: expected a subclass of ImageData, got tests.test_bad_input.ForeignData; use one of",
+        LINE + "data: expected a subclass of ImageData, got tests.test_bad_input.ForeignData; use the name",
     ),
     "optimizer that refuses its settings": (
         ["--model.optimizer.lr=-1"],

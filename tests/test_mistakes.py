@@ -52,7 +52,7 @@ AFTER_A_BASE = {
     "--trainer.precision=16-mixed": LINE
     + "trainer.precision: expected 32-true or bf16-mixed on a CPU, got 16-mixed; use bf16-mixed",
     "--trainer.precision=fp16": LINE + "trainer.precision: expected one of 32-true, 16-mixed, bf16-mixed; got fp16",
-    "--data=Cifar10": LINE + "data: no class Cifar10; use CIFAR10 ",
+    "--data=Cifar10": LINE + "data: no class Cifar10; use CIFAR10",
     "--model.sampler=DDIM": LINE + "model.sampler: no class DDIM; use DDIMSampler (or AncestralSampler, ",
     "--model.reverse.process.schedule=cosine": LINE + "model.reverse.process.schedule: no class cosine; use Cosine",
     "--model.optimizer=adam": LINE + "model.optimizer: no class adam; use Adam ",

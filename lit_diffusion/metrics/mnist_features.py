@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
 from lit_diffusion.metrics.shipped_classifier import ShippedClassifier
 
 
@@ -17,7 +16,10 @@ class FashionMNISTFeatures(ShippedClassifier):
     file = "fashion_mnist_classifier.safetensors"
     expected = "0e77817eda96738fb053c2936cd805bcf64bedd5c5aa719f9a26595a1c74f634"
     size = 28
-    class_names: tuple[str, ...] = FashionMNIST.class_names
+    class_names: tuple[str, ...] = (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
 
     @staticmethod
     def build() -> nn.Sequential:
@@ -46,7 +48,7 @@ class MNISTFeatures(FashionMNISTFeatures):
     name = "mnist-classifier"
     file = "mnist_classifier.safetensors"
     expected = "2c8ee63ab44e6055444ad1b7c24e3da0302d214e19276b19a00d2573203f860c"
-    class_names = MNIST.class_names
+    class_names = tuple("0123456789")
 
 
 def _convolution(channels_in: int, channels: int) -> tuple[nn.Module, ...]:

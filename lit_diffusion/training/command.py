@@ -179,8 +179,8 @@ class TrainingCLI(CLIBase):
 
     def run_command(self, name: str) -> None:
         if self.only_check:
-            self._describe()
             self._require_checkpoint()
+            self._describe()
             self.check()
         else:
             super().run_command(name)

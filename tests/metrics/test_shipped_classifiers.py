@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from lit_diffusion.data import Digits, FashionMNIST
+from lit_diffusion.data import MNIST, Digits, FashionMNIST
 from lit_diffusion.data.digits import stratified
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.metrics import (
@@ -114,3 +114,9 @@ def test_images_of_another_shape_are_refused(features, shape):
     with pytest.raises(ConfigError, match=f"expected grey images of {size} pixels, got {words}; use InceptionFeatures"):
         features.check(shape)
     assert features.check((1, features.size, features.size)) is None
+
+
+def test_their_classes_are_those_of_their_data():
+    """Named twice, since the doctor loads classifiers without Lightning, and so without data sets."""
+    pairs = {DigitsFeatures: Digits, FashionMNISTFeatures: FashionMNIST, MNISTFeatures: MNIST}
+    assert all(features.class_names == data.class_names for features, data in pairs.items())

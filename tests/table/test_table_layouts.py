@@ -16,6 +16,7 @@ CONFIGS = Path(__file__).parent.parent.parent / "configs"
 DEFAULTS = {  # settings that a configuration gets from the classes that it names
     "model.objective.weighting",
     "model.objective.timesteps",
+    "model.sampler.guidance_scale",
     "model.sampler.steps",
 }
 
@@ -31,7 +32,7 @@ def settings():
 
 
 def test_all_are_shipped():
-    assert list_layouts() == ["dpm2015", "objectives", "samplers", "schedules", "table1", "table2"]
+    assert list_layouts() == ["dpm2015", "guidance", "objectives", "samplers", "schedules", "table1", "table2"]
 
 
 @pytest.mark.parametrize("name", list_layouts())

@@ -62,9 +62,11 @@ OTHER_VALUES = {  # where `other_value` knows none
     "model.reverse.network.width": 12,
     "model.reverse.network.head_channels": 4,
     "model.reverse.network.groups": 2,
+    "model.reverse.network.num_classes": 10,
     "model.reverse.variance.last": "posterior_2",
     "model.objective.timesteps": Namespace(class_path="lit_diffusion.diffusion.LowDiscrepancy"),
     "model.sampler.steps": 3,
+    **{f"{key}.spacing": "quadratic" for key in ("model.sampler", "grids.sampler", "scores.track_sampler")},
     "model.optimizer.foreach": True,
     "data.eval_batch_size": 16,
     "data.seed": 3,
@@ -73,6 +75,7 @@ OTHER_VALUES = {  # where `other_value` knows none
     "speed.compile": "default",
     "speed.memory_format": "channels_last",
     "speed.matmul_precision": "high",
+    "prediction.classes": [1],
     "prediction.sampler": Namespace(class_path="lit_diffusion.diffusion.AncestralSampler"),
 }
 # Which run is resumed, and where; the machines are those of test_devices.py.
