@@ -9,12 +9,14 @@ same evidence once per step.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from lit_diffusion.diffusion.condition import Condition, Guided, full_precision
 from lit_diffusion.diffusion.distributions import Distribution
+from lit_diffusion.diffusion.gaussian import ConditionedPrediction, GaussianPrediction
 from lit_diffusion.diffusion.reverse import ReverseModel, ReversePrediction
 from lit_diffusion.diffusion.schedule import spread
 from lit_diffusion.errors import ConfigError
@@ -153,17 +155,4 @@ class ClassifierGuidedReverse(WrappedReverse):
         moved = spread(schedule.sigma2(t) * schedule.alpha_bar(t).rsqrt() * self.scale, x_t)
         guided = Guided(lambda x: self.log_r(x, t), tuple(x_t.shape[1:]))
         shift = moved * guided.gradient(x_t.flatten(1)).view_as(x_t)
-        return prediction.multiply(Shifted(shift), lambda: x_t)
-
-
-class Shifted(Condition):
-    """A condition whose effect on the mean is known: it moves by `shift` (B, *)."""
-
-    def __init__(self, shift: Tensor):
-        self.shift = shift
-
-    def gaussian(self, mean: Tensor, covariance: Tensor) -> Tensor:
-        return mean + self.shift.flatten(1)
-
-    def log_odds(self, mean: Tensor) -> Tensor:
-        raise NotImplementedError("Shifted is for values with Gaussian noise")
+        return ConditionedPrediction(cast(GaussianPrediction, prediction), prediction.x_0 + shift)

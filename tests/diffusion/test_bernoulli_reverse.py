@@ -193,7 +193,7 @@ def test_every_step_of_a_chain_is_binary_and_the_same_generator_draws_it_again(k
 
 
 def test_previous_bit_refuses_chains_that_leave_out_steps():
-    """In one line that names what to write; all the steps are fine, told by their number too."""
+    """In one line that names what to write; all the steps are fine, also given as their number."""
     reverse = reverse_of(torch.randn(4, 4, 2), BETAS, 0.3, PreviousBit)
     for steps in (2, 1, [1, 3, 4], [2, 3]):
         with pytest.raises(ConfigError, match="PreviousBit") as error:

@@ -188,7 +188,7 @@ def test_evaluation_draws_from_its_generator_alone_and_keeps_no_graph(images, or
 @pytest.mark.parametrize("variance", [BetaVariance(), PosteriorVariance(), LearnedRange()], ids=type)
 @pytest.mark.parametrize("kind", [CleanImage, Epsilon, Velocity], ids=lambda kind: kind.__name__)
 def test_bound_of_a_strided_chain_is_that_of_the_schedule_rebuilt_for_it(kind, variance, stride, images, oracle):
-    """Betas 1 - alpha_bar_t / alpha_bar_s on t = k, 2k, .., T and a network that is told the old t: equal terms."""
+    """Betas 1 - alpha_bar_t / alpha_bar_s on t = k, 2k, .., T and a network that receives the old t: equal terms."""
     betas = np.linspace(0.001, 0.3, 20)
     alpha_bar = np.concatenate([[1], np.cumprod(1 - betas)])[::stride]
     second = raw if variance.learned else None

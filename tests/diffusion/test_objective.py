@@ -37,17 +37,17 @@ LEARNED = pytest.mark.parametrize("variance", [LearnedRange(), LearnedDiagonal()
 
 
 class Fixed(Timesteps):
-    """The given steps and weights, and a record of what it is told."""
+    """The given steps and weights, and a record of the losses that it receives."""
 
     def __init__(self, t, weight):
         super().__init__()
-        self.fixed, self.told = Draw(torch.tensor(t), torch.tensor(weight)), []
+        self.fixed, self.received = Draw(torch.tensor(t), torch.tensor(weight)), []
 
     def draw(self, batch_size, device):
         return self.fixed
 
     def update(self, t, loss):
-        self.told.append((t, loss))
+        self.received.append((t, loss))
 
 
 @pytest.fixture
@@ -257,9 +257,9 @@ def test_timesteps_are_told_the_losses_of_training_and_of_nothing_else(images, r
     reverse, timesteps = reverse_with(), Fixed([[1, 2]] * 4, [[0.0, 0.5]] * 4)
     objective = bind(Simple(timesteps), reverse)
     objective.eval()(reverse, images)
-    assert not timesteps.told
+    assert not timesteps.received
     loss = objective.train()(reverse, images)
-    ((t, losses),) = timesteps.told
+    ((t, losses),) = timesteps.received
     assert t.tolist() == [1, 2] * 4 and not losses.requires_grad
     torch.testing.assert_close(0.5 * losses[1::2], loss.detach())
 

@@ -72,7 +72,7 @@ def test_a_network_with_other_channels_is_refused_in_one_line(reverse_with, smal
 
 @pytest.mark.parametrize(("clip", "clip_x_0"), [(False, True), (True, False), (True, True)])
 def test_x_0_is_clipped_only_where_asked_and_only_if_the_model_clips(oracle, clip, clip_x_0):
-    """Never in training (clip=False), in evaluation unless the model is told not to; `output` is never clipped."""
+    """Never in training (clip=False), in evaluation unless the model does not clip; `output` is never clipped."""
     reverse = oracle(BETAS, CleanImage, lambda x, t: x, clip_x_0=clip_x_0)
     x = torch.tensor([-3.0, -0.5, 0.5, 3.0]).view(1, 1, 2, 2)
     prediction = reverse.predict(x, torch.tensor([2]), clip=clip)

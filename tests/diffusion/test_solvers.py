@@ -167,7 +167,7 @@ def fine(mixture):
 def test_twice_the_steps_divide_the_error_by_2_or_4(make, factor, mixture, fine):
     """Within 10%, from 16 to 128 intervals. On this schedule even steps are even in log SNR and no step is moved, so
     that every doubling halves each h, of 0.86 at most; a schedule with h > 1 near its ends is not in that range. All
-    chains end with the same step from t = 1 to 0, which is no part of the ODE.
+    chains end with the same step from t = 1 to 0, which is not part of the ODE.
     """
     x_T, x_0 = fine  # noqa: N806
     errors = [

@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_that_is_named_is_one_line(command, run, tmp_path, 
 
 
 def test_where_all_are_damaged_nothing_begins_anew(command, run):
-    """Days of training are not thrown away by a word on the way."""
+    """Days of training are not discarded because of a damaged file."""
     for file in (run / "checkpoints").glob("*.ckpt"):
         file.write_bytes(b"")
     with pytest.raises(ConfigError, match="damaged"):

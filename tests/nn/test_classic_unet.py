@@ -1,4 +1,4 @@
-"""What the classic U-Net is: its size, its computation and how it is told the time."""
+"""What the classic U-Net is: its size, its computation and how it receives the time."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The dense network: its computation, how it is told the time, and what it refuses."""
+"""The dense network: its computation, how it receives the time, and what it refuses."""
 
 from functools import partial
 

@@ -245,7 +245,7 @@ def test_relative_paths_of_a_run_count_from_where_it_was_started(command, tmp_pa
     text = config.read_text()
     config.write_text(text.replace("data.ImageFolder", "data.ImageHub"))
     command("validate", "-c", str(config), "--ckpt_path=last")
-    assert seen[-1].datamodule.root == "images"  # a name of the hub is no path
+    assert seen[-1].datamodule.root == "images"  # a name on the hub is not a path
     config.write_text(text)
     shutil.copytree(tmp_path / "project", tmp_path / "copy")
     capsys.readouterr()

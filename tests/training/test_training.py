@@ -102,7 +102,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_by_bit(command, tmp_path, obje
 
 
 def test_pictures_and_validation_do_not_disturb_training(command, tmp_path):
-    """With and without sampling and validation on the way, the weights are the same."""
+    """With and without sampling and validation in between, the weights are the same."""
     command("fit", *TINY, "--trainer.max_steps=6", *DROPOUT, "--run.name=quiet", "--trainer.limit_val_batches=0")
     busy = ["--trainer.val_check_interval=2", "--grids.every_n_steps=1", "--grids.num_images=2", "--run.name=busy"]
     command("fit", *TINY, "--trainer.max_steps=6", *DROPOUT, *busy)

@@ -25,7 +25,7 @@ def find_shards(argument: str, root: str, suffixes: Sequence[str]) -> list[str]:
         found = glob.glob(root, recursive=True)
     shards = sorted(path for path in found if path.lower().endswith(tuple(suffixes)) and os.path.isfile(path))
     if not shards:
-        raise ConfigError(f"{argument}: expected {kinds} files, but {root!r} is no such file, folder or pattern")
+        raise ConfigError(f"{argument}: expected {kinds} files, but no file, folder or pattern is called {root!r}")
     top = os.path.realpath(root)
     for path in shards:
         target = os.path.realpath(path)
