@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError, first_words
+from lit_diffusion.errors import ConfigError, blamed_on, first_words
 from lit_diffusion.modules.generative import Batch, GenerativeModule, split_labels
 from lit_diffusion.seeding import derive_seed, seed_step
 
@@ -46,7 +46,8 @@ class DiffusionModule(GenerativeModule):
         lr_schedule: LRSchedulerCallable = LinearWarmup,
     ):
         super().__init__()
-        sampler.check_model(reverse)
+        with blamed_on("model.sampler"):
+            sampler.check_model(reverse)
         objective.bind(reverse)
         self.reverse = reverse
         self.objective = objective

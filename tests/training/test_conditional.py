@@ -121,6 +121,12 @@ def test_unknown_classes_are_refused(options, message, command, trained):
         command("predict", *SAVED, *options)
 
 
+def test_guidance_of_a_model_without_labels_blames_the_sampler(command):
+    where = "command line: model.sampler.guidance_scale: expected 0 for a model without labels, got 2"
+    with pytest.raises(ConfigError, match=where):
+        command("fit", *TINY, "--model.sampler.guidance_scale=2")
+
+
 @pytest.mark.parametrize(
     ("base", "classes", "message"),
     [
