@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 ROW = re.compile(r"^\| (\d+) \| (.*) \|$", re.MULTILINE)
 # Lowest first. Rooms of one layer do not import each other.
 LAYERS = [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in sorted(ROW.findall(PAGE.read_text()))]
-TORCH_ONLY = {"diffusion", "nn"}
+TORCH_ONLY = {"baselines", "diffusion", "nn"}
 FRAMEWORKS = {"lightning", "wandb", "torchmetrics", "torchvision", "jsonargparse", "omegaconf", "sklearn", "PIL"}
 
 

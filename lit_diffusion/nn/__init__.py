@@ -3,9 +3,13 @@
 x: (B, in_channels, H, W), or (B, in_channels) for vectors; t: (B,) integers in 0..T-1 (the released weights'
 convention; everywhere else t is 1..T). Each has `check_image_shape`, to be called once at set-up with (C, H, W) or
 (D,): ConfigError for examples that do not fit. A network that works with one T only has it as `num_steps`.
+
+Generators and discriminators of GANs are built from the shape of the examples: ConfigError if it does not fit.
 """
 
 from lit_diffusion.nn.classic_unet import ClassicUNet
+from lit_diffusion.nn.discriminators import ConvDiscriminator, VectorDiscriminator
+from lit_diffusion.nn.generators import ConvGenerator, VectorGenerator
 from lit_diffusion.nn.mlp import VectorMLP
 from lit_diffusion.nn.multiscale import MultiScaleNetwork
 from lit_diffusion.nn.radial_basis import RadialBasisNetwork
@@ -15,11 +19,15 @@ from lit_diffusion.nn.unet import UNet
 __all__ = [
     "BumpReadout",
     "ClassicUNet",
+    "ConvDiscriminator",
+    "ConvGenerator",
     "MultiScaleNetwork",
     "RadialBasisNetwork",
     "Readout",
     "SharedReadout",
     "StepReadout",
     "UNet",
+    "VectorDiscriminator",
+    "VectorGenerator",
     "VectorMLP",
 ]

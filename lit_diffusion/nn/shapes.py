@@ -1,6 +1,7 @@
 """Which examples and steps a network takes, said in words rather than by a failing layer."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,6 +48,34 @@ def check_pyramid(
             "pixels",
             f"{NETWORK}.{option}",
         )
+
+
+def check_halved(name: str, levels: int, shape: Sequence[int]) -> tuple[int, int, int]:
+    """(C, H, W) of the last of `levels` levels, each of half the size of the one before, for images of `shape`.
+
+    Raises ConfigError for examples that are not images, and for sizes that cannot be halved so often.
+    """
+    if len(shape) != 3:
+        raise ConfigError(
+            f"{name}: expected images (C, H, W), got examples of shape {tuple(shape)}; use a class for vectors"
+        )
+    channels, height, width = shape
+    fitting = min(n & -n for n in (height, width)).bit_length()  # 1 more than how often 2 divides both
+    if fitting < levels:
+        raise ConfigError(
+            f"{name}.levels: expected {fitting} at most, since images of {height}x{width} can be halved "
+            f"{fitting - 1} times, got {levels}"
+        )
+    return channels, height >> (levels - 1), width >> (levels - 1)
+
+
+def check_points(name: str, shape: Sequence[int]) -> int:
+    """D of vectors of `shape` (D,). Raises ConfigError for other examples."""
+    if len(shape) != 1:
+        raise ConfigError(
+            f"{name}: expected vectors (D,), got examples of shape {tuple(shape)}; use a class for images"
+        )
+    return shape[0]
 
 
 def check_vector(name: str, in_channels: int, shape: tuple[int, ...]) -> None:
