@@ -1,7 +1,13 @@
 """The mathematics of diffusion models: torch only, no framework, no files."""
 
 from lit_diffusion.diffusion.bernoulli import BernoulliReverse, CleanBit, PreviousBit
-from lit_diffusion.diffusion.decoder import Decoder, DiscretizedGaussian, GaussianDensity, TanhDiscretizedGaussian
+from lit_diffusion.diffusion.decoder import (
+    Decoder,
+    DiscretizedGaussian,
+    DiscretizedLogistic,
+    GaussianDensity,
+    TanhDiscretizedGaussian,
+)
 from lit_diffusion.diffusion.distributions import Bernoulli, Gaussian
 from lit_diffusion.diffusion.gaussian import GaussianReverse
 from lit_diffusion.diffusion.learned_schedule import LearnedSchedule
@@ -60,6 +66,7 @@ __all__ = [
     "DPMSolverPlusPlusSampler",
     "Decoder",
     "DiscretizedGaussian",
+    "DiscretizedLogistic",
     "Epsilon",
     "Gaussian",
     "GaussianDensity",

@@ -5,9 +5,12 @@ convention; everywhere else t is 1..T). Each has `check_image_shape`, to be call
 (D,): ConfigError for examples that do not fit. A network that works with one T only has it as `num_steps`.
 
 Generators and discriminators of GANs are built from the shape of the examples: ConfigError if it does not fit.
+Those of other models are built from two shapes, (in_shape, out_shape, ...), and called as `network(x)`.
 """
 
+from lit_diffusion.nn.autoencoder import ConvDecoder, ConvEncoder
 from lit_diffusion.nn.classic_unet import ClassicUNet
+from lit_diffusion.nn.dense import DenseNetwork
 from lit_diffusion.nn.discriminators import ConvDiscriminator, VectorDiscriminator
 from lit_diffusion.nn.generators import ConvGenerator, VectorGenerator
 from lit_diffusion.nn.mlp import VectorMLP
@@ -21,6 +24,9 @@ __all__ = [
     "ClassicUNet",
     "ConvDiscriminator",
     "ConvGenerator",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DenseNetwork",
     "MultiScaleNetwork",
     "RadialBasisNetwork",
     "Readout",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
-from lit_diffusion.diffusion import DiscretizedGaussian, Gaussian, TanhDiscretizedGaussian
+from lit_diffusion.diffusion import DiscretizedGaussian, DiscretizedLogistic, Gaussian, TanhDiscretizedGaussian
 from lit_diffusion.errors import ConfigError
 
 LEVELS = [2, 3, 17, 256]
@@ -46,7 +46,7 @@ def exact(x, mean, sigma, num_levels):
 
 @DTYPES
 @pytest.mark.parametrize("num_levels", LEVELS)
-@pytest.mark.parametrize("decoder", [DiscretizedGaussian, TanhDiscretizedGaussian])
+@pytest.mark.parametrize("decoder", [DiscretizedGaussian, DiscretizedLogistic, TanhDiscretizedGaussian])
 def test_masses_of_all_levels_sum_to_one(decoder, num_levels, dtype):
     """For means inside, on and far outside [-1, 1], and for variances from 1e-12 to 1e4.
 
@@ -174,3 +174,20 @@ def test_fewer_than_two_levels_are_refused_by_name(decoder, num_levels):
     """One line with the class, the number and what to write."""
     with pytest.raises(ConfigError, match=f"^{decoder.__name__}.num_levels: expected 2 or more, got {num_levels}"):
         decoder(num_levels)
+
+
+@pytest.mark.parametrize("num_levels", LEVELS)
+def test_logistic_nll_is_exact_far_into_both_tails(num_levels):
+    """Within 1e-10 relative of the logistic CDF of the same variance in 50 digits."""
+    mp.dps = 50
+    x, half, size = levels(num_levels), mpf(1) / (num_levels - 1), mp.sqrt(3) / mp.pi
+    for mean in MEANS:
+        for sigma in [0.0071, 0.3, 1.0, 30.0]:
+            value = nll(DiscretizedLogistic(num_levels), x, mean, sigma**2)
+            for i in {0, num_levels // 2, num_levels - 1}:
+                low, high = ((mpf(x[i].item()) + e - mpf(mean)) / (mpf(sigma) * size) for e in (-half, half))
+                low, high = mp.ninf if i == 0 else low, mp.inf if i == num_levels - 1 else high
+                if low + high > 0:
+                    low, high = -high, -low
+                mass = 1 / (1 + mp.exp(-high)) - (0 if mp.isinf(low) else 1 / (1 + mp.exp(-low)))
+                assert value[i].item() == pytest.approx(float(-mp.log(mass)), rel=1e-10, abs=1e-12), (mean, sigma, i)

@@ -14,6 +14,7 @@ from lit_diffusion.diffusion import (
     CosineSchedule,
     DDIMSampler,
     DiscretizedGaussian,
+    DiscretizedLogistic,
     DPMSolverPlusPlusSampler,
     Epsilon,
     GaussianProcess,
@@ -56,7 +57,7 @@ SCHEDULES = [
 ]
 KINDS = [PosteriorMean(), CleanImage(), Epsilon(), Velocity()]
 VARIANCES = [BetaVariance(), PosteriorVariance(), LearnedDiagonal(), LearnedRange()]
-DECODERS = [DiscretizedGaussian(5), TanhDiscretizedGaussian(5)]
+DECODERS = [DiscretizedGaussian(5), DiscretizedLogistic(5), TanhDiscretizedGaussian(5)]
 SAMPLERS = [
     AncestralSampler(),
     AncestralSampler(2),
