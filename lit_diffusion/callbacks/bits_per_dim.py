@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import astuple, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,20 @@ from torch import Tensor
 from lit_diffusion.callbacks.class_labels import image_labels
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import Evaluation
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of, float64_device
+from lit_diffusion.callbacks.lookup import data_of, float64_device, generative_of
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.data.image_data import ImageData
-from lit_diffusion.diffusion.bound_estimate import (
-    BoundEstimate,
-    BoundSums,
-    Curve,
-    Estimate,
-    cut_strata,
-    estimate,
-    estimate_mean,
-)
+from lit_diffusion.diffusion.bound_estimate import Curve, Estimate, estimate_mean
 from lit_diffusion.diffusion.null_model import NullModel, bits
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.metrics.score import Score
+from lit_diffusion.modules.likelihood_bound import LikelihoodBound
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.seeding import derive_seed, seed_generator
 from lit_diffusion.visualization import figures
 
 SPLITS = ("train", "test")
+NOT_SUMMANDS = ("total", "rate", "rmse")  # of the bound's terms
 
 
 class BitsPerDim(Evaluation):
@@ -83,68 +78,63 @@ class BitsPerDim(Evaluation):
         if not any(sizes[split] for split in self.splits):
             empty = " and ".join(self.splits)
             raise ConfigError(f"splits: the data have no images in {empty}; use another split, or [] for no bits/dim")
-        if scale := diffusion_of(pl_module).sampler.guidance_scale:
-            raise ConfigError(
-                f"expected [], since model.sampler.guidance_scale is {scale:g} and a guided model has no "
-                "likelihood; or set guidance_scale: 0 for the bound of the model given the labels",
-                key="bits_per_dim.splits",
-            )
+        generative_of(pl_module).bound(self.terms, 0, torch.device("cpu"))
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
-        data = data_of(trainer)
+        data, module, device = data_of(trainer), generative_of(pl_module), float64_device(pl_module)
         splits = [split for split in self.splits if data.sizes[split]]
-        first = cut_strata(diffusion_of(pl_module).reverse.process.schedule, self.terms)
-        pairs, scores = (len(first) - 1) * sum(data.sizes[split] for split in splits), dict[str, Score]()
+        half_range = 127.5 if data.num_levels else 1.0  # errors are on the scale of 8 bits
+        bounds = {split: module.bound(self.terms, data.sizes[split], device, half_range) for split in splits}
+        pairs, scores = sum(bound.parts * data.sizes[split] for split, bound in bounds.items()), dict[str, Score]()
         with task(trainer, self.activity, pairs, "terms") as advance:
-            for split in splits:
-                sums = self.sums(trainer, pl_module, split, first, advance)
-                sums.images, sums.strata = (
-                    trainer.strategy.reduce(tensor, reduce_op="sum") for tensor in (sums.images, sums.strata)
-                )
-                sums.add_constant(data.log_volume, math.prod(data.image_shape))
-                # half the range of values, so that errors are on the scale of 8 bits
-                bound = estimate(sums, 127.5 if data.num_levels else 1.0)
-                protocol = self._protocol(trainer, pl_module, split, first)
-                scores[f"bits_per_dim/{split}"] = Score(*finite(bound.total), protocol)
+            for split, bound in bounds.items():
+                self.add_split(trainer, pl_module, split, bound, advance)
+                bound.reduce(partial(trainer.strategy.reduce, reduce_op="sum"))
+                bound.add_constant(data.log_volume, math.prod(data.image_shape))
+                protocol = self._protocol(trainer, pl_module, split, bound)
+                for name, (estimate, details) in bound.scores().items():
+                    scores[f"{name}/{split}"] = Score(*finite(estimate), protocol | details)
                 if trainer.is_global_zero and trainer.state.fn in ("fit", "test"):
                     write_files(Path(trainer.default_root_dir) / "bits_per_dim" / split, bound, protocol)
                 say(trainer, line(split, bound, " of 255" if data.num_levels else ""))
                 if self.log_likelihood and split == ("test" if "test" in splits else splits[0]):
-                    scores.update(log_likelihood(data, split, sums.images.sum(1).cpu(), protocol))
+                    scores.update(log_likelihood(data, split, bound.per_example(), protocol))
         return scores
 
-    def sums(
-        self, trainer: Trainer, pl_module: LightningModule, split: str, first: Tensor, advance: Callable[[int], None]
-    ) -> BoundSums:
-        """This rank's share of the sums over all (image, stratum) pairs: batch b belongs to rank b mod world size."""
-        module, data, ranks = diffusion_of(pl_module), data_of(trainer), trainer.world_size
-        terms, size = len(first) - 1, self.batch_size
-        pairs = range(data.sizes[split] * terms)
+    def add_split(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        split: str,
+        bound: LikelihoodBound,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Adds this rank's share of all pairs of an example and a part: batch b belongs to rank b mod world size."""
+        module, data, ranks = generative_of(pl_module), data_of(trainer), trainer.world_size
+        parts, size = bound.parts, self.batch_size
+        pairs = range(data.sizes[split] * parts)
         batches = range(trainer.global_rank, -(-len(pairs) // size), ranks)
         of_batch = [pairs[b * size : (b + 1) * size] for b in batches]
-        images = [torch.arange(part[0] // terms, part[-1] // terms + 1) for part in of_batch]
-        sums = BoundSums(first, data.sizes[split], float64_device(pl_module))
+        images = [torch.arange(part[0] // parts, part[-1] // parts + 1) for part in of_batch]
         for b, image, x_0 in zip(batches, images, data.batches(split, images)):
-            reverse = module.reverse.given(image_labels(trainer, pl_module, split, image))
+            label = image_labels(trainer, pl_module, split, image)
             generator = seed_generator(torch.Generator(module.device), derive_seed(module.seed, "bound", split, b))
-            sums.add(reverse, x_0, pairs[b * size : (b + 1) * size], generator)
+            bound.add(x_0, label, pairs[b * size : (b + 1) * size], generator)
             advance(len(pairs[b * size : (b + ranks) * size]))  # the other ranks have done as much
-        return sums
 
-    def _protocol(self, trainer: Trainer, pl_module: LightningModule, split: str, first: Tensor) -> dict[str, Any]:
-        module, data = diffusion_of(pl_module), data_of(trainer)
-        reverse = module.reverse
+    def _protocol(
+        self, trainer: Trainer, pl_module: LightningModule, split: str, bound: LikelihoodBound
+    ) -> dict[str, Any]:
+        module, data = generative_of(pl_module), data_of(trainer)
         return {
             "spread": "standard error",
             "unit": "bits/dim",
             "split": split,
             "images": data.sizes[split],
-            "terms": "all" if len(first) > reverse.num_steps else len(first) - 1,
-            "T": reverse.num_steps,
+            **bound.describe(),
             "levels": data.num_levels,
             **({"log_volume": data.log_volume} if data.log_volume else {}),
-            **reverse.protocol,
-            **({} if reverse.num_classes is None else {"given": "labels"}),
+            **({} if module.num_classes is None else {"given": "labels"}),
             "weights": weights_in_use(trainer),
             "seed": module.seed,
             "step": self.step(trainer),
@@ -176,43 +166,35 @@ def finite(number: Estimate) -> tuple[float | None, float | None]:
     return (number.value, number.error) if math.isfinite(number.value) else (None, None)
 
 
-def parts(bound: BoundEstimate) -> dict[str, Estimate]:
-    """The figures of the whole chain by the names used in files and in the terminal."""
-    return {
-        "total": bound.total,
-        "L_T": bound.prior_kl,
-        "L_1..T-1": bound.diffusion_kl,
-        "L_0": bound.reconstruction_nll,
-        "rate": bound.rate,
-        "rmse": bound.rmse,
-    }
-
-
-def line(split: str, bound: BoundEstimate, unit: str) -> str:
+def line(split: str, bound: LikelihoodBound, unit: str) -> str:
     """One line for the terminal. unit: of the RMSE."""
     text = {
         # with its spread, a negligible term would fill the line with zeros
         name: f"{number.value:.1g}" if abs(number.value) < 0.001 else str(Score(*finite(number)))
-        for name, number in parts(bound).items()
+        for name, number in bound.terms().items()
     }
-    three = ", ".join(f"{name} {text[name]}" for name in ("L_T", "L_1..T-1", "L_0"))
-    return f"{split}: {text['total']} bits/dim = {three}; RMSE of x_0 {text['rmse']}{unit}"
+    summands = ", ".join(f"{name} {value}" for name, value in text.items() if name not in NOT_SUMMANDS)
+    rmse = f"; RMSE of x_0 {text['rmse']}{unit}" if "rmse" in text else ""
+    return f"{split}: {text['total']} bits/dim = {summands}{rmse}"
 
 
-def write_files(path: Path, bound: BoundEstimate, protocol: dict[str, Any]) -> None:
-    """Writes `path`.json, .csv and .png; rmse is on the 0..255 scale, all else in bits/dim."""
+def write_files(path: Path, bound: LikelihoodBound, protocol: dict[str, Any]) -> None:
+    """Writes `path`.json and, of a bound by steps, .csv and .png; rmse is on the 0..255 scale, all else in bits/dim."""
+    terms, curve = bound.terms(), bound.curve()
     summary: dict[str, Any] = {
-        name: dict(zip(("value", "standard_error"), finite(number))) for name, number in parts(bound).items()
+        name: dict(zip(("value", "standard_error"), finite(number))) for name, number in terms.items()
     }
     with written_whole(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**summary, "protocol": protocol}, indent=2) + "\n")
-    columns = [column.tolist() for column in astuple(bound.curve)]
+    if curve is None:
+        return
+    columns = [column.tolist() for column in astuple(curve)]
     with written_whole(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(field.name for field in fields(Curve))
         rows.writerows([value if math.isfinite(value) else "" for value in row] for row in zip(*columns))
     shown = ("first", "last", "terms", "terms_error", "rate", "rmse")
-    numbers = {name: getattr(bound.curve, name).numpy() for name in shown}
-    title = f"{path.name}: {protocol['images']} images, {Score(*finite(bound.total))} bits/dim"
+    numbers = {name: getattr(curve, name).numpy() for name in shown}
+    title = f"{path.name}: {protocol['images']} images, {Score(*finite(terms['total']))} bits/dim"
     with written_whole(path.with_suffix(".png")) as temporary:
         figures.bound(title, **numbers).savefig(temporary, dpi=120)

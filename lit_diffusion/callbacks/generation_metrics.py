@@ -11,7 +11,7 @@ from lit_diffusion.callbacks.checkpoints import Checkpoints
 from lit_diffusion.callbacks.class_labels import sample_labels
 from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of, find_callback, float64_device
+from lit_diffusion.callbacks.lookup import data_of, find_callback, float64_device, generative_of
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_set import split_of
@@ -87,9 +87,9 @@ class GenerationMetrics(Evaluation):
                 with blamed_on(f"scores.{setting}"):
                     self.protocol.check(count, data.sizes[split], name)
         if self.track_sampler is not None:
-            reverse = diffusion_of(pl_module).reverse
+            module = generative_of(pl_module)
             with blamed_on("scores.track_sampler"):
-                self.track_sampler.shortened(reverse.num_steps).check_model(reverse)
+                module.check_sampler(module.adapt(self.track_sampler))
         try:
             self.features.load()
         except ConfigError as error:
@@ -130,10 +130,7 @@ class GenerationMetrics(Evaluation):
     def _score(
         self, trainer: Trainer, pl_module: LightningModule, references: dict[str, Statistics | None], final: bool
     ) -> dict[str, Score]:
-        module = diffusion_of(pl_module)
-        sampler = module.sampler
-        if self.track_sampler is not None and not final:
-            sampler = self.track_sampler.shortened(module.reverse.num_steps)
+        sampler = None if final else generative_of(pl_module).adapt(self.track_sampler)
         count, shape = self.num_samples if final else self.track_samples, data_of(trainer).image_shape
         metric = Fidelity(self.features, self.protocol, shape, count).to(float64_device(pl_module))
         with task(trainer, "sampling", count, "images") as advance:

@@ -1,6 +1,6 @@
 """Pictures of samples and of the chains that lead to them, as PNG files and on W&B."""
 
-import copy
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,16 +9,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from lit_diffusion.callbacks.after_step import AfterStep
-from lit_diffusion.callbacks.chain_walk import walk
 from lit_diffusion.callbacks.class_labels import class_names, sample_labels
 from lit_diffusion.callbacks.divergence import divergence_of
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of, is_trial
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of, generative_of, is_trial
 from lit_diffusion.callbacks.progress import say, task
+from lit_diffusion.callbacks.sample_blocks import advance_by
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler, Step
-from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
+from lit_diffusion.errors import blamed_on, check_at_least
+from lit_diffusion.modules.generative import GenerativeModule
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.visualization import examples
 
@@ -56,14 +57,14 @@ class SampleGrids(AfterStep):
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raises ConfigError before training if the model does not support `sampler`."""
         if self.sampler is not None:
-            reverse = diffusion_of(pl_module).reverse
+            module = generative_of(pl_module)
             with blamed_on("grids.sampler"):
-                self.sampler.shortened(reverse.num_steps).check_model(reverse)
+                module.check_sampler(module.adapt(self.sampler))
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps:
-            self._draw_data(trainer, diffusion_of(pl_module).reverse)
+            self._draw_data(trainer, generative_of(pl_module))
 
     def due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
@@ -76,18 +77,21 @@ class SampleGrids(AfterStep):
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_steps and not divergence_of(trainer):
-            self._draw_samples(trainer, pl_module, shorten(pl_module) if is_trial(trainer) else None)
+            few = generative_of(pl_module).adapt(None, FEW) if is_trial(trainer) else None
+            self._draw_samples(trainer, pl_module, few)
 
     @torch.no_grad()
-    def _draw_data(self, trainer: Trainer, reverse: ReverseModel) -> None:
-        process, data = reverse.process, data_of(trainer)
-        images = data.example_images(self.num_images).to(reverse.device)
-        in_chain = data.example_images(self._in_chain(trainer)).to(reverse.device)
-        base = process.kind.draw_base(in_chain, torch.Generator(reverse.device).manual_seed(0))
-        steps = column_steps(process.num_steps)[::-1]
-        at_steps = [torch.full((len(in_chain),), t, device=images.device) for t in steps]
-        columns = [process.marginal(in_chain, t).rsample(base) for t in at_steps]
+    def _draw_data(self, trainer: Trainer, module: GenerativeModule) -> None:
+        data, device = data_of(trainer), module.device
+        images = data.example_images(self.num_images).to(device)
         self._save(trainer, examples.grid(images, data.extent), "data")
+        if module.process is None:
+            return
+        process, in_chain = module.process, data.example_images(self._in_chain(trainer)).to(device)
+        base = process.kind.draw_base(in_chain, torch.Generator(device).manual_seed(0))
+        steps = column_steps(process.num_steps)[::-1]
+        at_steps = [torch.full((len(in_chain),), t, device=device) for t in steps]
+        columns = [process.marginal(in_chain, t).rsample(base) for t in at_steps]
         self._save(trainer, examples.chain(columns, [f"t={t}" for t in steps], data.extent), "forward")
 
     def _in_chain(self, trainer: Trainer) -> int:
@@ -95,16 +99,15 @@ class SampleGrids(AfterStep):
         return self.num_chains if len(data_of(trainer).image_shape) >= 3 else self.num_images
 
     def _draw_samples(self, trainer: Trainer, pl_module: LightningModule, sampler: Sampler | None) -> None:
-        module, data, in_chain = diffusion_of(pl_module), data_of(trainer), self._in_chain(trainer)
-        reverse = module.reverse.given(sample_labels(pl_module, self.num_images))
-        sampler = sampler.shortened(reverse.num_steps) if sampler else module.sampler
-        steps = sampler.subset(reverse.process.schedule)
-        shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))}
-        generator = module.sample_generator(0)
-        x_T = reverse.process.prior((self.num_images, *data.image_shape), reverse.device).sample(generator)
-        chain, estimates, labels = [x_T[:in_chain]], list[torch.Tensor](), [f"t={steps[-1]}"]
+        module, data, in_chain = generative_of(pl_module), data_of(trainer), self._in_chain(trainer)
+        sampler = module.adapt(sampler)
+        steps = module.chain_steps(sampler)
+        shown = {steps[i - 1] if i else 0 for i in column_steps(len(steps))} if steps else set()
+        chain, estimates, labels = list[torch.Tensor](), list[torch.Tensor](), [f"t={t}" for t in steps[-1:]]
 
         def observe(step: Step) -> None:
+            if not chain:
+                chain.append(step.x_t[:in_chain])
             if step.t in shown:
                 estimates.append(step.x_0[:in_chain])
             if step.s in shown:
@@ -112,13 +115,17 @@ class SampleGrids(AfterStep):
                 labels.append(f"t={step.s}")
 
         with evaluating(trainer, pl_module, "sampling"), averaged(trainer, pl_module):
-            with task(trainer, "sampling", len(steps)) as advance:
-                x_0 = walk(sampler.chain(reverse, x_T, generator), advance, observe=observe).x_s
+            shape, label = (self.num_images, *data.image_shape), sample_labels(pl_module, self.num_images)
+            total = max(len(steps), 1)
+            with task(trainer, "sampling", total) as advance:
+                generator, share_done = module.sample_generator(0), partial(advance_by, advance, total)
+                x_0 = module.draw(shape, generator, label, sampler, share_done, observe)
             name = f"{trainer.global_step:08d}"
-            self._save(trainer, examples.chain(chain, labels, data.extent), f"{name}_chain")
-            self._save(trainer, examples.chain(estimates, labels[: len(estimates)], data.extent), f"{name}_x_0")
-            if data.image_shape == (2,):
-                self._save(trainer, drift_field(reverse), f"{name}_drift")
+            if chain:
+                self._save(trainer, examples.chain(chain, labels, data.extent), f"{name}_chain")
+                self._save(trainer, examples.chain(estimates, labels[: len(estimates)], data.extent), f"{name}_x_0")
+            if data.image_shape == (2,) and module.has_reverse:
+                self._save(trainer, drift_field(diffusion_of(pl_module).reverse), f"{name}_drift")
             names = class_names(trainer, module.num_classes)
             path = self._save(trainer, examples.grid(x_0, data.extent, names), f"{name}_samples")
         if not is_trial(trainer):
@@ -133,18 +140,6 @@ class SampleGrids(AfterStep):
             if hasattr(logger, "log_image"):
                 logger.log_image(key=name.split("_", 1)[-1], images=[picture], step=trainer.global_step)
         return path
-
-
-def shorten(pl_module: LightningModule) -> Sampler:
-    """The module's sampler over few steps, or over all if the model cannot skip any."""
-    module = diffusion_of(pl_module)
-    sampler = copy.copy(module.sampler)
-    sampler.steps = min(FEW, module.reverse.num_steps)
-    try:
-        sampler.check_model(module.reverse)
-    except ConfigError:
-        return module.sampler
-    return sampler
 
 
 @torch.no_grad()

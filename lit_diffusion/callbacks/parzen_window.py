@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import count_non_finite
 from lit_diffusion.callbacks.evaluation import Evaluation
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of, float64_device
+from lit_diffusion.callbacks.lookup import data_of, float64_device
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_data import ImageData
@@ -72,7 +72,7 @@ class ParzenWindow(Evaluation):
             )
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
-        data, device, sampler = data_of(trainer), float64_device(pl_module), diffusion_of(pl_module).sampler
+        data, device = data_of(trainer), float64_device(pl_module)
         held_out = min(self.num_validation, data.sizes["train"])
         values = torch.Size(data.image_shape).numel()
         windows = {
@@ -81,7 +81,7 @@ class ParzenWindow(Evaluation):
         }
         bad = torch.zeros((), device=device)
         with task(trainer, "parzen", self.num_samples, "images") as advance:
-            for _, y in sample_blocks(trainer, pl_module, sampler, self.num_samples, self.batch_size, advance):
+            for _, y in sample_blocks(trainer, pl_module, None, self.num_samples, self.batch_size, advance):
                 bad += count_non_finite(y)
                 for split, window in windows.items():
                     add_split(data, split, window, y.nan_to_num())
@@ -95,7 +95,7 @@ class ParzenWindow(Evaluation):
         )
         diverged = int(trainer.strategy.reduce(bad, reduce_op="sum")) > 0
         protocol = {
-            **describe_samples(trainer, pl_module, sampler, self.batch_size),
+            **describe_samples(trainer, pl_module, None, self.batch_size),
             "step": self.step(trainer),
             "samples": self.num_samples,
             "spread": "standard error over test images",

@@ -1,6 +1,7 @@
 """Samples in numbered blocks shared among devices: the same images on any number of devices."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,45 +9,45 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lit_diffusion.callbacks.chain_walk import count_non_finite, refuse_non_finite, walk
+from lit_diffusion.callbacks.chain_walk import count_non_finite, refuse_non_finite
 from lit_diffusion.callbacks.class_labels import sample_labels
 from lit_diffusion.callbacks.ema import weights_in_use
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of
-from lit_diffusion.diffusion.reverse import ReverseModel
+from lit_diffusion.callbacks.lookup import data_of, generative_of
 from lit_diffusion.diffusion.sampler import Sampler
 
 
 def sample_blocks(
     trainer: Trainer,
     pl_module: LightningModule,
-    sampler: Sampler,
+    sampler: Sampler | None,
     num_samples: int,
     block_size: int,
     advance: Callable[[float], None],
     labels: Tensor | None = None,
-    given: Callable[[Tensor | None], ReverseModel] | None = None,
+    draw: Callable[..., Tensor] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """This rank's share of exactly `num_samples` samples: (index of the first image, x_0 (B, *)) of each block.
 
-    Block b holds the images from b * block_size on (the last block may be smaller). Rank b mod world size draws it as
-    `Sampler.__call__` does, from a generator seeded by (seed, b); torch's global generators are not touched.
-    advance: called after every step of a chain with the step's share of the images of all ranks; on the first rank
-        these amounts add up to num_samples.
-    labels: of all samples, (num_samples,); by default `sample_labels`. given: the model to draw from, given labels; by
-        default the module's.
+    Block b holds the images from b * block_size on (the last block may be smaller). Rank b mod world size draws it by
+    `GenerativeModule.draw`, from a generator seeded by (seed, b); torch's global generators are not touched.
+    sampler: by default the module's. advance: called with the number of images of all ranks for which a share of the
+        work has been done; on the first rank these amounts add up to num_samples.
+    labels: of all samples, (num_samples,); by default `sample_labels`. draw: in place of the module's.
     """
-    module, rank, ranks = diffusion_of(pl_module), trainer.global_rank, trainer.world_size
-    reverse = module.reverse
-    steps = len(sampler.subset(reverse.process.schedule))
+    module, rank, ranks = generative_of(pl_module), trainer.global_rank, trainer.world_size
     labels = sample_labels(pl_module, num_samples) if labels is None else labels
     for block in range(rank, -(-num_samples // block_size), ranks):
         first, first_of_round = block * block_size, (block - rank) * block_size
-        images_per_step = min(ranks * block_size, num_samples - first_of_round) / steps
-        generator = module.sample_generator(block)
+        in_round = min(ranks * block_size, num_samples - first_of_round)
         shape = (min(block_size, num_samples - first), *data_of(trainer).image_shape)
-        x = reverse.process.prior(shape, reverse.device).sample(generator)
-        model = (given or reverse.given)(None if labels is None else labels[first : first + len(x)])
-        yield first, walk(sampler.chain(model, x, generator), advance, images_per_step).x_s
+        label = None if labels is None else labels[first : first + shape[0]]
+        generator, share_done = module.sample_generator(block), partial(advance_by, advance, in_round)
+        yield first, (draw or module.draw)(shape, generator, label, sampler, share_done)
+
+
+def advance_by(advance: Callable[[float], None], amount: float, share: float) -> None:
+    """Advances by a share of an amount."""
+    advance(share * amount)
 
 
 def gather_blocks(
@@ -76,20 +77,14 @@ def gather_blocks(
             yield gathered.cpu()
 
 
-UNUSED = {"spacing": "uniform", "guidance_scale": 0.0}  # settings of samplers that a protocol names when they act
-
-
-def describe_samples(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, block_size: int) -> dict[str, Any]:
+def describe_samples(
+    trainer: Trainer, pl_module: LightningModule, sampler: Sampler | None, block_size: int
+) -> dict[str, Any]:
     """Everything that determines samples, except the weights themselves: the protocol of scores and sample files."""
-    module = diffusion_of(pl_module)
-    reverse = module.reverse
+    module = generative_of(pl_module)
     return {
-        "sampler": type(sampler).__name__,
-        **{name: value for name, value in vars(sampler).items() if UNUSED.get(name) != value},
-        "nfe": sampler.nfe(reverse.process.schedule),
-        "T": reverse.num_steps,
-        **reverse.protocol,
-        **({} if reverse.num_classes is None else {"labels": "all classes in turn"}),
+        **module.describe_samples(sampler),
+        **({} if module.num_classes is None else {"labels": "all classes in turn"}),
         "weights": weights_in_use(trainer),
         "seed": module.seed,
         "block_size": block_size,

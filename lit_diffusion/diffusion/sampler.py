@@ -21,10 +21,11 @@ Spacing = Literal["uniform", "log_snr", "quadratic"]
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a chain, from t to s: the image x_s (B, *) and the progressive estimate x_0 (B, *) made at t."""
+    """One step of a chain, from t to s: images x_t, x_s (B, *), and the progressive estimate x_0 (B, *) made at t."""
 
     t: int
     s: int
+    x_t: Tensor
     x_s: Tensor
     x_0: Tensor
 
@@ -125,8 +126,9 @@ class Sampler(ABC):
             at_t, at_s = (torch.full((len(x),), step, device=x.device) for step in (t, s))
             prediction = reverse.predict(x, at_t, clip=True)
             p = self.step(reverse, prediction, at_s, before) if s else self.transition(prediction, at_s)
-            x = p.sample(generator) if s else p.outcome(generator)
-            yield Step(t, s, x, prediction.x_0)
+            x_s = p.sample(generator) if s else p.outcome(generator)
+            yield Step(t, s, x, x_s, prediction.x_0)
+            x = x_s
             before = prediction
 
     def __call__(

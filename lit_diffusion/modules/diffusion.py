@@ -1,41 +1,31 @@
 """How a reverse model is trained on an objective, and sampled."""
 
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.optim.optimizer import Optimizer
-from torchmetrics import MeanMetric
 
 from lit_diffusion.diffusion.objective import Objective
+from lit_diffusion.diffusion.process import Process
 from lit_diffusion.diffusion.reverse import ReverseModel
-from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError, blamed_on, first_words
-from lit_diffusion.modules.generative import Batch, GenerativeModule, split_labels
-from lit_diffusion.seeding import derive_seed, seed_step
+from lit_diffusion.diffusion.sampler import Sampler, Step
+from lit_diffusion.errors import ConfigError, blamed_on
+from lit_diffusion.modules.generative import ignore
+from lit_diffusion.modules.likelihood_bound import DiffusionBound
+from lit_diffusion.modules.loss_module import LinearWarmup, LossModule
+
+UNUSED = {"spacing": "uniform", "guidance_scale": 0.0}  # settings of samplers that a protocol names when they act
 
 
-class LinearWarmup(LambdaLR):
-    """The learning rate times min(step / steps, 1)  (Ho et al. 2020, code); constant for steps = 0."""
+class DiffusionModule(LossModule):
+    """Trains `reverse` on `objective`; `sampler` is how images are drawn from it. The rest: see `LossModule`."""
 
-    def __init__(self, optimizer: Optimizer, steps: int = 5000):
-        if steps < 0:
-            raise ConfigError(f"steps: expected 0 or more, got {steps}; use 5000 as in the paper, or 0 for no warm-up")
-        super().__init__(optimizer, lambda step: min(step / steps, 1.0) if steps else 1.0)
-
-
-class DiffusionModule(GenerativeModule):
-    """Trains `reverse` on `objective`; `sampler` is how images are drawn from it.
-
-    optimizer and lr_schedule are called with the parameters and the optimizer; the schedule advances with every step,
-    and torch.optim.lr_scheduler.ReduceLROnPlateau with every validation, by `val/loss`.
-
-    All randomness of a training step (t, noise, dropout) is a function of (seed, step, rank), so that a resumed run
-    equals an unbroken one and nothing between steps can disturb training. The seed is that of `seed_everything`.
-    """
+    sampler: Sampler
+    has_reverse = True
 
     def __init__(
         self,
@@ -45,17 +35,17 @@ class DiffusionModule(GenerativeModule):
         optimizer: OptimizerCallable = Adam,
         lr_schedule: LRSchedulerCallable = LinearWarmup,
     ):
-        super().__init__()
+        super().__init__(optimizer, lr_schedule)
         with blamed_on("model.sampler"):
             sampler.check_model(reverse)
         objective.bind(reverse)
         self.reverse = reverse
         self.objective = objective
         self.sampler = sampler
-        self.optimizer = optimizer
-        self.lr_schedule = lr_schedule
-        # Sums over ranks, then divides: Lightning's own mean truncates the mean number of images a rank to an integer.
-        self.held_out = MeanMetric(nan_strategy="disable")  # a loss of NaN must not be skipped
+
+    @property
+    def process(self) -> Process:
+        return self.reverse.process
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -76,79 +66,75 @@ class DiffusionModule(GenerativeModule):
                 key="model.reverse.network.num_classes",
             )
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The mean loss of a batch of images x_0 (B, C, H, W) in [-1, 1], with labels if the model takes any."""
-        x_0, label = split_labels(batch)
-        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        seed_step(derive_seed(self.seed, "train", step, self.global_rank), self.device)
-        loss = self.objective(self.reverse.given(label), x_0).mean()
-        self.log("train/loss", loss)
-        return loss
+    def loss(self, x_0: Tensor, label: Tensor | None, randomness: Sequence[Any] | None = None) -> Tensor:
+        return self.objective(self.reverse.given(label), x_0, randomness and tuple(randomness))
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Logs the mean objective over all held-out images, with the same t and noise at every validation."""
-        self._evaluate("val/loss", batch, batch_index)
+    def draw_randomness(self, x_0: Tensor) -> Sequence[Any]:
+        return self.objective.draw(self.reverse, x_0)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Like validation."""
-        self._evaluate("test/loss", batch, batch_index)
+    def draw(
+        self,
+        shape: tuple[int, ...],
+        generator: torch.Generator,
+        label: Tensor | None = None,
+        sampler: Sampler | None = None,
+        advance: Callable[[float], None] = ignore,
+        observe: Callable[[Step], None] = ignore,
+    ) -> Tensor:
+        return self.draw_from(self.reverse.given(label), shape, generator, sampler, advance, observe)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> None:
-        """Does nothing: predictions draw from the model themselves."""
+    def draw_from(
+        self,
+        reverse: ReverseModel,
+        shape: tuple[int, ...],
+        generator: torch.Generator,
+        sampler: Sampler | None = None,
+        advance: Callable[[float], None] = ignore,
+        observe: Callable[[Step], None] = ignore,
+    ) -> Tensor:
+        """Like `draw`, from another reverse model with the same process."""
+        sampler = sampler or self.sampler
+        share = 1 / len(sampler.subset(reverse.process.schedule))
+        x = reverse.process.prior(shape, reverse.device).sample(generator)
+        for step in sampler.chain(reverse, x, generator):
+            x = step.x_s
+            observe(step)
+            advance(share)
+        return x
 
-    def _evaluate(self, name: str, batch: Batch, batch_index: int) -> None:
-        x_0, label = split_labels(batch)
-        if not len(x_0):
-            return  # a data set without test images
-        # Drawn for the batch of all n ranks, of which this one holds every n-th image: the loss does not depend on n.
-        rank, ranks = self.global_rank, self.trainer.world_size
-        seed_step(derive_seed(self.seed, "evaluate", batch_index), self.device)
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        whole = x_0.new_empty(data.eval_batch_size, *x_0.shape[1:])
-        own = slice(rank, rank + ranks * len(x_0), ranks)
-        draw, eps = self.objective.draw(self.reverse, whole)
-        self.held_out.update(self.objective(self.reverse.given(label), x_0, (draw[own], eps[own])))
-        self.log(name, self.held_out)
+    def check_sampler(self, sampler: Sampler | None) -> None:
+        (sampler or self.sampler).check_model(self.reverse)
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Optimizer and a learning-rate schedule in steps."""
-        optimizer = self.optimizer(self.parameters())
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if scaled and self.trainer.gradient_clip_val and optimizer.defaults.get("fused"):
-            raise ConfigError(
-                "a fused optimizer cannot clip the scaled gradients of 16-mixed; set model.optimizer.fused: false, or "
-                "trainer.precision: bf16-mixed",
-                key="model.optimizer.fused",
-            )
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])  # as all schedules but ReduceLROnPlateau do
-        schedule = self.lr_schedule(optimizer)
-        if isinstance(schedule, ReduceLROnPlateau) and not self.trainer.limit_val_batches:
-            raise ConfigError(
-                "ReduceLROnPlateau follows val/loss, but trainer.limit_val_batches is 0; use another schedule",
-                key="model.lr_schedule",
-            )
-        return {  # Lightning would step ReduceLROnPlateau at every step, with the latest loss
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "reduce_on_plateau": False},
+    def adapt(self, sampler: Sampler | None, most_steps: int | None = None) -> Sampler | None:
+        if most_steps is not None and sampler is None:
+            sampler = copy.copy(self.sampler)
+            sampler.steps = min(most_steps, self.reverse.num_steps)
+            try:
+                sampler.check_model(self.reverse)
+            except ConfigError:  # the model cannot skip any
+                return None
+        return sampler and sampler.shortened(self.reverse.num_steps)
+
+    def chain_steps(self, sampler: Sampler | None = None) -> Sequence[int]:
+        return (sampler or self.sampler).subset(self.process.schedule)
+
+    def describe_samples(self, sampler: Sampler | None = None) -> dict[str, Any]:
+        sampler = sampler or self.sampler
+        return {
+            "sampler": type(sampler).__name__,
+            **{name: value for name, value in vars(sampler).items() if UNUSED.get(name) != value},
+            "nfe": sampler.nfe(self.process.schedule),
+            "T": self.reverse.num_steps,
+            **self.reverse.protocol,
         }
 
-    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any) -> None:
-        """Called at the end of every step. Raises ConfigError for a schedule that ends before its run."""
-        if isinstance(scheduler, ReduceLROnPlateau):
-            return
-        try:
-            scheduler.step()
-        except ValueError as error:  # of OneCycleLR, in a run whose length was not known at its start
+    def bound(
+        self, terms: int | None, num_examples: int, device: torch.device, half_range: float = 127.5
+    ) -> DiffusionBound:
+        if scale := self.sampler.guidance_scale:
             raise ConfigError(
-                f"{type(scheduler).__name__} ends at step {self.trainer.global_step} ({first_words(error)}); use a "
-                "longer schedule, or set trainer.max_steps",
-                key="model.lr_schedule",
-            ) from error
-
-    def on_validation_end(self) -> None:
-        """In a fit, a ReduceLROnPlateau advances with every validation, by `val/loss`."""
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            for config in self.trainer.lr_scheduler_configs:
-                if isinstance(config.scheduler, ReduceLROnPlateau):
-                    config.scheduler.step(self.trainer.callback_metrics["val/loss"])
+                f"expected [], since model.sampler.guidance_scale is {scale:g} and a guided model has no "
+                "likelihood; or set guidance_scale: 0 for the bound of the model given the labels",
+                key="bits_per_dim.splits",
+            )
+        return DiffusionBound(self.reverse, terms, num_examples, device, half_range)

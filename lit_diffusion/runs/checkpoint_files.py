@@ -1,5 +1,6 @@
 """Checkpoint files: found, and checked before anything starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,10 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def check(
-    file: Path, module: nn.Module, optimizer: Optimizer | None = None, settings: Settings | None = None
+    file: Path, module: nn.Module, optimizers: Sequence[Optimizer] = (), settings: Settings | None = None
 ) -> dict[str, Any]:
     """The content of `file`. Raises ConfigError unless it is an intact checkpoint whose weights fit `module`, and whose
-    state `optimizer`; the message names what differs from `settings`, if the file holds those of its run.
+    states `optimizers`; the message names what differs from `settings`, if the file holds those of its run.
 
     Only tensors and plain values are read, never code.
     """
@@ -139,18 +140,16 @@ def check(
             f"and {ours} in the model; {_remedy(checkpoint, settings, 'model')}",
             key=KEY,
         )
-    # schedules add settings of their own, as initial_lr
-    known = [set(group) for state in states for group in state["param_groups"]]
-    if (
-        optimizer
-        and (states or checkpoint["global_step"])
-        and not (known and set(optimizer.param_groups[0]) <= known[0])
-    ):
-        raise ConfigError(
-            f"{file} holds the state of another optimizer than {type(optimizer).__name__}; "
-            f"{_remedy(checkpoint, settings, 'model.optimizer')}",
-            key=KEY,
-        )
+    if states or checkpoint["global_step"]:
+        for i, optimizer in enumerate(optimizers):
+            # schedules add settings of their own, as initial_lr
+            groups = states[i]["param_groups"] if i < len(states) else []
+            if not (groups and set(optimizer.param_groups[0]) <= set(groups[0])):
+                raise ConfigError(
+                    f"{file} holds the state of another optimizer than {type(optimizer).__name__}; "
+                    f"{_remedy(checkpoint, settings, 'model.optimizer')}",
+                    key=KEY,
+                )
     return checkpoint
 
 

@@ -218,12 +218,12 @@ class TrainingCLI(CLIBase):
         self.model.check(data.image_shape, data.num_levels, data.num_classes)
         run_options.check_monitors(self.trainer, self.model)
         try:
-            optimizer = self.model.optimizer(self.model.parameters())
+            optimizers = self.model.build_optimizers()
         except (TypeError, ValueError) as error:
             raise ForeignError(str(error), key="model.optimizer") from error
         if self.settings.ckpt_path:
             file, settings = Path(self.settings.ckpt_path), self.run_summary.settings
-            checkpoint = checkpoint_files.check(file, self.model, optimizer if self.fitting else None, settings)
+            checkpoint = checkpoint_files.check(file, self.model, optimizers if self.fitting else [], settings)
             if self.fitting:
                 check_resume(file, checkpoint, self.trainer, self.model)
         if self.fitting:

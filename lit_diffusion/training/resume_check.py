@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lit_diffusion.callbacks import RunSummary
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.modules import DiffusionModule, GenerativeModule
+from lit_diffusion.modules import GenerativeModule, LossModule
 from lit_diffusion.training.resuming import with_settings_of
 from lit_diffusion.training.schedule_check import SCHEDULE, build, follow
 
@@ -30,8 +31,9 @@ def check_resume(file: Path, checkpoint: dict[str, Any], trainer: Trainer, model
         check_starts(file, summary)
     changed = summary.changes("model")
     if changed and checkpoint["optimizer_states"]:
-        check_state(file, checkpoint["optimizer_states"][0], model, summary.changes("model.optimizer"))
-        if isinstance(model, DiffusionModule):
+        for optimizer, state in zip(model.build_optimizers(), checkpoint["optimizer_states"]):
+            check_state(file, state, optimizer, summary.changes("model.optimizer"))
+        if isinstance(model, LossModule):
             check_position(model, checkpoint["global_step"])
 
 
@@ -65,7 +67,7 @@ def check_starts(file: Path, summary: RunSummary) -> None:
                 )
 
 
-def check_position(model: DiffusionModule, step: int) -> None:
+def check_position(model: LossModule, step: int) -> None:
     """Raises ConfigError if the schedule, as it is now, ends before the step of the checkpoint."""
     schedule = build(model)
     try:
@@ -76,11 +78,11 @@ def check_position(model: DiffusionModule, step: int) -> None:
         raise ConfigError(reason, key=SCHEDULE) from error
 
 
-def check_state(file: Path, state: dict[str, Any], model: GenerativeModule, changed: list[str]) -> None:
-    """Raises ConfigError if the optimizer, as it is now, cannot take a step from the state in the checkpoint."""
-    first = next(model.parameters())
-    trial = nn.Parameter(torch.zeros_like(first, device="cpu"))
-    optimizer = model.optimizer([trial])
+def check_state(file: Path, state: dict[str, Any], optimizer: Optimizer, changed: list[str]) -> None:
+    """Raises ConfigError if a new optimizer cannot take a step from the state in the checkpoint."""
+    group = optimizer.param_groups[0]
+    trial = nn.Parameter(torch.zeros_like(group["params"][0], device="cpu"))
+    optimizer.param_groups = [{**group, "params": [trial]}]
     own = {"state": {0: state["state"].get(0, {})}, "param_groups": [{"params": [0]}]}
     trial.grad = torch.zeros_like(trial)
     try:

@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_diffusion.data import ImageData
 from lit_diffusion.errors import ConfigError, first_words
-from lit_diffusion.modules import DiffusionModule, GenerativeModule
+from lit_diffusion.modules import GenerativeModule, LossModule
 
 SCHEDULE = "model.lr_schedule"
 FIRST = 1000  # steps that are taken one by one; a schedule of torch is a formula of the step, or never ends
@@ -15,7 +15,7 @@ FIRST = 1000  # steps that are taken one by one; a schedule of torch is a formul
 
 def check_schedule(trainer: Trainer, model: GenerativeModule, data: ImageData) -> None:
     """Raises ConfigError unless a model's schedule can be built, and lasts as long as the run if that is known."""
-    if not isinstance(model, DiffusionModule):
+    if not isinstance(model, LossModule):
         return
     schedule = build(model)
     if isinstance(schedule, ReduceLROnPlateau) or not (steps := last_step(trainer, data)):
@@ -39,9 +39,9 @@ def check_schedule(trainer: Trainer, model: GenerativeModule, data: ImageData) -
                 ) from error
 
 
-def build(model: DiffusionModule) -> LRScheduler | ReduceLROnPlateau:
+def build(model: LossModule) -> LRScheduler | ReduceLROnPlateau:
     """A schedule that moves nothing of the model. Raises ConfigError if its settings are refused."""
-    optimizer = model.optimizer(model.parameters())
+    (optimizer,) = model.build_optimizers()
     try:
         schedule = model.lr_schedule(optimizer)
     except ConfigError:

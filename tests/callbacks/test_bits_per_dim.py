@@ -136,11 +136,12 @@ def test_sums_of_all_ranks_are_those_of_one(ranks, batch_size, monkeypatch):
     """Every batch is drawn once, with the same numbers, wherever it is drawn; some ranks may have none."""
     data, module, callback = Images([1], [0, 3, 5, 8, 8]), model().eval(), BitsPerDim(batch_size=batch_size)
     data.setup()
-    first = cut_strata(module.reverse.process.schedule, 3)
 
     def sums(rank, world_size):
         trainer = SimpleNamespace(datamodule=data, global_rank=rank, world_size=world_size)
-        return callback.sums(trainer, module, "test", first, advance.append)
+        bound = module.bound(3, 5, torch.device("cpu"))
+        callback.add_split(trainer, module, "test", bound, advance.append)
+        return bound.sums
 
     advance: list[int] = []
     whole = sums(0, 1)

@@ -1,6 +1,7 @@
 """Samples of a model times a factor r(x_0) that was not part of its training, such as a classifier's."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,6 +61,8 @@ class Guide(Samples):
     `Samples`.
     """
 
+    needs_reverse = True
+
     def __init__(
         self,
         factor: Factor,
@@ -91,6 +94,7 @@ class Guide(Samples):
         return len(self.factor.class_names) or None
 
     def given(self, trainer: Trainer, pl_module: LightningModule, label: Tensor | None) -> ReverseModel:
+        """The model times r for examples with these labels."""
         with torch.inference_mode(False):  # what is made in this mode takes no part in gradients
             self.factor.prepare(pl_module.device)
             label = None if label is None else label.clone()
@@ -100,6 +104,14 @@ class Guide(Samples):
 
         reverse = diffusion_of(pl_module).reverse.given(None)
         return ConditionedReverse(reverse, Guided(log_r, data_of(trainer).image_shape), self.covariance)
+
+    def drawn_by(self, trainer: Trainer, pl_module: LightningModule) -> Callable[..., Tensor]:
+        module = diffusion_of(pl_module)
+
+        def draw(shape: tuple[int, ...], generator: torch.Generator, label: Tensor | None, *rest: Any) -> Tensor:
+            return module.draw_from(self.given(trainer, pl_module, label), shape, generator, *rest)
+
+        return draw
 
     def describe(self) -> dict[str, Any]:
         return {"factor": type(self.factor).__name__, "scale": self.scale, "covariance": type(self.covariance).__name__}

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of
+from lit_diffusion.callbacks.lookup import data_of, diffusion_of, generative_of
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 
@@ -17,10 +17,12 @@ class Prediction(Callback, ABC):
 
     `predict` runs once, on all ranks, with the EMA weights in place and the module in evaluation mode. What it writes
     is a function of the weights, the settings and the seed, on any number of devices.
-    images_only: whether the examples must be images. sampler: that of the module if None.
+    images_only: whether the examples must be images. needs_reverse: whether the model must have a reverse model of
+    them. sampler: that of the module if None.
     """
 
     images_only = True
+    needs_reverse = True
     sampler: Sampler | None = None
 
     def runs_in(self, command: str) -> bool:
@@ -39,7 +41,12 @@ class Prediction(Callback, ABC):
                 f"{name} needs images, but the data's examples have shape {tuple(shape)}; use Samples, Inpaint or "
                 "Denoise"
             )
-        self.sampler_for(pl_module).check_model(diffusion_of(pl_module).reverse)
+        module = generative_of(pl_module)
+        if self.needs_reverse and not module.has_reverse:
+            raise ConfigError(
+                f"{name} needs a diffusion model of the examples, got {type(module).__name__}; use Samples"
+            )
+        module.check_sampler(self.sampler)
 
     @abstractmethod
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,18 +1,17 @@
 """Any number of samples, as files for evaluators and for people."""
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lit_diffusion.callbacks.class_labels import class_names, class_numbers, in_turn
-from lit_diffusion.callbacks.lookup import data_of, diffusion_of
+from lit_diffusion.callbacks.lookup import data_of, generative_of
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.sample_files import form_of, names, write
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, gather_blocks, sample_blocks
-from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import check_at_least
 
@@ -34,6 +33,7 @@ class Samples(Prediction):
     """
 
     images_only = False
+    needs_reverse = False
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Samples(Prediction):
 
     def num_classes(self, trainer: Trainer, pl_module: LightningModule) -> int | None:
         """Of the labels that samples have; None for none."""
-        return diffusion_of(pl_module).num_classes
+        return generative_of(pl_module).num_classes
 
-    def given(self, trainer: Trainer, pl_module: LightningModule, label: Tensor | None) -> ReverseModel:
-        """The model to draw from, given the labels of a block."""
-        return diffusion_of(pl_module).reverse.given(label)
+    def drawn_by(self, trainer: Trainer, pl_module: LightningModule) -> Callable[..., Tensor]:
+        """What draws a block of samples: like `GenerativeModule.draw`."""
+        return generative_of(pl_module).draw
 
     def chosen(self, trainer: Trainer, pl_module: LightningModule) -> dict[int, str]:
         """The classes to draw from and their names, empty for a model without labels. Raises ConfigError if unknown."""
@@ -65,16 +65,16 @@ class Samples(Prediction):
         return {number: names[number] for number in numbers}
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        count, batch, sampler = self.num_samples, self.batch_size, self.sampler_for(pl_module)
+        count, batch = self.num_samples, self.batch_size
         folder, form = self.folder(trainer), form_of(data_of(trainer))
         chosen = self.chosen(trainer, pl_module)
         labels = in_turn([*chosen], count, pl_module.device) if chosen else None
         with task(trainer, "sampling", count, "images") as advance:
-            given = partial(self.given, trainer, pl_module)
-            blocks = sample_blocks(trainer, pl_module, sampler, count, batch, advance, labels, given)
+            draw = self.drawn_by(trainer, pl_module)
+            blocks = sample_blocks(trainer, pl_module, self.sampler, count, batch, advance, labels, draw)
             gathered = gather_blocks(trainer, blocks, count, batch, form.convert)
             if trainer.is_global_zero:
-                protocol = {"samples": count, **describe_samples(trainer, pl_module, sampler, batch)}
+                protocol = {"samples": count, **describe_samples(trainer, pl_module, self.sampler, batch)}
                 protocol |= {**self.describe(), "checkpoint": str(trainer.ckpt_path)}
                 if self.classes:
                     protocol["labels"] = [*chosen.values()]
