@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from lit_diffusion.callbacks.checkpoints import Checkpoints
-from lit_diffusion.callbacks.class_labels import sample_labels
+from lit_diffusion.callbacks.class_labels import class_names, sample_labels
 from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.lookup import data_of, find_callback, float64_device, generative_of
@@ -17,8 +17,9 @@ from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_block
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
+from lit_diffusion.metrics.class_scores import check_classes, class_distances, label_accuracy
 from lit_diffusion.metrics.features import FeatureExtractor
-from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare, label_accuracy
+from lit_diffusion.metrics.fidelity import Fidelity, Statistics, compare
 from lit_diffusion.metrics.inception import InceptionFeatures
 from lit_diffusion.metrics.protocol import Protocol, TorchFidelity
 from lit_diffusion.metrics.reference_statistics import reference_statistics
@@ -37,7 +38,8 @@ class GenerationMetrics(Evaluation):
     same on any number of devices. num_samples: 0 for no scores. features: what of the images is compared. protocol: how
     it is. weights: the average (`ema`), the `raw` weights, or `both`, with the scores of the raw weights under names
     that end in `/raw`. Samples of a model with labels are of all classes in turn, and if the features are those of a
-    classifier of the same classes, `label_accuracy` is the share that it recognises as of their class.
+    classifier of the same classes, `label_accuracy` is the share that it recognises as of their class. per_class: adds
+    the FID of each class, `class_fid/NAME`, and their mean, `intra_fid`, to the scores of the `num_samples` samples.
     """
 
     tracks_the_end = True  # the last step may be the best, and there is always a best step
@@ -53,13 +55,14 @@ class GenerationMetrics(Evaluation):
         track_sampler: Sampler | None = None,
         batch_size: int = 500,
         weights: Literal["ema", "raw", "both"] = "ema",
+        per_class: bool = False,
     ):
         super().__init__(every_n_steps, at_end)
         check_at_least(0, num_samples=num_samples)
         check_at_least(1, track_samples=track_samples, batch_size=batch_size)
         self.features, self.protocol = features, protocol
         self.num_samples, self.track_samples, self.track_sampler = num_samples, track_samples, track_sampler
-        self.batch_size, self.weights = batch_size, weights
+        self.batch_size, self.weights, self.per_class = batch_size, weights, per_class
 
     @property
     def enabled(self) -> bool:
@@ -94,6 +97,21 @@ class GenerationMetrics(Evaluation):
             self.features.load()
         except ConfigError as error:
             raise ConfigError(f"{error}; or set scores.num_samples: 0", key="scores.features") from error
+        if self.per_class:
+            with blamed_on("scores.per_class"):
+                self._check_classes(trainer, pl_module)
+
+    def _check_classes(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data, labels = data_of(trainer), sample_labels(pl_module, self.num_samples)
+        if labels is None:
+            raise ConfigError(
+                "expected false for a model without labels, whose samples have no class; or train one with "
+                "model.reverse.network.num_classes"
+            )
+        name, split = self._references(trainer)[0]
+        names = class_names(trainer, generative_of(pl_module).num_classes)
+        for what, given in (("samples", labels.cpu()), (f"reference images ({name})", data.labels(split))):
+            check_classes(what, given, names, data.image_shape, self.features, self.protocol)
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
         references = {name: self._statistics(trainer, pl_module, split) for name, split in self._references(trainer)}
@@ -147,6 +165,11 @@ class GenerationMetrics(Evaluation):
             labels = sample_labels(pl_module, count)
             if labels is not None and self.features.class_names == data_of(trainer).class_names:
                 scores["label_accuracy"] = label_accuracy(samples, labels, self.features, self.protocol)
+            if labels is not None and self.per_class and final:
+                name, split = self._references(trainer)[0]
+                against = (name, known[name], data_of(trainer).labels(split))
+                names = class_names(trainer, generative_of(pl_module).num_classes)
+                scores |= class_distances(samples, labels, against, names, self.features, self.protocol)
         drawn = {**describe_samples(trainer, pl_module, sampler, self.batch_size), "step": self.step(trainer)}
         return {
             name: replace(score, protocol={**drawn, **score.protocol})

@@ -169,27 +169,19 @@ def compare(
     return scores
 
 
-def label_accuracy(samples: Statistics, labels: Tensor, extractor: FeatureExtractor, protocol: Protocol) -> Score:
-    """The share of samples that the extractor's classifier recognises as of their labels (N,), with its standard error.
+def frechet_distance(one: Statistics, other: Statistics) -> float:
+    """FID: the squared Fréchet distance of Gaussians with these means and covariances."""
+    from torch_fidelity.metric_fid import fid_statistics_to_metric  # a second to import
 
-    None if a sample is not finite.
-    """
-    details = {**protocol.describe(), "samples": samples.count, **extractor.describe(), "spread": "standard error"}
-    if samples.non_finite:
-        return Score(None, None, details)
-    share = (samples.logits.argmax(1) == labels.cpu()).double().mean().item()
-    return Score(share, math.sqrt(share * (1 - share) / max(1, samples.count - 1)), details)
+    moments = ({"mu": part.mean.numpy(), "sigma": part.covariance.numpy()} for part in (one, other))
+    return float(fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"])
 
 
 def _fid(samples: Statistics, references: Mapping[str, Statistics], common: Details) -> Iterator[tuple[str, Score]]:
-    from torch_fidelity.metric_fid import fid_statistics_to_metric  # a second to import
-
-    moments = {"mu": samples.mean.numpy(), "sigma": samples.covariance.numpy()}
     for number, (name, other) in enumerate(references.items()):
-        theirs = {"mu": other.mean.numpy(), "sigma": other.covariance.numpy()}
-        fid = fid_statistics_to_metric(moments, theirs, verbose=False)["frechet_inception_distance"]
         against = {**common, "reference": f"{name}, {other.count} images"}
-        yield f"fid/{name.split(':')[-1]}" if number else "fid", Score(fid, None, against)
+        score = Score(frechet_distance(samples, other), None, against)
+        yield f"fid/{name.split(':')[-1]}" if number else "fid", score
 
 
 def _inception_score(samples: Statistics, protocol: Protocol, common: Details) -> Score:

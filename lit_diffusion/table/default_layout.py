@@ -11,7 +11,7 @@ from lit_diffusion.config.relevance import ABSENT, Settings, find_differences
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.summary import TRACKED
 from lit_diffusion.table.experiment import group
-from lit_diffusion.table.known_scores import KNOWN, RAW
+from lit_diffusion.table.known_scores import BY_CLASS, KNOWN, RAW
 from lit_diffusion.table.layout import Automatic, Column, Key, Label, Layout, Row, make_column
 from lit_diffusion.table.runs import Run
 
@@ -37,7 +37,7 @@ def split_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def make_default_layout(runs: Sequence[Run], all_keys: bool = False, title: str = "") -> Layout:
-    """A row for each combination of the settings that differ, a column for each final score.
+    """A row for each combination of the settings that differ, a column for each final score of all classes.
 
     If more than MOST_KEYS settings differ, rows have the names of their runs and the settings that tell most of them
     apart. all_keys: they have all settings instead. Raises ConfigError if no run has settings.
@@ -45,7 +45,9 @@ def make_default_layout(runs: Sequence[Run], all_keys: bool = False, title: str 
     settings = [run.settings for run in runs if run.settings is not None]
     if not settings:
         raise ConfigError("no summary has the settings that make the rows; repeat the runs with this version")
-    columns = _make_columns({score for run in runs for score in run.scores if not score.startswith(TRACKED)})
+    columns = _make_columns(
+        {score for run in runs for score in run.scores if not score.startswith((TRACKED, BY_CLASS))}
+    )
     label = Label(title) if title else None
     keys = find_differences(settings)
     if not keys:

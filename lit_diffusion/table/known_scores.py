@@ -10,6 +10,7 @@ import yaml
 from lit_diffusion.errors import ConfigError
 
 BOUND = "≤"
+BY_CLASS = "class_fid/"  # begins the names of scores of one class
 RAW = "/raw"  # ends the names of scores of raw weights
 PAPERS = Path(__file__).parent / "paper.yaml"
 
@@ -42,6 +43,7 @@ KNOWN = {
     "precision": KnownScore("precision", "highest"),
     "recall": KnownScore("recall", "highest"),
     "label_accuracy": KnownScore("label accuracy", "highest"),
+    "intra_fid": KnownScore("intra-FID", "lowest", 2),
     "bits_per_dim/test": KnownScore("NLL test", "lowest", 3, BOUND),
     "bits_per_dim/train": KnownScore("NLL train", "lowest", 3, BOUND),
     "K": KnownScore("K", "highest"),
@@ -61,6 +63,8 @@ def describe_score(name: str) -> KnownScore:
     """How a score is shown; an unknown one by its name, without a direction."""
     plain = name.removesuffix(RAW)
     score = KNOWN.get(plain, KnownScore(plain, digits=6, fixed=False))
+    if plain.startswith(BY_CLASS):
+        score = replace(KNOWN["fid"], title=f"FID of {plain.removeprefix(BY_CLASS)}")
     return replace(score, title=f"{score.title} (raw weights)") if name.endswith(RAW) else score
 
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from lit_diffusion.data import Digits
+from lit_diffusion.data.image_set import ImageSet
+from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.metrics import DigitsFeatures
+from lit_diffusion.metrics import DigitsFeatures, TorchFidelity, compare
+from lit_diffusion.metrics.reference_statistics import compute_statistics
 from tests.conftest import CONFIGS, TINY
 from tests.processes import Process
 from tests.training.test_training import assert_same_training
@@ -66,22 +70,64 @@ def test_two_processes_draw_the_same_samples_of_classes(trained, tmp_path):
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
 
 
-def test_scores_say_how_many_samples_are_recognised(command, trained, tmp_path):
-    """The share of samples, of balanced labels, whose class the shipped classifier finds; the bound is given labels."""
-    score = ["--scores.num_samples=100", "--scores.batch_size=50", "--bits_per_dim.splits=[test]"]
-    command("test", *SAVED, *score, "--bits_per_dim.terms=2", "--run.name=scored")
-    found = json.loads((tmp_path / "runs/scored/summary.json").read_text())["scores"]
+SCORE = ["--scores.num_samples=700", "--scores.batch_size=50", "--scores.per_class=true", "--bits_per_dim.terms=2"]
+
+
+def test_scores_of_classes_are_those_of_the_files_on_one_and_two_processes(command, trained, tmp_path):
+    """The share of samples whose class the shipped classifier finds; the FID of those of one class against its training
+    images, as an evaluator finds it; the bound, which is given the labels.
+    """
+    two = Process(
+        ["test", *SAVED, *SCORE, "--run.name=two", "--trainer.devices=2", "--trainer.strategy=ddp_fork"], tmp_path
+    )
+    command("test", *SAVED, *SCORE, "--bits_per_dim.splits=[test]", "--run.name=one")
+    output, _ = two.communicate(120)
+    assert two.returncode == 0, output
+    found, others = (json.loads((tmp_path / f"runs/{n}/summary.json").read_text())["scores"] for n in ("one", "two"))
     accuracy, bound = found["label_accuracy"], found["bits_per_dim/test"]
     assert accuracy["protocol"]["labels"] == "all classes in turn"
     assert bound["protocol"]["given"] == "labels"
-    command("predict", *SAVED, "--prediction.num_samples=100", "--prediction.batch_size=50", "--run.name=drawn")
+    command("predict", *SAVED, "--prediction.num_samples=700", "--prediction.batch_size=50", "--run.name=drawn")
     images, labels = read(tmp_path / "runs/drawn")
-    features = DigitsFeatures()
+    drawn = torch.from_numpy(images[..., :1]).permute(0, 3, 1, 2)
+    features, protocol, data = DigitsFeatures(), TorchFidelity(), Digits()
     features.load()
-    _, logits = features(torch.from_numpy(images[..., :1]).permute(0, 3, 1, 2).float())
+    _, logits = features(drawn.float())
     share = (logits.argmax(1).numpy() == labels).mean()
     assert accuracy["value"] == pytest.approx(share)
-    assert accuracy["std"] == pytest.approx((share * (1 - share) / 99) ** 0.5)
+    assert accuracy["std"] == pytest.approx((share * (1 - share) / 699) ** 0.5)
+    data.setup()
+    real, by_class = data.images("train")[data.labels("train") == 3], [f"class_fid/{c}" for c in range(10)]
+    sets = (ImageSet("", MemoryStore(drawn[labels == 3]), (1, 8, 8)), ImageSet("", MemoryStore(real), (1, 8, 8), 17))
+    samples, reference = (compute_statistics(images, features, protocol, keep_logits=True) for images in sets)
+    expected = compare(samples, {"train": reference}, protocol, features)["fid"].value
+    assert found["class_fid/3"]["value"] == pytest.approx(expected, rel=1e-6)
+    assert found["class_fid/3"]["protocol"]["reference"] == f"Digits:train, {len(real)} images of class 3"
+    assert found["intra_fid"]["value"] == pytest.approx(sum(found[name]["value"] for name in by_class) / 10)
+    assert all(others[name] == found[name] for name in ("intra_fid", "label_accuracy", *by_class))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--scores.num_samples=640"],
+            "more samples of each class than the 64 features, .*, got 64 of class 0; use 65",
+        ),
+        (
+            ["--scores.num_samples=700", "--scores.protocol.max_features=1400"],
+            "at most scores.protocol.max_features = 1400 reference images .Digits:train., got 1500",
+        ),
+    ],
+)
+def test_too_few_images_for_a_class_are_refused(options, message, command, trained):
+    with pytest.raises(ConfigError, match=f"scores.per_class: expected {message}"):
+        command("test", *SAVED, *options, "--scores.per_class=true")
+
+
+def test_samples_without_labels_have_no_score_by_class(command):
+    with pytest.raises(ConfigError, match="scores.per_class: expected false for a model without labels"):
+        command("fit", *TINY, "--scores.num_samples=700", "--scores.at_end=true", "--scores.per_class=true")
 
 
 def test_a_classifier_guides_a_model_without_labels(command, toy_run, tmp_path):
