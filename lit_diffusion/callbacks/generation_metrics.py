@@ -1,5 +1,6 @@
 """FID, IS, KID, precision and recall of the model's samples."""
 
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
@@ -13,6 +14,7 @@ from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
 from lit_diffusion.callbacks.lookup import data_of, find_callback, float64_device, generative_of
 from lit_diffusion.callbacks.progress import say, task
+from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler
@@ -151,9 +153,15 @@ class GenerationMetrics(Evaluation):
         sampler = None if final else generative_of(pl_module).adapt(self.track_sampler)
         count, shape = self.num_samples if final else self.track_samples, data_of(trainer).image_shape
         metric = Fidelity(self.features, self.protocol, shape, count).to(float64_device(pl_module))
+        seconds, begin = 0.0, time.perf_counter()
         with task(trainer, "sampling", count, "images") as advance:
             for first, x in sample_blocks(trainer, pl_module, sampler, count, self.batch_size, advance):
+                x.sum().item()  # waits for a GPU
+                seconds += time.perf_counter() - begin
                 metric.update(x, torch.arange(first, first + len(x)))
+                begin = time.perf_counter()
+        if final and (summary := find_callback(trainer, RunSummary)):
+            summary.facts["seconds_per_1000_samples"] = round(1000 * seconds / count, 3)
         samples = metric.statistics()
         if samples.non_finite:
             say(trainer, f"the model has diverged: {samples.non_finite} of {count} samples are not finite")

@@ -39,6 +39,7 @@ class RunSummary(Callback):
         self.scores: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, Any] = {}
         self.working_folder = Path.cwd()  # from which relative paths in the settings count
+        self.facts: dict[str, float] = {}  # numbers that are no scores, such as how long sampling takes
         self.started = False
         self._loaded_step = 0
         self.loaded: dict[str, Any] | None = None  # the settings in the checkpoint
@@ -84,6 +85,7 @@ class RunSummary(Callback):
         end = self.outcome(trainer)
         summary = self.read(trainer) or self._summary(trainer, pl_module, end)
         summary["scores"].update(self.scores)
+        summary["facts"] = {**summary.get("facts", {}), **self.facts}
         if end == "diverged":
             summary |= {"status": end, "reason": self.reason(trainer)}
         self._put(trainer, summary)
@@ -138,6 +140,7 @@ class RunSummary(Callback):
             "step": trainer.global_step or self._loaded_step,
             "seed": pl_module.seed,
             "scores": self.scores,
+            "facts": {"parameters": sum(one.numel() for one in pl_module.parameters()), **self.facts},
             "settings": self.settings,
             "working_folder": str(self.working_folder),
             **self._code,

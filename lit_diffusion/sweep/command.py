@@ -65,7 +65,11 @@ def make_parser() -> Parser:
     )
     result.add_argument("file", metavar="FILE", help="a W&B sweep file, such as sweeps/table2.yaml")
     result.add_argument(
-        "-c", "--config", action="append", required=True, metavar="BASE", help="the cells' base; repeatable"
+        *("-c", "--config"),
+        action="append",
+        default=[],
+        metavar="BASE",
+        help="the cells' base; repeatable; none if the sweep names complete files",
     )
     result.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="trust its classes; repeatable")
     result.add_argument("--out", type=Path, metavar="FOLDER", help="of the cells' folders (default: runs/NAME)")
@@ -89,6 +93,8 @@ class Plan:
         if SEED in file.parameters and options.seeds:
             raise ConfigError(f"--seeds: {file.path} also sets {SEED}; set it once")
         check_options(file, base)
+        if not options.config and "config" not in file.parameters:
+            raise ConfigError("lit-diffusion sweep: -c: expected the cells' base, got none; use -c configs/digits.yaml")
         self.file, self.options = file, options
         self.out: Path = options.out or Path("runs") / (file.name or file.path.stem)
         configs = [part for config in options.config for part in ("-c", config)]

@@ -62,7 +62,7 @@ class Experiment:
 
     def measured(self, score: str) -> list[Measurement]:
         """The measurements of a score, of the runs that have one."""
-        return [run.scores[score] for run in self.runs if get_state(run, score) == FINISHED]
+        return [one for run in self.runs if (one := run.measured(score)) and get_state(run, score) == FINISHED]
 
     def number(self, score: str, digits: int, prefix: str, fixed: bool = True) -> Number:
         """Of one seed, its value and spread; of several, the mean and the sample standard deviation.
@@ -94,9 +94,10 @@ def get_state(run: Run, score: str) -> str:
     """finished, or what a run has instead of that score."""
     if run.status != FINISHED:
         return run.status
-    if score not in run.scores:
+    measured = run.measured(score)
+    if measured is None:
         return "no score"
-    return "diverged" if run.scores[score].value is None else FINISHED
+    return "diverged" if measured.value is None else FINISHED
 
 
 def make_printed_number(printed: PrintedNumber | None) -> Number:

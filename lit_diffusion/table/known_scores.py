@@ -35,6 +35,7 @@ PARZEN = (
     "in many dimensions it is far from the likelihood and ranks models differently (Theis et al. 2016, "
     "arXiv 1511.01844)"
 )
+SECONDS = "time to draw 1000 samples, on the machine and with the threads of each run"
 KNOWN = {
     "inception_score": KnownScore("IS", "highest", 2),
     "fid": KnownScore("FID", "lowest", 2),
@@ -51,6 +52,10 @@ KNOWN = {
     "L_null": KnownScore("L_null"),
     "gap": KnownScore("gap to the truth", "lowest"),
     "parzen_log_likelihood": KnownScore("Parzen", "highest", 1, caveat=PARZEN),
+    # facts, not scores
+    "parameters": KnownScore("parameters", digits=0),
+    "nfe": KnownScore("NFE", digits=0),
+    "seconds_per_1000_samples": KnownScore("s / 1000 samples", digits=2, caveat=SECONDS),
 }
 
 

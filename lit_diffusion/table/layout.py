@@ -60,12 +60,13 @@ class Heading:
 @dataclass(frozen=True)
 class Row:
     """A row that the layout spells out. where: the settings of its runs; None for a paper's row without runs.
-    paper: the ID of a row in paper.yaml, or None.
+    paper: the ID of a row in paper.yaml, or None. without: scores that such models cannot have, whose cells are blank.
     """
 
     label: Label
     where: Mapping[str, Any] | None = None
     paper: str | None = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

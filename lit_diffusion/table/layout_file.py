@@ -35,6 +35,7 @@ TYPES: dict[str, tuple[Any, str]] = {
     "prefix": (str, "a text, such as ≤"),
     "names": (dict, "values and their names, such as {null: all}"),
     "where": (dict, "settings by dotted keys, such as {model.objective: Simple}"),
+    "without": (list, "a list of scores, such as [bits_per_dim/test]"),
     "by": (list, "a list of dotted keys, such as [model.sampler]"),
     "compare": (bool, "true or false"),
     "columns": (list, "a list of scores, such as [fid, inception_score]"),
@@ -119,7 +120,7 @@ def _read_row(content: Any, place: str) -> Heading | Row:
     if isinstance(content, dict) and "group" in content:
         fields = _read_fields(content, place, {"group"}, {"latex"})
         return Heading(Label(fields["group"], fields.get("latex")))
-    fields = _read_fields(content, place, {"label"}, {"latex", "where", "paper"})
+    fields = _read_fields(content, place, {"label"}, {"latex", "where", "paper", "without"})
     if not {"where", "paper"} & fields.keys():
         raise ConfigError(f"{place}: where and paper are missing; set the settings of its runs, a paper's row, or both")
     if "paper" in fields:
@@ -128,7 +129,8 @@ def _read_row(content: Any, place: str) -> Heading | Row:
         except ConfigError as error:
             raise ConfigError(f"{place}: paper: {error}") from error
     where = _read_where(fields["where"], place) if "where" in fields else None
-    return Row(Label(fields["label"], fields.get("latex")), where, fields.get("paper"))
+    without = tuple(map(str, fields.get("without", ())))
+    return Row(Label(fields["label"], fields.get("latex")), where, fields.get("paper"), without)
 
 
 def _read_fields(content: Any, place: str, needed: set[str], optional: set[str]) -> dict[str, Any]:

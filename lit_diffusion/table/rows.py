@@ -90,7 +90,7 @@ class RowMaker:
                 yield self._make_row([row.label, Label("")], name, None, paper, "")
             else:
                 found = [one for one in self.experiments if matches(one.settings, row.where)]
-                yield from self._split([row.label], name, found, paper)
+                yield from self._split([row.label], name, found, paper, row.without)
 
     def _make_automatic(self, rows: Automatic) -> Iterator[TableRow]:
         keys = [key.key for key in rows.by]
@@ -113,13 +113,18 @@ class RowMaker:
             yield from self._split([Label(text) for text in (*own, *texts)], full, same, None)
 
     def _split(
-        self, labels: list[Label], name: str, found: list[Experiment], paper: PaperRow | None
+        self,
+        labels: list[Label],
+        name: str,
+        found: list[Experiment],
+        paper: PaperRow | None,
+        without: Sequence[str] = (),
     ) -> Iterator[TableRow]:
         """A row for each experiment with a last label that says how it differs; without any, a row of `missing`."""
         if len(found) < 2:
             one = found[0] if found else None
             self.unmatched = [other for other in self.unmatched if other is not one]
-            yield self._make_row([*labels, Label("")], name, one, paper, "" if found else "missing")
+            yield self._make_row([*labels, Label("")], name, one, paper, "" if found else "missing", without)
             return
         self.unmatched = [one for one in self.unmatched if one not in found]
         keys = find_differences([one.settings for one in found])
@@ -137,7 +142,7 @@ class RowMaker:
             parts = [f"{names[key]} = {format_setting(value)}" for key, value in get_values(one) if value is not ABSENT]
             differs = ", ".join(parts)
             full = f"{name} ({differs})" if differs else name
-            yield self._make_row([*labels, Label(differs)], full, one, paper, "")
+            yield self._make_row([*labels, Label(differs)], full, one, paper, "", without)
 
     def warn_of_shared_rows(self) -> Iterator[str]:
         """A warning for each way in which the experiments of one row differ."""
@@ -148,10 +153,16 @@ class RowMaker:
             yield f"{where} different experiments match {each} and are not averaged; they differ in {', '.join(keys)}"
 
     def _make_row(
-        self, labels: list[Label], name: str, one: Experiment | None, paper: PaperRow | None, status: str
+        self,
+        labels: list[Label],
+        name: str,
+        one: Experiment | None,
+        paper: PaperRow | None,
+        status: str,
+        without: Sequence[str] = (),
     ) -> TableRow:
         def make_number(column: Column, score: str | None) -> Number:
-            if score is None:
+            if score is None or (score in without and not column.paper):
                 return Number()
             if column.paper:
                 return make_printed_number(paper.scores.get(score) if paper else None)

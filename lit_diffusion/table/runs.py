@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Run:
-    """settings: by dotted keys; None in old summaries. time: of the last change, in seconds, to find the newest run."""
+    """settings: by dotted keys; None in old summaries. time: of the last change, in seconds, to find the newest run.
+
+    facts: numbers that are no scores: `parameters`, `nfe` of its samples, `seconds_per_1000_samples`.
+    """
 
     name: str
     status: str
@@ -38,6 +41,11 @@ class Run:
     scores: dict[str, Measurement]
     settings: dict[str, Any] | None
     time: float
+    facts: dict[str, Measurement] = field(default_factory=dict)
+
+    def measured(self, name: str) -> Measurement | None:
+        """The score or fact of that name, if the run has it."""
+        return self.scores.get(name) or self.facts.get(name)
 
     @property
     def checkpoint(self) -> str | None:
@@ -166,9 +174,17 @@ def make_run(content: dict[str, Any], name: str, time: float) -> Run:
         raise ConfigError(f"{name}: status, seed or settings in its summary are invalid; remove the summary")
     try:
         scores = {score: _read_measurement(entry) for score, entry in content["scores"].items()}
+        numbers = {**(content.get("facts") or {}), "nfe": _find_nfe(scores)}
+        facts = {name: Measurement(float(number)) for name, number in numbers.items() if number is not None}
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{name}: the scores in its summary are damaged; remove the summary") from error
-    return Run(name, status, content.get("reason"), seed, scores, settings, time)
+    return Run(name, status, content.get("reason"), seed, scores, settings, time, facts)
+
+
+def _find_nfe(scores: Mapping[str, Measurement]) -> Any:
+    """How often the network was evaluated for each sample that was scored at the end; None if none was."""
+    found = (one.protocol.get("nfe") for name, one in scores.items() if not name.startswith(summary.TRACKED))
+    return next((nfe for nfe in found if nfe is not None), None)
 
 
 def _read_measurement(entry: dict[str, Any]) -> Measurement:

@@ -73,7 +73,9 @@ def make_table(layout: Layout, runs: Sequence[Run], warnings: Sequence[str] = ()
 
 
 def _check_scores(layout: Layout, rows: list[TableRow]) -> None:
-    measured = {score for row in rows if row.experiment for run in row.experiment.runs for score in run.scores}
+    measured = {
+        score for row in rows if row.experiment for run in row.experiment.runs for score in (*run.scores, *run.facts)
+    }
     measured |= {score for row in rows if row.paper for score in row.paper.scores}
     for score in layout.scores:
         if score not in measured and not is_known(score):

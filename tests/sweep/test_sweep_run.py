@@ -269,7 +269,7 @@ def test_all_cells_are_checked_before_the_first_starts(sweep_file, tmp_path, cha
 
 def test_a_base_must_be_given(sweep_file):
     """The sweep file names none."""
-    with pytest.raises(ConfigError, match="required: -c/--config"):
+    with pytest.raises(ConfigError, match="expected the cells' base, got none; use -c configs/digits.yaml"):
         sweep_command.main([sweep_file()])
 
 
