@@ -2,7 +2,18 @@
 
 from lit_diffusion.modules.diffusion import DiffusionModule
 from lit_diffusion.modules.generative import GenerativeModule
+from lit_diffusion.modules.latent_diffusion import LatentDiffusionModule
 from lit_diffusion.modules.likelihood_bound import LikelihoodBound
 from lit_diffusion.modules.loss_module import LinearWarmup, LossModule
+from lit_diffusion.modules.trained_autoencoder import Autoencoder, TrainedAutoencoder
 
-__all__ = ["DiffusionModule", "GenerativeModule", "LikelihoodBound", "LinearWarmup", "LossModule"]
+__all__ = [
+    "Autoencoder",
+    "DiffusionModule",
+    "GenerativeModule",
+    "LatentDiffusionModule",
+    "LikelihoodBound",
+    "LinearWarmup",
+    "LossModule",
+    "TrainedAutoencoder",
+]

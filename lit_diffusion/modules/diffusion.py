@@ -44,7 +44,7 @@ class DiffusionModule(LossModule):
         self.sampler = sampler
 
     @property
-    def process(self) -> Process:
+    def process(self) -> Process | None:
         return self.reverse.process
 
     @property
@@ -116,14 +116,14 @@ class DiffusionModule(LossModule):
         return sampler and sampler.shortened(self.reverse.num_steps)
 
     def chain_steps(self, sampler: Sampler | None = None) -> Sequence[int]:
-        return (sampler or self.sampler).subset(self.process.schedule)
+        return (sampler or self.sampler).subset(self.reverse.process.schedule)
 
     def describe_samples(self, sampler: Sampler | None = None) -> dict[str, Any]:
         sampler = sampler or self.sampler
         return {
             "sampler": type(sampler).__name__,
             **{name: value for name, value in vars(sampler).items() if UNUSED.get(name) != value},
-            "nfe": sampler.nfe(self.process.schedule),
+            "nfe": sampler.nfe(self.reverse.process.schedule),
             "T": self.reverse.num_steps,
             **self.reverse.protocol,
         }

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,9 @@ class GenerativeModule(LightningModule, ABC):
         """Raises ConfigError unless the model takes examples of that shape and number of levels (None: real values),
         with labels of that number of classes (None: no labels).
         """
+
+    def check_data(self, name: str) -> None:
+        """Raises ConfigError unless the model may be trained on the data set of that class."""
 
     @abstractmethod
     def draw(
@@ -107,9 +110,9 @@ class GenerativeModule(LightningModule, ABC):
         """New optimizers, in the order of their states in checkpoints."""
         return [self.optimizer(self.trained_parameters())]
 
-    def trained_parameters(self) -> Iterator[nn.Parameter]:
+    def trained_parameters(self) -> list[nn.Parameter]:
         """The parameters that `optimizer` gets."""
-        return self.parameters()
+        return [*self.parameters()]
 
     @property
     def process(self) -> Process | None:

@@ -106,7 +106,7 @@ class DiffusionBound(LikelihoodBound):
         num_steps = self.reverse.num_steps
         return {"terms": "all" if self.parts == num_steps else self.parts, "T": num_steps, **self.reverse.protocol}
 
-    def curve(self) -> Curve:
+    def curve(self) -> Curve | None:
         return self.estimate.curve
 
     @property

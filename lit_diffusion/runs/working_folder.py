@@ -11,7 +11,7 @@ from lit_diffusion.config.sources import ConfigSources
 from lit_diffusion.runs import summary as summaries
 from lit_diffusion.runs.notice import notice
 
-PATH_SETTING = re.compile(r"(data|scores\.features)\.(root|test_root|file|path)")
+PATH_SETTING = re.compile(r"(data|scores\.features)\.(root|test_root|file|path)|model\.autoencoder\.run")
 
 
 def anchor_paths(used: Namespace, saved: Namespace, sources: ConfigSources) -> Path:

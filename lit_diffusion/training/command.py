@@ -212,9 +212,9 @@ class TrainingCLI(CLIBase):
         """Raises ConfigError unless data, model, checkpoint and everything to be scored or predicted fit together."""
         self.datamodule.trainer = self.trainer  # as the trainer does later
         self.trainer.datamodule = self.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        self.datamodule.prepare_data()
-        self.datamodule.setup(self.subcommand)
-        data = self.datamodule
+        (data := self.datamodule).prepare_data()
+        data.setup(self.subcommand)
+        self.model.check_data(type(data).__name__)
         self.model.check(data.image_shape, data.num_levels, data.num_classes)
         run_options.check_monitors(self.trainer, self.model)
         try:
