@@ -40,8 +40,8 @@ class HierarchicalVAE(LatentModel):
         self.likelihood, self.noise = likelihood, noise
         first, steps = self.latent_shapes[0], [*zip(self.latent_shapes, self.latent_shapes[1:])]
         self.encoder = GaussianNetwork(encoder, self.shape, first, "model.vae.encoder")
-        self.up = nn.ModuleList(GaussianNetwork(between, low, high, "model.vae.between") for low, high in steps)
-        self.down = nn.ModuleList(GaussianNetwork(between, high, low, "model.vae.between") for low, high in steps)
+        self.up = nn.ModuleList([GaussianNetwork(between, low, high, "model.vae.between") for low, high in steps])
+        self.down = nn.ModuleList([GaussianNetwork(between, high, low, "model.vae.between") for low, high in steps])
         outputs = (likelihood.outputs * self.shape[0], *self.shape[1:])
         self.decoder = build_network(decoder, first, outputs, "model.vae.decoder")
 
@@ -73,6 +73,12 @@ class HierarchicalVAE(LatentModel):
         """A draw from p(x_0 | z_1) if `noise`; else what the likelihood shows, usually its mean."""
         draw = self.likelihood.sample if self.noise else self.likelihood.outcome
         return draw(self.output(z), generator)
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """All networks."""
+        between = [step.network for step in [*self.up, *self.down]]
+        return [self.encoder.network, *between, self.decoder]
 
     @property
     def protocol(self) -> dict[str, object]:

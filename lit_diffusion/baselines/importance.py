@@ -18,5 +18,5 @@ def importance_weighted_nll(
     """
     total = x_0.new_full((len(x_0),), -torch.inf)
     for _ in range(draws):
-        total = torch.logaddexp(total, model.log_weight(x_0, model.draw_base(len(x_0), x_0.device, generator)))
+        total = torch.logaddexp(total, model.weighted_bound(x_0, model.draw_base(len(x_0), x_0.device, generator))[1])
     return math.log(draws) - total

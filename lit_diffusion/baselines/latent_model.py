@@ -86,7 +86,9 @@ class LatentModel(nn.Module, ABC):
 
     def bound(self, x_0: Tensor, base: Sequence[Tensor]) -> LatentBound:
         """The bound for x_0 (B, *) at one draw of the latents. base: as `draw_base` returns it."""
-        q, z = self.walk(x_0, base)
+        return self._bound(x_0, *self.walk(x_0, base))
+
+    def _bound(self, x_0: Tensor, q: list[Distribution], z: list[Tensor]) -> LatentBound:
         kl = [self.layer_kl(layer, x_0, q, z) for layer in range(1, self.num_layers + 1)]
         return LatentBound(torch.stack(kl, dim=1), self.reconstruction_nll(x_0, z[0]))
 
@@ -100,13 +102,14 @@ class LatentModel(nn.Module, ABC):
         p = self.generate(layer + 1, z[layer])
         return sum_per_image(own.log_prob(z[layer - 1]) - p.log_prob(z[layer - 1]))
 
-    def log_weight(self, x_0: Tensor, base: Sequence[Tensor]) -> Tensor:
-        """log p(x_0, z) - log q(z | x_0) in nats, (B,), at one draw of the latents; its mean is minus the bound."""
+    def weighted_bound(self, x_0: Tensor, base: Sequence[Tensor]) -> tuple[LatentBound, Tensor]:
+        """The bound, and log p(x_0, z) - log q(z | x_0) in nats, (B,), at the same draw, whose mean is minus it."""
         q, z = self.walk(x_0, base)
         p = [self.generate(layer, z[layer - 1]) for layer in range(2, self.num_layers + 1)]
         p.append(self.prior(len(x_0), x_0.device))
         ratios = [sum_per_image(p_i.log_prob(z_i) - q_i.log_prob(z_i)) for p_i, q_i, z_i in zip(p, q, z)]
-        return sum(ratios) - self.reconstruction_nll(x_0, z[0])
+        bound = self._bound(x_0, q, z)
+        return bound, sum(ratios) - bound.reconstruction_nll
 
     def sample(self, size: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
         """Examples x_0 (size, *), by drawing z_n, ..., z_1."""

@@ -9,7 +9,17 @@ from lit_diffusion.callbacks.generation_metrics import GenerationMetrics
 from lit_diffusion.callbacks.grids import SampleGrids
 from lit_diffusion.callbacks.metrics_file import MetricsFile, MetricsLogger
 from lit_diffusion.callbacks.parzen_window import ParzenWindow
-from lit_diffusion.callbacks.predict import Denoise, Inpaint, Interpolate, Prediction, Reconstruct, Samples
+from lit_diffusion.callbacks.predict import (
+    Denoise,
+    Inpaint,
+    Interpolate,
+    LatentInterpolate,
+    LatentManifold,
+    LatentReconstruct,
+    Prediction,
+    Reconstruct,
+    Samples,
+)
 from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.callbacks.run_report import RunReport
 from lit_diffusion.callbacks.run_summary import RunSummary
@@ -26,6 +36,9 @@ __all__ = [
     "Evaluation",
     "GenerationMetrics",
     "Interpolate",
+    "LatentInterpolate",
+    "LatentManifold",
+    "LatentReconstruct",
     "MetricsFile",
     "MetricsLogger",
     "ParzenWindow",

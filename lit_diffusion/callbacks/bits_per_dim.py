@@ -29,7 +29,7 @@ from lit_diffusion.seeding import derive_seed, seed_generator
 from lit_diffusion.visualization import figures
 
 SPLITS = ("train", "test")
-NOT_SUMMANDS = ("total", "rate", "rmse")  # of the bound's terms
+NOT_SUMMANDS = ("total", "rate", "rmse", "importance-weighted")  # of the bound's terms
 
 
 class BitsPerDim(Evaluation):
@@ -175,7 +175,8 @@ def line(split: str, bound: LikelihoodBound, unit: str) -> str:
     }
     summands = ", ".join(f"{name} {value}" for name, value in text.items() if name not in NOT_SUMMANDS)
     rmse = f"; RMSE of x_0 {text['rmse']}{unit}" if "rmse" in text else ""
-    return f"{split}: {text['total']} bits/dim = {summands}{rmse}"
+    weighted = f"; importance-weighted {text['importance-weighted']}" if "importance-weighted" in text else ""
+    return f"{split}: {text['total']} bits/dim = {summands}{rmse}{weighted}"
 
 
 def write_files(path: Path, bound: LikelihoodBound, protocol: dict[str, Any]) -> None:

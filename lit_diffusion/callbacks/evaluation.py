@@ -124,8 +124,10 @@ def publish(trainer: Trainer, scores: dict[str, Score], final: bool) -> None:
 def caption(protocol: Mapping[str, Any]) -> str:
     """What a reader must know of a score to compare it: features, samples, sampler, weights."""
     if "samples" not in protocol:
-        return f"{protocol['terms']} of {protocol['T']} terms an image, {protocol['weights']} weights"
-    drawn = f"{protocol['samples']} samples of {protocol['sampler']} in {protocol['nfe']} steps"
+        parts = f"{protocol['terms']} of {protocol['T']} terms" if "terms" in protocol else f"{protocol['draws']} draws"
+        return f"{parts} an image, {protocol['weights']} weights"
+    sampler = f" of {protocol['sampler']} in {protocol['nfe']} steps" if "sampler" in protocol else ""
+    drawn = f"{protocol['samples']} samples{sampler}"
     if "features" not in protocol:
         return f"sigma {protocol['sigma']:.3g}, {drawn}, {protocol['weights']} weights"
     return f"{protocol['protocol']} on {protocol['features']}, {drawn}, {protocol['weights']} weights"
@@ -133,4 +135,5 @@ def caption(protocol: Mapping[str, Any]) -> str:
 
 def score_list(how: str, scores: Mapping[str, str]) -> str:
     """Scores for the terminal: how they were measured, then a line for each with its spread."""
-    return "\n".join([f"{how}:", *(f"  {name:<{NAME_WIDTH}}  {score}" for name, score in scores.items())])
+    width = max([NAME_WIDTH, *map(len, scores)])
+    return "\n".join([f"{how}:", *(f"  {name:<{width}}  {score}" for name, score in scores.items())])

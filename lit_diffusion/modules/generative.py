@@ -11,6 +11,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from lit_diffusion.baselines.hierarchical_vae import HierarchicalVAE
 from lit_diffusion.diffusion.process import Process
 from lit_diffusion.diffusion.sampler import Sampler, Step
 from lit_diffusion.errors import ConfigError
@@ -36,12 +37,14 @@ class GenerativeModule(LightningModule, ABC):
     the likelihood*, by `bound`.
 
     optimizer: called with the parameters. sampler: how examples are drawn, if the model has a choice. has_reverse:
-    whether `reverse` is a reverse model of the examples themselves, as some predictions need.
+    whether `reverse` is a reverse model of the examples themselves, as some predictions need. autoencoder: encodes
+    examples into latents, as others need; None if the model has none.
     """
 
     optimizer: OptimizerCallable
     sampler: Sampler | None = None
     has_reverse = False
+    autoencoder: HierarchicalVAE | None = None
 
     @abstractmethod
     def check(self, image_shape: tuple[int, ...], num_levels: int | None, num_classes: int | None) -> None:

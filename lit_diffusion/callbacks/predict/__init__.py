@@ -3,6 +3,9 @@
 from lit_diffusion.callbacks.predict.conditioned import Denoise, Inpaint
 from lit_diffusion.callbacks.predict.guide import ClassFactor, Factor, Guide
 from lit_diffusion.callbacks.predict.interpolate import Interpolate
+from lit_diffusion.callbacks.predict.latent_interpolate import LatentInterpolate
+from lit_diffusion.callbacks.predict.latent_manifold import LatentManifold
+from lit_diffusion.callbacks.predict.latent_reconstruct import LatentReconstruct
 from lit_diffusion.callbacks.predict.prediction import Prediction
 from lit_diffusion.callbacks.predict.reconstruct import Reconstruct
 from lit_diffusion.callbacks.predict.samples import Samples
@@ -14,6 +17,9 @@ __all__ = [
     "Guide",
     "Inpaint",
     "Interpolate",
+    "LatentInterpolate",
+    "LatentManifold",
+    "LatentReconstruct",
     "Prediction",
     "Reconstruct",
     "Samples",

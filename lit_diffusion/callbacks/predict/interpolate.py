@@ -103,16 +103,18 @@ class Interpolate(Prediction):
             x = mix(ends[0::2], ends[1::2], weights).flatten(0, 1)
             x = require_finite(walk(sampler.chain(reverse, x, generator), advance).x_s)
         paths = x.clamp(-1, 1).unflatten(0, (self.num_pairs, self.num_points))
-        self._write(trainer, weights, paths, None if originals is None else originals.unflatten(0, (-1, 2)))
+        write_paths(trainer, weights, paths, None if originals is None else originals.unflatten(0, (-1, 2)))
 
-    def _write(self, trainer: Trainer, weights: Tensor, paths: Tensor, originals: Tensor | None) -> None:
-        folder = self.folder(trainer)
-        columns, labels = [*paths.unbind(1)], [f"{weight:.2f}" for weight in weights]
-        arrays = {"weights": weights, "images": paths}
-        if originals is not None:
-            columns, labels = [originals[:, 0], *columns, originals[:, 1]], ["original", *labels, "original"]
-            arrays["originals"] = originals
-        write_arrays(folder / "interpolate.npz", arrays)
-        with written_whole(folder / "interpolate.png") as temporary:
-            pictures.chain(columns, labels).save(temporary)
-        say(trainer, f"{len(paths)} interpolations: {folder}/interpolate.png and .npz")
+
+def write_paths(trainer: Trainer, weights: Tensor, paths: Tensor, originals: Tensor | None) -> None:
+    """Writes `interpolate.png` and `.npz`. weights: (K,); paths: (P, K, C, H, W); originals: (P, 2, C, H, W)."""
+    folder = Prediction.folder(trainer)
+    columns, labels = [*paths.unbind(1)], [f"{weight:.2f}" for weight in weights]
+    arrays = {"weights": weights, "images": paths}
+    if originals is not None:
+        columns, labels = [originals[:, 0], *columns, originals[:, 1]], ["original", *labels, "original"]
+        arrays["originals"] = originals
+    write_arrays(folder / "interpolate.npz", arrays)
+    with written_whole(folder / "interpolate.png") as temporary:
+        pictures.chain(columns, labels).save(temporary)
+    say(trainer, f"{len(paths)} interpolations: {folder}/interpolate.png and .npz")
