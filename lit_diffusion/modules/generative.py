@@ -37,14 +37,14 @@ class GenerativeModule(LightningModule, ABC):
     the likelihood*, by `bound`.
 
     optimizer: called with the parameters. sampler: how examples are drawn, if the model has a choice. has_reverse:
-    whether `reverse` is a reverse model of the examples themselves, as some predictions need. autoencoder: encodes
+    whether `reverse` is a reverse model of the examples themselves, as some predictions need. latent_model: encodes
     examples into latents, as others need; None if the model has none.
     """
 
     optimizer: OptimizerCallable
     sampler: Sampler | None = None
     has_reverse = False
-    autoencoder: HierarchicalVAE | None = None
+    latent_model: HierarchicalVAE | None = None
 
     @abstractmethod
     def check(self, image_shape: tuple[int, ...], num_levels: int | None, num_classes: int | None) -> None:

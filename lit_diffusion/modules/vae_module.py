@@ -44,7 +44,7 @@ class HierarchicalVAEModule(LossModule):
         self.vae, self.beta, self.kl_warmup, self.importance_draws = vae, beta, kl_warmup, importance_draws
 
     @property
-    def autoencoder(self) -> HierarchicalVAE:  # type: ignore[override]  # a property in place of an attribute
+    def latent_model(self) -> HierarchicalVAE:  # type: ignore[override]  # a property in place of an attribute
         return self.vae
 
     @property

@@ -10,7 +10,7 @@ from lit_diffusion.callbacks.chain_walk import require_finite
 from lit_diffusion.callbacks.lookup import generative_of
 from lit_diffusion.callbacks.predict.held_out import check_split, some_images
 from lit_diffusion.callbacks.predict.interpolate import write_paths
-from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, autoencoder_of
+from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, latent_model_of
 from lit_diffusion.diffusion.interpolation import linear, spherical
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.seeding import derive_seed, seed_generator
@@ -20,7 +20,7 @@ class LatentInterpolate(LatentPrediction):
     """`num_pairs` paths of `num_points` images from one image to another, both ends included.
 
     Means of the latents of consecutive real images of a split are mixed linearly in `layer`; for source: prior, draws
-    from p(z_n) are mixed on the sphere. Mixtures are decoded by means, so that the ends are the images' reconstructions.
+    from p(z_n) are mixed on the sphere. Mixtures are decoded by means, so that the ends are reconstructions.
 
     `interpolate.png` shows each path between its real images, labelled with the weight of the second image;
     `interpolate.npz` holds weights (K,), images (P, K, H, W, C) and originals (P, 2, H, W, C), float32 in units of
@@ -50,7 +50,7 @@ class LatentInterpolate(LatentPrediction):
 
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, model = generative_of(pl_module), autoencoder_of(pl_module)
+        module, model = generative_of(pl_module), latent_model_of(pl_module)
         weights = torch.linspace(0, 1, self.num_points, device=module.device)
         if self.source == "data":
             originals = some_images(trainer, self.split, 2 * self.num_pairs)

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.chain_walk import require_finite
 from lit_diffusion.callbacks.predict.held_out import write_arrays
-from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, autoencoder_of
+from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, latent_model_of
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.diffusion.distributions import Gaussian
 from lit_diffusion.errors import ConfigError, check_at_least
@@ -30,7 +30,7 @@ class LatentManifold(LatentPrediction):
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().check(trainer, pl_module)
-        shape = autoencoder_of(pl_module).latent_shapes[-1]
+        shape = latent_model_of(pl_module).latent_shapes[-1]
         if shape != (2,):
             raise ConfigError(
                 f"LatentManifold needs a last layer of two latents, got shape {list(shape)}; train with "
@@ -39,7 +39,7 @@ class LatentManifold(LatentPrediction):
 
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        model, count = autoencoder_of(pl_module), self.num_points
+        model, count = latent_model_of(pl_module), self.num_points
         quantiles = Gaussian.base_icdf((torch.arange(count, device=pl_module.device) + 0.5) / count)
         z = torch.stack(torch.meshgrid(-quantiles, quantiles, indexing="ij"), dim=-1)  # z_1 upwards, z_2 to the right
         x = require_finite(model.decode_from(model.num_layers, z.flatten(0, 1))).clamp(-1, 1)

@@ -17,7 +17,7 @@ class LatentPrediction(Prediction):
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().check(trainer, pl_module)
-        if generative_of(pl_module).autoencoder is None:
+        if generative_of(pl_module).latent_model is None:
             name = type(self).__name__
             raise ConfigError(
                 f"{name} needs a model that encodes images, such as VAEModule, got {type(pl_module).__name__}; use "
@@ -25,12 +25,12 @@ class LatentPrediction(Prediction):
             )
 
     def check_layer(self, pl_module: LightningModule, layer: int) -> None:
-        """Raises ConfigError unless the autoencoder has a layer of that number."""
-        layers = autoencoder_of(pl_module).num_layers
+        """Raises ConfigError unless the model has a layer of that number."""
+        layers = latent_model_of(pl_module).num_layers
         if not 1 <= layer <= layers:
             raise ConfigError(f"layer: expected 1 to {layers}, the number of the model's layers, got {layer}")
 
 
-def autoencoder_of(pl_module: LightningModule) -> HierarchicalVAE:
-    """The module's autoencoder, which `check` has found."""
-    return cast(HierarchicalVAE, generative_of(pl_module).autoencoder)
+def latent_model_of(pl_module: LightningModule) -> HierarchicalVAE:
+    """The model with the latents, which `check` has found."""
+    return cast(HierarchicalVAE, generative_of(pl_module).latent_model)

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_diffusion.callbacks.chain_walk import require_finite
 from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
-from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, autoencoder_of
+from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, latent_model_of
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.errors import check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
@@ -33,7 +33,7 @@ class LatentReconstruct(LatentPrediction):
 
     @rank_zero_only
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        model, x_0 = autoencoder_of(pl_module), some_images(trainer, self.split, self.num_images)
+        model, x_0 = latent_model_of(pl_module), some_images(trainer, self.split, self.num_images)
         layers = range(1, model.num_layers + 1)
         back = torch.stack([require_finite(model.reconstruct(x_0, layer)).clamp(-1, 1) for layer in layers])
         rmse = [127.5 * (reconstruction - x_0).square().mean().sqrt().item() for reconstruction in back]
