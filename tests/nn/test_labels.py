@@ -7,12 +7,13 @@ import torch
 
 from lit_diffusion.diffusion.network_reverse import NO_LABEL as OF_DIFFUSION
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.nn import ClassicUNet, UNet, VectorMLP
+from lit_diffusion.nn import ClassicUNet, MultiScaleNetwork, UNet, VectorMLP
 from lit_diffusion.nn.labels import NO_LABEL
 
 NETWORKS = {
     "UNet": lambda **more: UNet(1, 1, width=8, multipliers=[1, 2], num_blocks=1, groups=4, dropout=0.0, **more),
     "ClassicUNet": lambda **more: ClassicUNet(1, 1, width=4, levels=2, **more),
+    "MultiScaleNetwork": lambda **more: MultiScaleNetwork(1, 1, num_steps=5, width=4, depth=2, scales=2, **more),
     "VectorMLP": lambda **more: VectorMLP(4, 4, width=8, **more),
 }
 
