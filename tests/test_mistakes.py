@@ -17,6 +17,7 @@ FILES = {
     "equals_inside.yaml": "trainer:\n  max_steps = 3\n",
     "compose.yaml": "services: {web: {image: x}}\nvolumes: {}\n",
     "typo.yaml": "omdel: {sampler: DDIMSampler}\n",
+    "typo_in_network.yaml": "model: {init_args: {reverse: {init_args: {network: {init_args: {widht: 3}}}}}}\n",
     "typo_inside.yaml": "model: {init_args: {smapler: DDIMSampler}}\n",
     "modes.yaml": "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitor: val/loss, mode: mni}}]}\n",
     "lightning.yaml": "trainer: {gpus: 1}\n",
@@ -41,6 +42,9 @@ AFTER_A_BASE = {
     "trainer.max_steps=3": LINE + "expected an option, got trainer.max_steps=3; use --trainer.max_steps=3",
     "--model.batch_size=3": LINE + "model.batch_size: no such setting; use data.batch_size or ",
     "--model.optimizer.learning_rate=3": LINE + "model.optimizer.learning_rate: no such setting; use lr (or betas,",
+    "--model.reverse.network=RadialBasisNetwork --model.reverse.network.num_classes=3": LINE
+    + "model.reverse.network.num_classes: no such setting; use one of num_steps, num_units",
+    "-c typo_in_network.yaml": "typo_in_network.yaml: model.reverse.network.widht: no such setting; use width",
     "--trainer.logger=WandbLogger --trainer.logger.offlin=true": LINE
     + "trainer.logger.offlin: no such setting; use offline",
     # values

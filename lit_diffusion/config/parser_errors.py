@@ -142,10 +142,12 @@ def descend(text: str) -> tuple[list[str], type | None, list[str], int]:
         if line.strip() and indent <= named < len(text):
             break
         line = line.strip().removeprefix("- ").strip()
-        factory = re.match(r"Type .*? expects a function or a callable class: (.*)", line)
+        factory = re.match(r"Type .*?\[\[(.*?)\], .*? expects a function or a callable class: (.*)", line)
         if factory:
-            line, class_path = factory[1], re.search(r"Namespace\(class_path='([^']+)'", text)
-            owner, given = import_object(class_path[1]) if class_path else owner, 1
+            # the value's own class is named first or, if its settings come from another file, last
+            class_path = re.search(r"Namespace\(class_path='([^']+)'|class_path='([^']+)'\)$", line)
+            owner = import_object(class_path[1] or class_path[2]) if class_path else owner
+            given, line = factory[1].count(",") + 1, factory[2]
         nested = re.match(r'Parser key "([^"]+)":\s*(.*)', line)
         within = re.match(r"Problem with given class_path '([^']+)':\s*(.*)", line)
         if nested:
