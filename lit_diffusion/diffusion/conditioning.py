@@ -153,6 +153,7 @@ class ClassifierGuidedReverse(WrappedReverse):
         """One evaluation of the network, and one of the classifier with its gradient."""
         prediction, schedule = self.reverse.predict(x_t, t, clip), self.process.schedule
         moved = spread(schedule.sigma2(t) * schedule.alpha_bar(t).rsqrt() * self.scale, x_t)
-        guided = Guided(lambda x: self.log_r(x, t), tuple(x_t.shape[1:]))
+        # cloned, since tensors of inference mode take no part in gradients
+        guided = Guided(lambda x: self.log_r(x, t.clone()), tuple(x_t.shape[1:]))
         shift = moved * guided.gradient(x_t.flatten(1)).view_as(x_t)
         return ConditionedPrediction(cast(GaussianPrediction, prediction), prediction.x_0 + shift)

@@ -1,7 +1,7 @@
 """What `lightning predict` makes, one kind a file."""
 
 from lit_diffusion.callbacks.predict.conditioned import Denoise, Inpaint
-from lit_diffusion.callbacks.predict.guide import ClassFactor, Factor, Guide
+from lit_diffusion.callbacks.predict.guide import ClassFactor, Factor, Guide, NoisyFactor
 from lit_diffusion.callbacks.predict.interpolate import Interpolate
 from lit_diffusion.callbacks.predict.latent_interpolate import LatentInterpolate
 from lit_diffusion.callbacks.predict.latent_manifold import LatentManifold
@@ -20,6 +20,7 @@ __all__ = [
     "LatentInterpolate",
     "LatentManifold",
     "LatentReconstruct",
+    "NoisyFactor",
     "Prediction",
     "Reconstruct",
     "Samples",

@@ -1,4 +1,4 @@
-"""Samples of a model times a factor r(x_0) that was not part of its training, such as a classifier's."""
+"""Samples of a model times a factor r that was not part of its training, such as a classifier's."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from torch import Tensor
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of
 from lit_diffusion.callbacks.predict.samples import Samples
 from lit_diffusion.diffusion.condition import Guided
-from lit_diffusion.diffusion.conditioning import ConditionedReverse, Covariance, Isotropic
+from lit_diffusion.diffusion.conditioning import ClassifierGuidedReverse, ConditionedReverse, Covariance, Isotropic
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, first_words
 from lit_diffusion.metrics.features import FeatureExtractor
 
 
 class Factor(ABC):
-    """log r of examples. class_names: of the labels that it knows; empty if it knows none."""
+    """log r of examples x_0. class_names: of the labels that it knows; empty if it knows none."""
 
     class_names: tuple[str, ...] = ()
 
@@ -29,6 +29,29 @@ class Factor(ABC):
     @abstractmethod
     def log_r(self, x_0: Tensor, label: Tensor | None) -> Tensor:
         """log r(x_0) in nats, (B,), differentiable in x_0 (B, *), whose labels (B,) are None if it knows none."""
+
+    def multiply(
+        self, reverse: ReverseModel, label: Tensor | None, scale: float, shape: tuple[int, ...], covariance: Covariance
+    ) -> ReverseModel:
+        """The model times r^scale for examples of `shape` with these labels."""
+        return ConditionedReverse(reverse, Guided(lambda x_0: scale * self.log_r(x_0, label), shape), covariance)
+
+
+class NoisyFactor(Factor):
+    """log r of noisy examples x_t at any step t, such as that of a classifier p(label | x_t) that was trained on them
+    (Dhariwal & Nichol 2021). Exact for scale 1 with an exact classifier; only for models with Gaussian noise.
+    """
+
+    @abstractmethod
+    def log_r(  # type: ignore[override]  # it is never called with x_0
+        self, x_t: Tensor, label: Tensor | None, t: Tensor
+    ) -> Tensor:
+        """log r in nats, (B,), differentiable in x_t (B, *), at the steps t (B,) in 1..T."""
+
+    def multiply(
+        self, reverse: ReverseModel, label: Tensor | None, scale: float, shape: tuple[int, ...], covariance: Covariance
+    ) -> ReverseModel:
+        return ClassifierGuidedReverse(reverse, lambda x_t, t: self.log_r(x_t, label, t), scale)
 
 
 class ClassFactor(Factor):
@@ -56,9 +79,9 @@ class Guide(Samples):
     """Samples of p(x_0) r(x_0)^scale, for a model that was trained without r  (Sohl-Dickstein et al. 2015, section 2.5;
     Dhariwal & Nichol 2021): classifier guidance with `factor: ClassFactor`, or any other Factor.
 
-    At every step the mean of p(x_0 | x_t) moves by its covariance times the gradient of scale * log r. classes: by
-    number or name, taken in turn; by default all that the factor knows. covariance: see `Inpaint`. Files are those of
-    `Samples`.
+    At every step the mean of p(x_0 | x_t) moves by its covariance times the gradient of scale * log r; with a
+    NoisyFactor the score of q(x_t) moves by that gradient at x_t. classes: by number or name, taken in turn; by default
+    all that the factor knows. covariance: of a Factor that is not noisy, see `Inpaint`. Files are those of `Samples`.
     """
 
     needs_reverse = True
@@ -86,9 +109,17 @@ class Guide(Samples):
                 f"factor: expected a classifier of the data's classes ({', '.join(names or ()) or 'none'}), got one of "
                 f"{', '.join(self.factor.class_names)}"
             )
-        label = torch.zeros(1, dtype=torch.long, device=pl_module.device)
-        x_0 = torch.zeros(1, *data_of(trainer).image_shape, device=pl_module.device)
-        self.given(trainer, pl_module, label if self.factor.class_names else None).predict(x_0, label + 1)
+        label = torch.zeros(2, dtype=torch.long, device=pl_module.device)
+        x = torch.zeros(2, *data_of(trainer).image_shape, device=pl_module.device)
+        try:
+            self.given(trainer, pl_module, label if self.factor.class_names else None).predict(x, label + 1)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"factor: {type(self.factor).__name__} cannot be evaluated for examples of shape {tuple(x.shape[1:])} "
+                f"({first_words(error)}); expected log_r to return one value for each"
+            ) from error
 
     def num_classes(self, trainer: Trainer, pl_module: LightningModule) -> int | None:
         return len(self.factor.class_names) or None
@@ -99,11 +130,8 @@ class Guide(Samples):
             self.factor.prepare(pl_module.device)
             label = None if label is None else label.clone()
 
-        def log_r(x_0: Tensor) -> Tensor:
-            return self.scale * self.factor.log_r(x_0, label)
-
-        reverse = diffusion_of(pl_module).reverse.given(None)
-        return ConditionedReverse(reverse, Guided(log_r, data_of(trainer).image_shape), self.covariance)
+        reverse, shape = diffusion_of(pl_module).reverse.given(None), data_of(trainer).image_shape
+        return self.factor.multiply(reverse, label, self.scale, shape, self.covariance)
 
     def drawn_by(self, trainer: Trainer, pl_module: LightningModule) -> Callable[..., Tensor]:
         module = diffusion_of(pl_module)
@@ -114,4 +142,5 @@ class Guide(Samples):
         return draw
 
     def describe(self) -> dict[str, Any]:
-        return {"factor": type(self.factor).__name__, "scale": self.scale, "covariance": type(self.covariance).__name__}
+        known = {} if isinstance(self.factor, NoisyFactor) else {"covariance": type(self.covariance).__name__}
+        return {"factor": type(self.factor).__name__, "scale": self.scale, **known}
