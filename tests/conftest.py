@@ -7,7 +7,7 @@ import os
 import pickle
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
@@ -44,6 +44,19 @@ TINY = [
     "--trainer.accelerator=cpu",
 ]
 
+# digits_hierarchical_vae.yaml, shrunk in the same way
+TINY_VAE = [
+    *("-c", f"{CONFIGS}/digits_hierarchical_vae.yaml"),
+    *[f"--model.vae.{part}.width=8" for part in ("encoder", "decoder", "between")],
+    "--model.vae.latent_shapes=[[3],[2]]",
+    "--model.lr_schedule.steps=2",
+    "--data.batch_size=32",
+    "--grids.every_n_steps=0",
+    "--scores.num_samples=0",
+    "--scores.every_n_steps=0",
+    "--bits_per_dim.splits=[]",
+    *[option for option in TINY if option.startswith("--trainer")],
+]
 
 MOST_WORKERS = 8  # each takes about 1 GB and 15 s to start: more would not end sooner
 
@@ -108,18 +121,21 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
 
 @pytest.fixture
 def toy_run(command, tmp_path, tmp_path_factory):
-    """toy_run(*OPTIONS) is a copy, in runs/here, of what `fit TINY OPTIONS --run.name=here` leaves, trained once."""
+    """toy_run(*OPTIONS) is a copy, in runs/here, of what `fit TINY OPTIONS --run.name=here` leaves, trained once.
+
+    base: what to train in place of TINY.
+    """
 
     def train(folder: Path, options: tuple[str, ...]) -> None:
         os.chdir(folder)
         try:
-            command("fit", *TINY, *options, "--run.name=here")
+            command("fit", *options, "--run.name=here")
         finally:
             os.chdir(tmp_path)
 
-    def run(*options: str, name: str = "here") -> Path:
-        key = hashlib.sha256("\n".join(options).encode()).hexdigest()[:16]
-        kept = once(tmp_path_factory, f"run-{key}", lambda folder: train(folder, options))
+    def run(*options: str, name: str = "here", base: Sequence[str] = TINY) -> Path:
+        key = hashlib.sha256("\n".join([*base, *options]).encode()).hexdigest()[:16]
+        kept = once(tmp_path_factory, f"run-{key}", lambda folder: train(folder, (*base, *options)))
         return shutil.copytree(kept / "runs/here", tmp_path / "runs" / name)
 
     return run

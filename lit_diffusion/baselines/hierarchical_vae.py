@@ -9,7 +9,7 @@ from lit_diffusion.baselines.latent_model import LatentModel
 from lit_diffusion.baselines.likelihood import Likelihood
 from lit_diffusion.baselines.shaped_network import GaussianNetwork, ShapedNetwork, build_network, read_shape
 from lit_diffusion.diffusion.distributions import Gaussian
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, blamed_on
 
 
 class HierarchicalVAE(LatentModel):
@@ -34,7 +34,7 @@ class HierarchicalVAE(LatentModel):
     ):
         super().__init__()
         if not latent_shapes:
-            raise ConfigError("latent_shapes: expected one shape or more, got none; use, say, [[32], [8]]")
+            raise ConfigError("expected one shape or more, got none; use, say, [[32], [8]]", "model.vae.latent_shapes")
         self.shape = read_shape("shape", tuple(shape))
         self.latent_shapes = [read_shape("latent_shapes", tuple(latent)) for latent in latent_shapes]
         self.likelihood, self.noise = likelihood, noise
@@ -92,4 +92,5 @@ class HierarchicalVAE(LatentModel):
                 f"expected the data's shape {list(shape)}, got {list(self.shape)}; set shape: {list(shape)}",
                 key="model.vae.shape",
             )
-        self.likelihood.check_levels(num_levels)
+        with blamed_on("model.vae.likelihood"):
+            self.likelihood.check_levels(num_levels)

@@ -111,6 +111,7 @@ class LatentModel(nn.Module, ABC):
         bound = self._bound(x_0, q, z)
         return bound, sum(ratios) - bound.reconstruction_nll
 
+    @torch.no_grad()
     def sample(self, size: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
         """Examples x_0 (size, *), by drawing z_n, ..., z_1."""
         z = self.prior(size, device).sample(generator)

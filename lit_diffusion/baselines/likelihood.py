@@ -53,10 +53,10 @@ class Likelihood(nn.Module, ABC):
         if num_levels != self.num_levels:
             wanted = "real values" if num_levels is None else f"{num_levels} levels"
             found = "real values" if self.num_levels is None else f"{self.num_levels} levels"
-            remedy = "GaussianLikelihood with num_levels: null" if num_levels is None else f"num_levels: {num_levels}"
+            remedy = f"GaussianLikelihood with num_levels: {'null' if num_levels is None else num_levels}"
             raise ConfigError(
-                f"expected {wanted}, which the data have, got {type(self).__name__} for {found}; use {remedy}",
-                key="likelihood",
+                f"expected {wanted}, which the data have, got {type(self).__name__} for {found}; use "
+                + ("BernoulliLikelihood" if num_levels == 2 else remedy)
             )
 
 

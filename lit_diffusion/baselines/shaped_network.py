@@ -58,5 +58,7 @@ def read_shape(setting: str, shape: Shape) -> Shape:
     """A shape from a configuration. Raises ConfigError unless it is one or more positive numbers."""
     shape = tuple(shape)
     if not shape or min(shape) < 1 or prod(shape) > 2**31:
-        raise ConfigError(f"{setting}: expected one or more positive numbers, got {list(shape)}; use, say, [16]")
+        raise ConfigError(
+            f"expected one or more positive numbers, got {list(shape)}; use, say, [16]", f"model.vae.{setting}"
+        )
     return shape

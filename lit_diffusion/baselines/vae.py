@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lit_diffusion.baselines.hierarchical_vae import HierarchicalVAE
 from lit_diffusion.baselines.likelihood import Likelihood
-from lit_diffusion.baselines.shaped_network import ShapedNetwork
+from lit_diffusion.baselines.shaped_network import ShapedNetwork, read_shape
 from lit_diffusion.diffusion.distributions import Gaussian
 
 
@@ -29,7 +29,8 @@ class VAE(HierarchicalVAE):
         latent_shape: Sequence[int],
         noise: bool = False,
     ):
-        super().__init__(encoder, decoder, encoder, likelihood, shape, [latent_shape], noise)
+        latent = read_shape("latent_shape", tuple(latent_shape))
+        super().__init__(encoder, decoder, encoder, likelihood, shape, [latent], noise)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

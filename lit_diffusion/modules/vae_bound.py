@@ -29,6 +29,7 @@ class VAEBound(LikelihoodBound):
         self.units = [zeros.new_zeros(3, math.prod(shape)) for shape in model.latent_shapes]
         self.dimensions = math.prod(model.shape)
 
+    @torch.no_grad()
     def add(self, x_0: Tensor, label: Tensor | None, pairs: range, generator: torch.Generator) -> None:
         pair = torch.arange(pairs[0], pairs[-1] + 1, device=x_0.device)
         example, draw = pair // self.parts, pair % self.parts

@@ -93,7 +93,7 @@ def test_binary_values_have_the_cross_entropy_of_their_logit():
 
 def test_data_that_do_not_fit_are_refused_by_their_levels():
     GaussianLikelihood(17).check_levels(17)
-    with pytest.raises(ConfigError, match="expected 17 levels.*for 256 levels; use num_levels: 17"):
+    with pytest.raises(ConfigError, match="expected 17 levels.*for 256 levels; use GaussianLikelihood .* 17"):
         LogisticLikelihood(256).check_levels(17)
     with pytest.raises(ConfigError, match="expected real values.*use GaussianLikelihood with num_levels: null"):
         BernoulliLikelihood().check_levels(None)

@@ -28,7 +28,7 @@ def test_a_vae_of_images_has_latents_of_either_kind():
 @pytest.mark.parametrize(
     "settings, message, key",
     [
-        ({"decoder": DenseNetwork, "latent_shape": ()}, "latent_shapes: expected one or more positive", None),
+        ({"decoder": DenseNetwork, "latent_shape": ()}, "expected one or more positive", "model.vae.latent_shape"),
         ({"encoder": nn.Linear}, "built from two shapes", "model.vae.encoder"),
         ({"encoder": lambda i, o: nn.Identity()}, r"of shape \[8\], got \[1, 8, 8\]", "model.vae.encoder"),
         ({"decoder": ConvEncoder}, "expected images", "model.vae.decoder"),
@@ -46,7 +46,7 @@ def test_data_that_do_not_fit_are_refused():
         model.check((3, 8, 8), 17)
     with pytest.raises(ConfigError, match="expected 256 levels"):
         model.check((1, 8, 8), 256)
-    with pytest.raises(ConfigError, match="latent_shapes: expected one shape or more"):
+    with pytest.raises(ConfigError, match="expected one shape or more"):
         HierarchicalVAE(ConvEncoder, ConvDecoder, DenseNetwork, GaussianLikelihood(17), (1, 8, 8), [])
 
 
