@@ -13,9 +13,11 @@ LOG_2 = math.log(2)
 class AdversarialLoss(ABC):
     """Losses per example, of the discriminator's output h(x) (B,): positive where it takes x for real.
 
-    For a fixed generator, the least loss of the discriminator is a divergence of p_data and p_g; any other
-    discriminator gives a lower bound of it, in expectation.
+    The discriminator's loss is its mean over real examples plus its mean over generated ones. For a fixed generator its
+    minimum is a divergence of p_data and p_g, of which any other discriminator shows a part. ignorance: the loss of h = 0.
     """
+
+    ignorance: float
 
     @abstractmethod
     def of_real(self, h: Tensor) -> Tensor:
@@ -30,9 +32,9 @@ class AdversarialLoss(ABC):
         """The generator's loss of its examples."""
 
     @abstractmethod
-    def jensen_shannon(self, loss: Tensor) -> Tensor:
-        """A lower bound of JS(p_data, p_g) in nats, in [0, log 2], from the discriminator's loss: the mean over real
-        examples plus the mean over generated ones. A negative bound counts as 0, which says as much.
+    def jensen_shannon(self, loss: Tensor, error: Tensor) -> Tensor:
+        """A lower bound of JS(p_data, p_g) in nats, in [0, log 2], from the discriminator's loss and its rate of errors,
+        the mean of the rates for real and generated examples. A bound below 0 becomes 0, which is as true.
         """
 
 
@@ -40,8 +42,10 @@ class NonSaturating(AdversarialLoss):
     """D(x) = sigmoid(h(x)) maximises E log D(x) + E log(1 - D(G(z))), and G maximises E log D(G(z)), in nats
     (Goodfellow et al. 2014, eq. 1 and section 3).
 
-    The best D is p_data / (p_data + p_g), whose value is 2 JS(p_data, p_g) - 2 log 2.
+    The best D is p_data / (p_data + p_g), whose value, the negative loss, is 2 JS(p_data, p_g) - 2 log 2.
     """
+
+    ignorance = 2 * LOG_2
 
     def of_real(self, h: Tensor) -> Tensor:
         return softplus(-h)
@@ -52,17 +56,20 @@ class NonSaturating(AdversarialLoss):
     def of_generator(self, h: Tensor) -> Tensor:
         return softplus(-h)
 
-    def jensen_shannon(self, loss: Tensor) -> Tensor:
+    def jensen_shannon(self, loss: Tensor, error: Tensor) -> Tensor:
         return relu(LOG_2 - loss / 2)
 
 
 class Hinge(AdversarialLoss):
     """D minimises E max(0, 1 - h(x)) + E max(0, 1 + h(G(z))), and G maximises E h(G(z))  (Miyato et al. 2018, eq. 17).
 
-    The best h is the sign of p_data - p_g, whose loss is 2 - 2 TV(p_data, p_g), with the total variation TV in [0, 1].
-    A classifier that errs at a rate of e = (1 - TV) / 2 shows that JS is at least log 2 - H(e), H the entropy of a coin
-    (Fano's inequality).
+    The best h is the sign of p_data - p_g, whose loss is 2 - 2 TV(p_data, p_g), with the total variation TV in [0, 1], and
+    whose rate of errors is (1 - TV) / 2. One that errs at a rate of e shows that JS is at least log 2 - H(e), where H is
+    the entropy of a coin (Fano's inequality); unlike the loss, the rate does not depend on the scale of h, which spectral
+    normalisation limits.
     """
+
+    ignorance = 2.0
 
     def of_real(self, h: Tensor) -> Tensor:
         return relu(1 - h)
@@ -73,8 +80,8 @@ class Hinge(AdversarialLoss):
     def of_generator(self, h: Tensor) -> Tensor:
         return -h
 
-    def jensen_shannon(self, loss: Tensor) -> Tensor:
-        error = (loss / 4).clamp(0, 0.5)
+    def jensen_shannon(self, loss: Tensor, error: Tensor) -> Tensor:
+        error = error.clamp(0, 0.5)
         return LOG_2 + torch.xlogy(error, error) + torch.xlogy(1 - error, 1 - error)
 
 

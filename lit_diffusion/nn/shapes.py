@@ -1,7 +1,6 @@
 """Which examples and steps a network takes, said in words rather than by a failing layer."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,15 +49,13 @@ def check_pyramid(
         )
 
 
-def check_halved(name: str, levels: int, shape: Sequence[int]) -> tuple[int, int, int]:
+def check_halved(name: str, levels: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(C, H, W) of the last of `levels` levels, each of half the size of the one before, for images of `shape`.
 
     Raises ConfigError for examples that are not images, and for sizes that cannot be halved so often.
     """
     if len(shape) != 3:
-        raise ConfigError(
-            f"{name}: expected images (C, H, W), got examples of shape {tuple(shape)}; use a class for vectors"
-        )
+        raise ConfigError(f"{name}: expected images (C, H, W), got examples of shape {shape}; use DenseNetwork")
     channels, height, width = shape
     fitting = min(n & -n for n in (height, width)).bit_length()  # 1 more than how often 2 divides both
     if fitting < levels:
@@ -67,15 +64,6 @@ def check_halved(name: str, levels: int, shape: Sequence[int]) -> tuple[int, int
             f"{fitting - 1} times, got {levels}"
         )
     return channels, height >> (levels - 1), width >> (levels - 1)
-
-
-def check_points(name: str, shape: Sequence[int]) -> int:
-    """D of vectors of `shape` (D,). Raises ConfigError for other examples."""
-    if len(shape) != 1:
-        raise ConfigError(
-            f"{name}: expected vectors (D,), got examples of shape {tuple(shape)}; use a class for images"
-        )
-    return shape[0]
 
 
 def check_vector(name: str, in_channels: int, shape: tuple[int, ...]) -> None:

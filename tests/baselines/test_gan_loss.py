@@ -9,7 +9,6 @@ from torch.distributions import Normal
 
 from lit_diffusion.baselines import AdversarialLoss, Hinge, NonSaturating
 from lit_diffusion.baselines.gan_loss import squared_gradient
-from lit_diffusion.nn import VectorDiscriminator
 
 DATA, MODEL = Normal(0.0, 1.0), Normal(1.5, 0.6)  # the real and the generated examples
 GRID = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
@@ -31,14 +30,22 @@ def jensen_shannon(one: Normal, other: Normal) -> float:
     return integral(torch.xlogy(p, p / middle) + torch.xlogy(q, q / middle)) / 2
 
 
-def expected_loss(loss: AdversarialLoss, h: Tensor, one: Normal, other: Normal) -> Tensor:
-    """Of a discriminator with outputs h on the grid, by quadrature."""
-    return torch.tensor(integral(density(one) * loss.of_real(h) + density(other) * loss.of_generated(h)))
+def judged(loss: AdversarialLoss, h: Tensor, one: Normal, other: Normal) -> tuple[Tensor, Tensor]:
+    """The loss and the rate of errors of a discriminator with outputs h on the grid, by quadrature."""
+    p, q = density(one), density(other)
+    errors = integral(p * (h <= 0) + q * (h >= 0)) / 2
+    return torch.tensor(integral(p * loss.of_real(h) + q * loss.of_generated(h))), torch.tensor(errors)
+
+
+def dense(dimensions: int, width: int, depth: int) -> nn.Sequential:
+    sizes = [dimensions, *[width] * depth]
+    hidden = [layer for i, o in zip(sizes, sizes[1:]) for layer in (nn.Linear(i, o), nn.LeakyReLU(0.1))]
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], 1), nn.Flatten(0))
 
 
 def trained(loss: AdversarialLoss, one: Normal, other: Normal) -> nn.Module:
     torch.manual_seed(0)
-    network, steps = VectorDiscriminator((1,), width=32, depth=2), 600
+    network, steps = dense(1, 32, 2), 600
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     for _ in range(steps):
@@ -57,11 +64,11 @@ def test_a_trained_discriminators_value_is_2_js_minus_2_log_2(other):
     loss = NonSaturating()
     h = trained(loss, DATA, other)(GRID.float()[:, None]).detach().double()
     divergence = jensen_shannon(DATA, other)
-    error = expected_loss(loss, h, DATA, other)
-    assert -error.item() == pytest.approx(2 * divergence - 2 * LOG_2, abs=0.01)
-    assert loss.jensen_shannon(error).item() == pytest.approx(divergence, abs=0.005)
+    found, error = judged(loss, h, DATA, other)
+    assert -found.item() == pytest.approx(2 * divergence - 2 * LOG_2, abs=0.01)
+    assert loss.jensen_shannon(found, error).item() == pytest.approx(divergence, abs=0.005)
     if other is DATA:
-        assert -error.item() == pytest.approx(-2 * LOG_2, abs=0.01)
+        assert -found.item() == pytest.approx(-2 * LOG_2, abs=0.01)
 
 
 def test_the_best_discriminator_has_exactly_that_value_and_others_less():
@@ -69,37 +76,39 @@ def test_the_best_discriminator_has_exactly_that_value_and_others_less():
     loss = NonSaturating()
     best = (density(DATA).log() - density(MODEL).log()).clamp(-600, 600)
     divergence = jensen_shannon(DATA, MODEL)
-    assert loss.jensen_shannon(expected_loss(loss, best, DATA, MODEL)).item() == pytest.approx(divergence, abs=1e-6)
+    assert loss.jensen_shannon(*judged(loss, best, DATA, MODEL)).item() == pytest.approx(divergence, abs=1e-6)
     for other in (best + 0.1, best - 0.1, 0.9 * best, 1.1 * best):
-        assert loss.jensen_shannon(expected_loss(loss, other, DATA, MODEL)).item() < divergence - 1e-4
+        assert loss.jensen_shannon(*judged(loss, other, DATA, MODEL)).item() < divergence - 1e-4
 
 
 def test_a_trained_hinge_is_2_minus_twice_the_total_variation():
     """The best h is the sign of p_data - p_g, and what it says about JS is true."""
     loss = Hinge()
     h = trained(loss, DATA, MODEL)(GRID.float()[:, None]).detach().double()
-    error = expected_loss(loss, h, DATA, MODEL)
+    found, error = judged(loss, h, DATA, MODEL)
     variation = integral((density(DATA) - density(MODEL)).abs()) / 2
-    assert error.item() == pytest.approx(2 - 2 * variation, abs=0.02)
     rate = (1 - variation) / 2
+    assert found.item() == pytest.approx(2 - 2 * variation, abs=0.02)
+    assert error.item() == pytest.approx(rate, abs=0.005)
     bound = LOG_2 + rate * math.log(rate) + (1 - rate) * math.log(1 - rate)
-    assert loss.jensen_shannon(error).item() == pytest.approx(bound, abs=0.01)
+    assert loss.jensen_shannon(found, error).item() == pytest.approx(bound, abs=0.01)
     assert bound < jensen_shannon(DATA, MODEL)
 
 
 def test_the_bound_of_js_by_hinge_is_attained_by_two_coins():
     """p = (0.9, 0.1) and q = (0.1, 0.9): nothing more is known of an example than which side it is on."""
     js = LOG_2 + 0.9 * math.log(0.9) + 0.1 * math.log(0.1)
-    assert Hinge().jensen_shannon(torch.tensor(2 - 2 * 0.8)).item() == pytest.approx(js, abs=1e-6)
+    assert Hinge().jensen_shannon(torch.tensor(0.4), torch.tensor(0.1)).item() == pytest.approx(js, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", [NonSaturating(), Hinge()], ids=lambda loss: type(loss).__name__)
 def test_js_is_between_0_and_log_2(loss):
     """0 for a discriminator that knows nothing or errs more than that, log 2 for one that errs never."""
-    nothing = loss.of_real(torch.zeros(1)) + loss.of_generated(torch.zeros(1))
-    assert loss.jensen_shannon(nothing).item() == pytest.approx(0, abs=1e-7)
-    assert loss.jensen_shannon(2 * nothing).item() == 0
-    assert loss.jensen_shannon(torch.zeros(())).item() == pytest.approx(LOG_2)
+    nothing = loss.of_real(torch.zeros(())) + loss.of_generated(torch.zeros(()))
+    assert nothing.item() == pytest.approx(loss.ignorance)
+    assert loss.jensen_shannon(nothing, torch.tensor(0.5)).item() == pytest.approx(0, abs=1e-7)
+    assert loss.jensen_shannon(2 * nothing, torch.tensor(0.9)).item() == pytest.approx(0, abs=1e-7)
+    assert loss.jensen_shannon(torch.zeros(()), torch.zeros(())).item() == pytest.approx(LOG_2)
 
 
 def test_losses_are_their_closed_forms():
@@ -130,7 +139,7 @@ def test_r1_and_its_gradient_are_those_found_by_hand():
 def test_r1_leaves_the_gradient_of_the_rest_of_the_loss():
     """One evaluation serves both, as in a training step."""
     torch.manual_seed(0)
-    network, x = VectorDiscriminator((2,), width=8, depth=1), torch.randn(6, 2, requires_grad=True)
+    network, x = dense(2, 8, 1), torch.randn(6, 2, requires_grad=True)
     h = network(x)
     total = NonSaturating().of_real(h).mean() + 5 * squared_gradient(h, x).mean() / 2
     got = torch.autograd.grad(total, [*network.parameters()])
