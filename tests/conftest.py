@@ -43,19 +43,28 @@ TINY = [
     "--trainer.log_every_n_steps=1",
     "--trainer.accelerator=cpu",
 ]
-
-# digits_hierarchical_vae.yaml, shrunk in the same way
-TINY_VAE = [
-    *("-c", f"{CONFIGS}/digits_hierarchical_vae.yaml"),
-    *[f"--model.vae.{part}.width=8" for part in ("encoder", "decoder", "between")],
-    "--model.vae.latent_shapes=[[3],[2]]",
-    "--model.lr_schedule.steps=2",
+# digits_hierarchical_vae.yaml and digits_gan.yaml, shrunk in the same way
+_OTHERS = [
     "--data.batch_size=32",
     "--grids.every_n_steps=0",
     "--scores.num_samples=0",
     "--scores.every_n_steps=0",
     "--bits_per_dim.splits=[]",
     *[option for option in TINY if option.startswith("--trainer")],
+]
+TINY_VAE = [
+    *("-c", f"{CONFIGS}/digits_hierarchical_vae.yaml"),
+    *[f"--model.vae.{part}.width=8" for part in ("encoder", "decoder", "between")],
+    "--model.vae.latent_shapes=[[3],[2]]",
+    "--model.lr_schedule.steps=2",
+    *_OTHERS,
+]
+TINY_GAN = [
+    *("-c", f"{CONFIGS}/digits_gan.yaml"),
+    "--model.latent_size=4",
+    "--model.generator.width=8",
+    "--model.discriminator.width=4",
+    *_OTHERS,
 ]
 
 MOST_WORKERS = 8  # each takes about 1 GB and 15 s to start: more would not end sooner

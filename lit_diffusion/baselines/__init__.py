@@ -1,5 +1,6 @@
 """The mathematics of the models to which diffusion is compared: torch only, no framework, no files."""
 
+from lit_diffusion.baselines.collapse import Collapse
 from lit_diffusion.baselines.diffusion_chain import DiffusionChain
 from lit_diffusion.baselines.gan_loss import AdversarialLoss, Hinge, NonSaturating
 from lit_diffusion.baselines.hierarchical_vae import HierarchicalVAE
@@ -12,6 +13,7 @@ __all__ = [
     "VAE",
     "AdversarialLoss",
     "BernoulliLikelihood",
+    "Collapse",
     "DiffusionChain",
     "GaussianLikelihood",
     "HierarchicalVAE",

@@ -14,7 +14,8 @@ class AdversarialLoss(ABC):
     """Losses per example, of the discriminator's output h(x) (B,): positive where it takes x for real.
 
     The discriminator's loss is its mean over real examples plus its mean over generated ones. For a fixed generator its
-    minimum is a divergence of p_data and p_g, of which any other discriminator shows a part. ignorance: the loss of h = 0.
+    minimum is a divergence of p_data and p_g, of which any other discriminator shows a part. ignorance: the loss of
+    h = 0.
     """
 
     ignorance: float
@@ -33,8 +34,8 @@ class AdversarialLoss(ABC):
 
     @abstractmethod
     def jensen_shannon(self, loss: Tensor, error: Tensor) -> Tensor:
-        """A lower bound of JS(p_data, p_g) in nats, in [0, log 2], from the discriminator's loss and its rate of errors,
-        the mean of the rates for real and generated examples. A bound below 0 becomes 0, which is as true.
+        """A lower bound of JS(p_data, p_g) in nats, in [0, log 2], from the discriminator's loss and its rate of
+        errors, the mean of the rates for real and generated examples. A bound below 0 becomes 0, which is as true.
         """
 
 
@@ -63,10 +64,10 @@ class NonSaturating(AdversarialLoss):
 class Hinge(AdversarialLoss):
     """D minimises E max(0, 1 - h(x)) + E max(0, 1 + h(G(z))), and G maximises E h(G(z))  (Miyato et al. 2018, eq. 17).
 
-    The best h is the sign of p_data - p_g, whose loss is 2 - 2 TV(p_data, p_g), with the total variation TV in [0, 1], and
-    whose rate of errors is (1 - TV) / 2. One that errs at a rate of e shows that JS is at least log 2 - H(e), where H is
-    the entropy of a coin (Fano's inequality); unlike the loss, the rate does not depend on the scale of h, which spectral
-    normalisation limits.
+    The best h is the sign of p_data - p_g, whose loss is 2 - 2 TV(p_data, p_g), with the total variation TV in [0, 1],
+    and whose rate of errors is (1 - TV) / 2. One that errs at a rate of e shows that JS is at least log 2 - H(e), where
+    H is the entropy of a coin (Fano's inequality); unlike the loss, the rate does not depend on the scale of h, which
+    spectral normalisation limits.
     """
 
     ignorance = 2.0

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lit_diffusion.callbacks.lookup import generative_of
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.runs.atomic_files import linked
 from lit_diffusion.runs.checkpoint_files import steps_in
@@ -20,8 +21,9 @@ class Checkpoints(Callback):
     `every_minutes` minutes, before anything is evaluated at that step, at the last step, and when a signal ends it.
 
     The files of every `every_n_steps` steps are kept as `step=N.ckpt`, the newest `keep`, or all with null; they
-    remain if `last.ckpt` is damaged. `best.ckpt` has the lowest value of `monitor`: `val/loss`, or the tracked FID if
-    there is one. Files of one step are links to one file if the disk supports links.
+    remain if `last.ckpt` is damaged. `best.ckpt` has the lowest value of `monitor`: the tracked FID if there is one,
+    else `val/loss`, unless it does not rank the steps of a model, as a GAN's. Files of one step are links to one file
+    if the disk supports links.
 
     every_minutes: null for steps alone, 0 for every step; a clock set back does not matter.
     """
@@ -84,7 +86,8 @@ class Checkpoints(Callback):
             linked(best.with_name("last.ckpt"), best)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and "val/loss" in trainer.callback_metrics:
+        comparable = "val/loss" in trainer.callback_metrics and generative_of(pl_module).loss_ranks_steps
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and comparable:
             self.offer(trainer, "val/loss", trainer.callback_metrics["val/loss"].item())
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lit_diffusion.callbacks.lookup import find_callback
+from lit_diffusion.callbacks.lookup import find_callback, generative_of
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.errors import ConfigError
 
@@ -15,7 +15,8 @@ KEY = "divergence"
 
 
 class Divergence(Callback):
-    """Ends training if the loss is no longer finite, or explodes relative to its own history.
+    """Ends training if the loss is no longer finite, or explodes relative to its own history, or if the model has
+    failed by a criterion of its own.
 
     Losses of the batches of `every_n_steps` steps are kept on the device and read together, so that no step waits for
     them; a divergence is noticed within twice as many. Their median is the level of the loss. It has exploded if it
@@ -49,6 +50,7 @@ class Divergence(Callback):
         if not is_step or (len(self._losses) < self.every_n_steps * trainer.accumulate_grad_batches and not last):
             return
         self.reason = self._judge(self._of_all_ranks(trainer, pl_module), self._steps)
+        self.reason = self.reason or generative_of(pl_module).failure
         self._losses, self._steps = [], []
         if self.reason:
             trainer.should_stop = True

@@ -94,25 +94,26 @@ class Speed(Callback):
 class CompiledForward:
     """A network's forward pass, compiled for some batch sizes and eager for others."""
 
-    def __init__(self, forward: Callable[[Tensor, Tensor], Tensor], mode: Compile, sizes: set[int]):
+    def __init__(self, forward: Callable[..., Tensor], mode: Compile, sizes: set[int]):
         self.eager, self.sizes, self.graphs = forward, sizes, mode != "default" and torch.cuda.is_available()
         self.compiled = torch.compile(forward, dynamic=False, options=INDUCTOR_OPTIONS[mode])
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *others: Tensor) -> Tensor:
         if len(x) not in self.sizes:
-            return self.eager(x, t)
+            return self.eager(x, *others)
         if not self.graphs:
-            return self.compiled(x, t)
+            return self.compiled(x, *others)
         torch.compiler.cudagraph_mark_step_begin()
-        output = self.compiled(x, t)
+        output = self.compiled(x, *others)
         return output if torch.is_grad_enabled() else output.clone()  # the next replay overwrites it
 
 
 def batch_sizes(trainer: Trainer) -> set[int]:
     """Sizes of complete batches on one device, in training, validation and evaluations."""
     data, ranks = data_of(trainer), trainer.world_size
+    trained = generative_of(trainer.lightning_module).network_batches(data.batch_size // ranks)
     evaluated = {getattr(callback, "batch_size", 0) for callback in callbacks_of(trainer)}
-    return {data.batch_size // ranks, data.eval_batch_size // ranks, *evaluated}
+    return {*trained, data.eval_batch_size // ranks, *evaluated}
 
 
 def compiler_problem(device: torch.device, mode: Compile) -> str:

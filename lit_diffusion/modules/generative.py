@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
@@ -38,13 +38,15 @@ class GenerativeModule(LightningModule, ABC):
 
     optimizer: called with the parameters. sampler: how examples are drawn, if the model has a choice. has_reverse:
     whether `reverse` is a reverse model of the examples themselves, as some predictions need. latent_model: encodes
-    examples into latents, as others need; None if the model has none.
+    examples into latents, as others need; None if the model has none. loss_ranks_steps: whether the model is better
+    where `val/loss` is lower.
     """
 
     optimizer: OptimizerCallable
     sampler: Sampler | None = None
     has_reverse = False
     latent_model: HierarchicalVAE | None = None
+    loss_ranks_steps = True
 
     @abstractmethod
     def check(self, image_shape: tuple[int, ...], num_levels: int | None, num_classes: int | None) -> None:
@@ -54,6 +56,14 @@ class GenerativeModule(LightningModule, ABC):
 
     def check_data(self, name: str) -> None:
         """Raises ConfigError unless the model may be trained on the data set of that class."""
+
+    def check_trainer(self, trainer: Trainer, batch_size: int) -> None:
+        """Raises ConfigError unless the trainer can train the model with batches of that size, of all devices."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why training has failed by a criterion of the model's own, whatever its loss; equal on all ranks."""
+        return None
 
     @abstractmethod
     def draw(
@@ -131,6 +141,10 @@ class GenerativeModule(LightningModule, ABC):
     def networks(self) -> list[nn.Module]:
         """The networks, whose layers take nearly all of the time: what `speed.compile` compiles."""
         return []
+
+    def network_batches(self, batch_size: int) -> set[int]:
+        """The sizes of the batches of networks in a step that takes a batch of examples."""
+        return {batch_size}
 
     @property
     def seed(self) -> int:

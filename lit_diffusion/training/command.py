@@ -9,7 +9,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import WandbLogger
 
-import lit_diffusion.diffusion
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion.callbacks import (
     Evaluation,
@@ -227,6 +226,7 @@ class TrainingCLI(CLIBase):
             if self.fitting:
                 check_resume(file, checkpoint, self.trainer, self.model)
         if self.fitting:
+            self.model.check_trainer(self.trainer, data.batch_size)
             schedule_check.check_schedule(self.trainer, self.model, self.datamodule)
         for callback in callbacks_of(self.trainer):
             if isinstance(callback, Evaluation | Prediction | SampleGrids) and callback.runs_in(self.subcommand):

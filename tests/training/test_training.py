@@ -28,10 +28,10 @@ def assert_same_training(one, other) -> None:
         assert a[part].keys() == b[part].keys()
         for name in a[part]:
             assert torch.equal(a[part][name], b[part][name]), f"{part}: {name}"
-    states = [c["optimizer_states"][0]["state"] for c in (a, b)]
-    for index, state in states[0].items():
-        for name, value in state.items():
-            assert torch.equal(value, states[1][index][name]), f"optimizer: {index} {name}"
+    for first, second in zip(a["optimizer_states"], b["optimizer_states"], strict=True):
+        for index, state in first["state"].items():
+            for name, value in state.items():
+                assert torch.equal(value, second["state"][index][name]), f"optimizer: {index} {name}"
     assert a["lr_schedulers"] == b["lr_schedulers"]
     assert a["global_step"] == b["global_step"]
 
