@@ -1,7 +1,7 @@
 """How a generator and a discriminator are trained against each other."""
 
-import inspect
 from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -108,7 +108,7 @@ class GANModule(GenerativeModule):
                 key="trainer.precision",
             )
         for key, optimizer in zip(("optimizer", "discriminator_optimizer"), self.build_optimizers()):
-            if inspect.signature(optimizer.step).parameters["closure"].default is inspect.Parameter.empty:
+            if signature(optimizer.step).parameters["closure"].default is Parameter.empty:  # evaluates the loss itself
                 raise ConfigError(
                     f"expected an optimizer that takes a step from gradients, got {type(optimizer).__name__}; use Adam",
                     key=f"model.{key}",
@@ -142,12 +142,14 @@ class GANModule(GenerativeModule):
         error = 1 - (accuracy_real + accuracy_generated) / 2
         self.collapse.update(torch.stack([loss / self.loss.ignorance, error, spread]))
         share, error, _ = self.collapse.averages
-        self.log("train/loss", loss)
+        divergence = self.loss.jensen_shannon(share * self.loss.ignorance, error)
+        self._log("train", loss, accuracy_real, accuracy_generated, divergence)
         self.log("train/generator_loss", generator_loss)
-        self.log("train/accuracy_real", accuracy_real)
-        self.log("train/accuracy_generated", accuracy_generated)
-        self.log("train/jensen_shannon", self.loss.jensen_shannon(share * self.loss.ignorance, error))
         return loss
+
+    def _log(self, prefix: str, *values: Tensor) -> None:
+        names = ("loss", "accuracy_real", "accuracy_generated", "jensen_shannon")
+        self.log_dict({f"{prefix}/{name}": value for name, value in zip(names, values)}, sync_dist=prefix != "train")
 
     def _update_discriminator(self, real: Tensor) -> list[Tensor]:
         """Returns the loss, the accuracies, and the ratio of the spreads of samples and data: means over all ranks."""
@@ -214,9 +216,6 @@ class GANModule(GenerativeModule):
 
     test_step = validation_step
 
-    def predict_step(self, batch: Batch, batch_index: int) -> None:
-        """Does nothing: predictions draw from the model themselves."""
-
     def on_validation_epoch_end(self) -> None:
         """Logs the means over all held-out examples."""
         self._log_held_out("val")
@@ -230,9 +229,8 @@ class GANModule(GenerativeModule):
         if not count:
             return  # a data set without test images
         loss, accuracy_real, accuracy_generated = (total / count for total in sums)
-        values = {"loss": loss, "accuracy_real": accuracy_real, "accuracy_generated": accuracy_generated}
-        values["jensen_shannon"] = self.loss.jensen_shannon(loss, 1 - (accuracy_real + accuracy_generated) / 2)
-        self.log_dict({f"{prefix}/{name}": value for name, value in values.items()}, sync_dist=True)
+        divergence = self.loss.jensen_shannon(loss, 1 - (accuracy_real + accuracy_generated) / 2)
+        self._log(prefix, loss, accuracy_real, accuracy_generated, divergence)
 
     @torch.no_grad()
     def draw(

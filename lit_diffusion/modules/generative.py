@@ -95,6 +95,9 @@ class GenerativeModule(LightningModule, ABC):
                 f"{type(sampler).__name__}"
             )
 
+    def predict_step(self, batch: Batch, batch_index: int) -> None:
+        """Does nothing: predictions draw from the model themselves."""
+
     def adapt(self, sampler: Sampler | None, most_steps: int | None = None) -> Sampler | None:
         """A sampler for `draw` that takes at most as many steps as the model has, and as `most_steps`; None stands for
         the module's own.

@@ -73,9 +73,6 @@ class LossModule(GenerativeModule):
         """Like validation."""
         self._evaluate("test/loss", batch, batch_index)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> None:
-        """Does nothing: predictions draw from the model themselves."""
-
     def _evaluate(self, name: str, batch: Batch, batch_index: int) -> None:
         x_0, label = split_labels(batch)
         if not len(x_0):

@@ -2,6 +2,7 @@
 
     python -m tests.faults.kill 50                 # so many kills, one process
     python -m tests.faults.kill 20 --devices 2     # two DDP processes, of which a random one is killed
+    python -m tests.faults.kill 10 --model gan     # another model than diffusion
 
 Weights, average, optimizer state, best checkpoint, metrics.csv and scores must be those of the unbroken run, bit by
 bit. What the process was doing when it was killed is read from its own stack, and counted.
@@ -25,29 +26,33 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_GAN
 
-RUN = [
+SCORES = [
+    "--scores.num_samples=40",
+    "--scores.track_samples=40",
+    "--scores.every_n_steps=30",
+    "--scores.protocol.splits=2",
+    "--grids.every_n_steps=50",
+    "--grids.num_images=16",
+    "--checkpoint.every_n_steps=7",
+    "--trainer.val_check_interval=10",
+    "--trainer.max_steps=120",
+]
+DIFFUSION = [
     *TINY,
     "--model.reverse.network.dropout=0.3",
     "--data.flip=true",
     "--model.objective=VariationalBound",
     "--model.objective.timesteps=ImportanceSampled",
     "--model.objective.timesteps.history=3",
-    "--scores.num_samples=40",
-    "--scores.track_samples=40",
-    "--scores.every_n_steps=30",
-    "--scores.protocol.splits=2",
     "--bits_per_dim.splits=[test]",
     "--bits_per_dim.terms=2",
-    "--grids.every_n_steps=50",
-    "--grids.num_images=16",
-    "--checkpoint.every_n_steps=7",
     # three batches a step, an epoch of 46 batches, and a validation every 10: most fall within a step
     "--trainer.accumulate_grad_batches=3",
-    "--trainer.val_check_interval=10",
-    "--trainer.max_steps=120",
 ]
+GAN = [*TINY_GAN, "--data.flip=true", "--model.discriminator_steps=2", "--model.r1=0.1"]
+MODELS = {"diffusion": [*DIFFUSION, *SCORES], "gan": [*GAN, *SCORES]}
 # Functions by which a stack says what is going on, the innermost first.
 PHASES = {
     "written_whole": "writing a file",
@@ -84,10 +89,10 @@ class Killer(Callback):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fit(folder: Path, name: str, devices: int, *options: str) -> subprocess.CompletedProcess:
+def fit(folder: Path, name: str, run: list[str], devices: int, *options: str) -> subprocess.CompletedProcess:
     """One attempt, in a process of its own."""
     parallel = ["--trainer.devices=2", "--trainer.strategy=ddp"] if devices > 1 else ["--trainer.devices=1"]
-    command = [sys.executable, "-m", "lit_diffusion", "fit", *RUN, *parallel, f"--run.name={name}", *options]
+    command = [sys.executable, "-m", "lit_diffusion", "fit", *run, *parallel, f"--run.name={name}", *options]
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "LIT_DIFFUSION_ALLOW": "tests",
         "LIT_DIFFUSION_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -127,11 +132,11 @@ def differences(one: object, other: object, name: str = "") -> list[str]:
     return [] if one == other or (one != one and other != other) else [f"{name}: {one} and {other}"]
 
 
-def campaign(folder: Path, kills: int, devices: int, seed: int = 0) -> dict[str, object]:
+def campaign(folder: Path, kills: int, devices: int, seed: int = 0, model: str = "diffusion") -> dict[str, object]:
     """Unbroken run, then runs that are killed, one after the other, until there have been so many kills."""
     chance, seen, runs, bad, done = random.Random(seed), collections.Counter(), 0, [], 0
     begin = time.monotonic()
-    whole = fit(folder, "whole", devices)
+    whole = fit(folder, "whole", MODELS[model], devices)
     if whole.returncode:
         raise RuntimeError(whole.stderr[-2000:])
     expected = contents(folder / "runs/whole")
@@ -149,7 +154,7 @@ def campaign(folder: Path, kills: int, devices: int, seed: int = 0) -> dict[str,
                     "init_args": {"seconds": delay, "rank": rank, "log": str(log)},
                 }
                 options.append(f"--trainer.callbacks+={json.dumps(killer)}")
-            result = fit(folder, name, devices, *options)
+            result = fit(folder, name, MODELS[model], devices, *options)
             if log.exists():
                 told = json.loads(log.read_text())
                 seen[told["phase"]] += 1
@@ -173,6 +178,7 @@ if __name__ == "__main__":
     parser.add_argument("kills", type=int)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", choices=MODELS, default="diffusion")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(campaign(Path(temporary), arguments.kills, arguments.devices, arguments.seed)))
+        print(json.dumps(campaign(Path(temporary), **vars(arguments))))
