@@ -200,7 +200,7 @@ def test_a_discriminator_that_wins_ends_the_run_as_diverged(command, tmp_path, c
 
 
 BAD = {
-    "--bits_per_dim={splits: [test], at_end: true}": "bits_per_dim.splits: expected .., since GANModule has no likelihood",
+    "--bits_per_dim={splits: [test], at_end: true}": "bits_per_dim.splits: expected .., since GANModule has no",
     "--scores.track_sampler=AncestralSampler": "scores.track_sampler: expected null, since GANModule draws .* without",
     "--model.objective=Simple": "model.objective: no such setting; use one of generator, discriminator, ",
     "--model.loss=Simple": "model.loss: no class Simple; use one of Hinge, NonSaturating",
