@@ -124,7 +124,7 @@ class SampleGrids(AfterStep):
             if chain:
                 self._save(trainer, examples.chain(chain, labels, data.extent), f"{name}_chain")
                 self._save(trainer, examples.chain(estimates, labels[: len(estimates)], data.extent), f"{name}_x_0")
-            if data.image_shape == (2,) and module.has_reverse:
+            if data.image_shape == (2,) and module.has_reverse and module.num_classes is None:
                 self._save(trainer, drift_field(diffusion_of(pl_module).reverse), f"{name}_drift")
             names = class_names(trainer, module.num_classes)
             path = self._save(trainer, examples.grid(x_0, data.extent, names), f"{name}_samples")

@@ -127,7 +127,8 @@ class NetworkReverse(ReverseModel):
         training = self.training
         try:
             t = torch.ones(1, dtype=torch.long, device=self.device)
-            output = self.eval().predict(torch.zeros(1, *shape, device=self.device), t).output
+            one = self.eval().given(t - 1)  # of the first class, if there are labels
+            output = one.predict(torch.zeros(1, *shape, device=self.device), t).output
         except (RuntimeError, TypeError, StopIteration) as error:
             raise network_error(f"cannot be called with examples of shape {shape} and steps", error) from error
         finally:

@@ -157,7 +157,10 @@ def test_a_guided_model_has_scores_but_no_likelihood(command, trained, tmp_path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prediction.sampler=DDIMSampler", "--prediction.sampler.guidance_scale=-2"], "guidance_scale: expected -1"),
+        (
+            ["--prediction.sampler=DDIMSampler", "--prediction.sampler.guidance_scale=-2"],
+            "guidance_scale: expected a finite number of -1",
+        ),
         (["--prediction.classes=[3,10]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got 10"),
         (["--prediction.classes=[shoe]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got shoe"),
     ],
@@ -165,6 +168,17 @@ def test_a_guided_model_has_scores_but_no_likelihood(command, trained, tmp_path)
 def test_unknown_classes_are_refused(options, message, command, trained):
     with pytest.raises(ConfigError, match=message):
         command("predict", *SAVED, *options)
+
+
+def test_a_model_that_was_never_without_labels_is_trained_and_drawn_from_but_not_guided(command, toy_run):
+    toy_run(*LABELS, "--trainer.max_steps=2", "--model.reverse.network.label_dropout=0")
+    command("predict", *SAVED, "--prediction.num_samples=10", "--run.name=drawn")
+    guided = ["--prediction.sampler=DDIMSampler", "--prediction.sampler.guidance_scale=1"]
+    where = (
+        "command line: prediction.sampler.guidance_scale: expected 0 for a model trained without label_dropout, got 1"
+    )
+    with pytest.raises(ConfigError, match=where):
+        command("predict", *SAVED, *guided)
 
 
 def test_guidance_of_a_model_without_labels_blames_the_sampler(command):

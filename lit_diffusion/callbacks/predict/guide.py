@@ -1,5 +1,6 @@
 """Samples of a model times a factor r that was not part of its training, such as a classifier's."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -97,8 +98,8 @@ class Guide(Samples):
         covariance: Covariance = Isotropic(),
     ):
         super().__init__(num_samples, batch_size, sampler, classes)
-        if not scale >= 0:
-            raise ConfigError(f"scale: expected 0 or more, got {scale:g}")
+        if not 0 <= scale < math.inf:
+            raise ConfigError(f"scale: expected a finite number of 0 or more, got {scale:g}")
         self.factor, self.scale, self.covariance = factor, scale, covariance
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,7 +9,7 @@ from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
 from lit_diffusion.callbacks.lookup import data_of, diffusion_of, generative_of
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import ConfigError
+from lit_diffusion.errors import ConfigError, blamed_on
 
 
 class Prediction(Callback, ABC):
@@ -30,7 +30,7 @@ class Prediction(Callback, ABC):
         return command == "predict"
 
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with evaluating(trainer, pl_module, "sampling"), averaged(trainer, pl_module):
+        with evaluating(trainer, pl_module, "sampling"), averaged(trainer, pl_module), blamed_on("prediction"):
             self.predict(trainer, pl_module)
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,7 +46,8 @@ class Prediction(Callback, ABC):
             raise ConfigError(
                 f"{name} needs a diffusion model of the examples, got {type(module).__name__}; use Samples"
             )
-        module.check_sampler(self.sampler)
+        with blamed_on("prediction.sampler" if self.sampler else "model.sampler"):
+            module.check_sampler(self.sampler)
 
     @abstractmethod
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
