@@ -44,6 +44,8 @@ AFTER_A_BASE = {
     "--model.optimizer.learning_rate=3": LINE + "model.optimizer.learning_rate: no such setting; use lr (or betas,",
     "--model.reverse.network=RadialBasisNetwork --model.reverse.network.num_classes=3": LINE
     + "model.reverse.network.num_classes: no such setting; use one of num_steps, num_units",
+    "--prediction.sampler.steps=5": LINE
+    + "prediction.sampler: expected a class besides its settings, got none; use --prediction.sampler=AncestralSampler",
     "-c typo_in_network.yaml": "typo_in_network.yaml: model.reverse.network.widht: no such setting; use width",
     "--trainer.logger=WandbLogger --trainer.logger.offlin=true": LINE
     + "trainer.logger.offlin: no such setting; use offline",

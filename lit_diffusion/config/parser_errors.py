@@ -59,6 +59,9 @@ def explain(error: ArgumentError, bases: Mapping[str, type], known: Sequence[str
     names = choices_of(owner, keys[-1] if keys else "", bases, text, value)
     if foreign := re.search(r"does not correspond to a subclass of (\w+)", text):
         return key, f"expected a subclass of {foreign[1]}, got {value}; {suggestion(value, names)}"
+    if abstract := re.search(r"Expected an instantiatable class, but ([\w.]+) is abstract", "\n".join(problems)):
+        kinds = [cls.__name__ for cls in classes_of(import_object(abstract[1]))]
+        return key, f"expected a class besides its settings, got none; use --{key}={kinds[0] if kinds else 'CLASS'}"
     if key and (problem := problem_of_class(key, owner, problems, known, given)):
         return problem
     types = [found[1].rsplit(".")[-1] for p in problems if (found := re.match(r"Expected an? <class '([^']+)'>", p))]

@@ -57,7 +57,7 @@ def callbacks_kept(trainer: Trainer) -> Iterator[None]:
     if checkpoints and checkpoints.best is not None and summary and summary.loaded:
         keys = (*MEASURE, *(OF_LOSS if checkpoints.monitor == "val/loss" else OF_SCORE))
         other = [key for key in summary.changes(*keys) if affects_scores(key) and not is_within(key, OF_TRAINING)]
-        if other:
+        if other and trainer.state.fn == "fit":
             checkpoints.best = None
             notice(f"best.ckpt is chosen anew from here on, since {other[0]} differs from the checkpoint's")
 
