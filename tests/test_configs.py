@@ -24,7 +24,7 @@ DPM2015 = sorted(CONFIGS.glob("dpm2015/*_network.yaml"))
 # what needs no download logs without an account, too
 OFFLINE = {
     *("digits", "binarized_digits", "fashion_mnist", "fashion_mnist_small", "photos"),
-    *("heartbeat", "swiss_roll", "dead_leaves", "texture", "vectors", "binary_sequences"),
+    *("heartbeat", "single_dot", "swiss_roll", "dead_leaves", "texture", "vectors", "binary_sequences"),
     *("digits_vae", "digits_hierarchical_vae", "swiss_roll_vae", "fashion_mnist_vae"),
     *("digits_gan", "swiss_roll_gan", "fashion_mnist_gan"),
 }

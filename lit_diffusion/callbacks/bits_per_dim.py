@@ -144,9 +144,9 @@ class BitsPerDim(Evaluation):
 def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[str, Any]) -> dict[str, Score]:
     """K, L_null, K - L_null and the gap to the true log p. bound: of each example of the split in bits/dim, (N,)."""
     shape = data.image_shape
-    images = len(shape) == 3
+    per_pixel = len(shape) == 3 and not data.bits_per_example
     # dimensions per example or, of an image, per pixel, whose channels count as one
-    scale = math.prod(shape) / (shape[1] * shape[2] if images else 1)
+    scale = math.prod(shape) / (shape[1] * shape[2] if per_pixel else 1)
     train, test = (data.batches(name, torch.arange(data.sizes[name]).split(1000)) for name in ("train", split))
     null = NullModel(train, data.num_levels)
     examples = [x.cpu() for x in test]
@@ -157,7 +157,7 @@ def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[st
     if log_p:
         # example by example: the difference does not have the spread of the density itself
         values["gap"] = bits(torch.cat(log_p)) * scale / math.prod(shape) - k
-    protocol = {**protocol, "unit": "bits/pixel" if images else "bits"}
+    protocol = {**protocol, "unit": "bits/pixel" if per_pixel else "bits"}
     return {name: Score(*finite(estimate_mean(value)), protocol) for name, value in values.items()}
 
 

@@ -18,6 +18,7 @@ from lit_diffusion.data.image_formats import (
 )
 from lit_diffusion.data.mnist_files import MNISTFiles
 from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
+from lit_diffusion.data.single_dot import SingleDot
 from lit_diffusion.data.swiss_roll import SwissRoll
 from lit_diffusion.data.texture import Texture
 from lit_diffusion.data.torchvision_sets import CIFAR10
@@ -43,6 +44,7 @@ __all__ = [
     "ImageWebDataset",
     "ImageZip",
     "MNISTFiles",
+    "SingleDot",
     "SwissRoll",
     "Texture",
     "Vectors",

@@ -32,7 +32,8 @@ class ImageData(LightningDataModule, ABC):
     `log_density` if its true distribution is known. extent: pictures show values from -extent to extent. class_names:
     of the labels 0, 1, .., if they have names. log_volume: if values are served on another scale than the user's, the
     logarithm of the volume, in the user's units, of a unit cube of served values: log p in these units is log_volume
-    less; `restore` undoes the change of scale.
+    less; `restore` undoes the change of scale. bits_per_example: whether K and its
+    kin are stated per image, not per pixel.
     """
 
     image_shape: tuple[int, ...]
@@ -40,6 +41,7 @@ class ImageData(LightningDataModule, ABC):
     extent: float = 1.0
     class_names: tuple[str, ...] = ()
     log_volume: float = 0.0
+    bits_per_example = False
 
     def __init__(
         self, batch_size: int, eval_batch_size: int | None = None, flip: bool = False, seed: int | None = None
