@@ -146,6 +146,7 @@ def describe_held_out(trainer: Trainer, batches: int) -> str:
 
 
 def describe_network(pl_module: LightningModule) -> str:
-    """The networks and the number of all parameters of the model."""
+    """The networks and the number of all parameters of the model, and of those that are trained if that differs."""
     names = " and ".join(type(network).__name__ for network in generative_of(pl_module).networks or [pl_module])
-    return f"{names}: {sum(p.numel() for p in pl_module.parameters()):,} parameters"
+    total, fixed = (sum(p.numel() for p in pl_module.parameters() if not p.requires_grad or kind) for kind in (1, 0))
+    return f"{names}: {total:,} parameters{f', {total - fixed:,} of them trained' if fixed else ''}"

@@ -27,6 +27,7 @@ def quiet() -> None:
         ".*all_gather is deprecated.*",  # Lightning's call
         ".*weights_only.*",
         ".*treespec.*",
+        r".*module\(s\) in eval mode at the start of training.*",  # the autoencoder of diffusion in latents
     ):
         warnings.filterwarnings("ignore", message=message)
 

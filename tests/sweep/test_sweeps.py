@@ -12,12 +12,20 @@ from torch import nn
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
 from lit_diffusion.callbacks import EMA, GenerationMetrics
+from lit_diffusion.errors import ConfigError
 from lit_diffusion.sweep.cell import Cell
 from lit_diffusion.sweep.sweep_file import SweepFile
 from lit_diffusion.training.command import TrainingCLI
 from tests.conftest import CONFIGS, DIGITS, ROOT
 
 SWEEPS = {path.stem: path for path in sorted((ROOT / "sweeps").glob("*.yaml"))}
+FAMILIES = SWEEPS.pop("families")  # over complete configurations, so that it has no base
+FAMILY_MODULES = {
+    "digits": "DiffusionModule",
+    "digits_vae": "VAEModule",
+    "digits_hierarchical_vae": "HierarchicalVAEModule",
+    "digits_gan": "GANModule",
+}
 QUICK = ["--trainer.accelerator=cpu", "--trainer.logger=false", "--scores.num_samples=0"]
 TESTED = ("samplers", "samplers_long", "samplers_spacing")  # a trained model, not trained
 BASES = {
@@ -67,7 +75,7 @@ def few_cells(name: str) -> list[Cell]:
 
 def by_agent(name: str, settings: list[tuple[str, Any]]) -> list[str]:
     """The command line of a run by W&B's own functions, put together as wandb_agent.py does."""
-    command = create_sweep_command([*load_sweep_config(str(SWEEPS[name]))["command"]])
+    command = create_sweep_command([*load_sweep_config(str(ROOT / f"sweeps/{name}.yaml"))["command"]])
     variables = create_sweep_command_args({"args": {key: {"value": value} for key, value in settings}})
     variables |= {"env": ["/usr/bin/env"], "program": ["lightning"]}
     items = [variables[item[2:-1]] if item[:2] + item[-1] == "${}" else [item] for item in map(str, command)]
@@ -183,6 +191,27 @@ def test_the_same_cell_without_an_agent(name, build, tmp_path):
     check(cli, Cell(cell.parameters[:-1]))
     assert cli.settings.seed_everything == 5
     assert cli.run.folder == tmp_path / sweep.name / cell.name
+
+
+@pytest.mark.parametrize("cell", SweepFile.read(FAMILIES).cells(), ids=lambda cell: cell.name)
+def test_a_sweep_over_complete_configurations_needs_no_base(cell, build):
+    """By an agent and without one; the model in latents also needs its autoencoder's run, and says how to train it."""
+    sweep, own = SweepFile.read(FAMILIES), ["--trainer.accelerator=cpu", "--trainer.logger=false"]
+    commands = [
+        by_agent("families", [*cell.parameters])[2:],
+        [sweep.subcommand, *sweep.options, *cell.arguments, "--run.dir=runs/families"],
+    ]
+    for arguments in commands:
+        if "latent" in cell.name:
+            with pytest.raises(
+                ConfigError, match="expected the folder of a trained VAE's run.*digits_autoencoder.yaml"
+            ):
+                build(*arguments, *own)
+            continue
+        cli = build(*arguments, *own)
+        family = FAMILY_MODULES[Path(dict(cell.parameters)["config"]).stem]
+        assert type(cli.model).__name__ == family and type(cli.datamodule).__name__ == "Digits"
+        assert cli.run.folder.parent == Path("runs/families")
 
 
 @pytest.mark.parametrize(

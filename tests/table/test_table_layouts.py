@@ -32,7 +32,9 @@ def settings():
 
 
 def test_all_are_shipped():
-    assert list_layouts() == ["dpm2015", "guidance", "objectives", "samplers", "schedules", "table1", "table2"]
+    assert list_layouts() == [
+        *("dpm2015", "families", "guidance", "objectives", "samplers", "schedules", "table1", "table2"),
+    ]
 
 
 @pytest.mark.parametrize("name", list_layouts())
