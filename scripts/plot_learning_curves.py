@@ -3,7 +3,7 @@
     python scripts/plot_learning_curves.py runs/table2 -o curves.png --scores bits_per_dim/test fid
 
 reads `metrics.csv` of every run below the folders. Tracked scores and, at the last step, those of the end are drawn
-alike, so track with the sampler and the number of samples of the end, or leave the end out by `--tracked`.
+alike, so track with the sampler and the number of samples of the end, or use `--tracked`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--scores", nargs="+", default=["bits_per_dim/test", "fid"])
-    parser.add_argument("--tracked", action="store_true", help="leave out the scores of the end")
+    parser.add_argument("--tracked", action="store_true", help="prefer tracked scores to those of the end")
     options = parser.parse_args()
     runs = sorted({file.parent for folder in options.folders for file in folder.rglob("metrics.csv")})
     if not runs:
@@ -51,13 +51,18 @@ def main() -> None:
 
 
 def read_curve(file: Path, score: str, tracked: bool) -> tuple[list[int], list[float]]:
-    """Steps and values of a score of one run, in order of steps; the last of several values at one step."""
-    values: dict[int, float] = {}
+    """Steps and values of a score of one run, in order of steps.
+
+    At a step with both a tracked score and one of the end it is the latter, or with `tracked` the former.
+    """
+    found: dict[str, dict[int, float]] = {score: {}, f"track/{score}": {}}
     with file.open(newline="") as rows:
         for row in csv.DictReader(rows):
-            for name in (f"track/{score}", *(() if tracked else (score,))):
+            for name, values in found.items():
                 if row.get(name):
                     values[int(row["step"])] = float(row[name])
+    at_end, during = found.values()
+    values = {**at_end, **during} if tracked else {**during, **at_end}
     steps = sorted(values)
     return steps, [values[step] for step in steps]
 

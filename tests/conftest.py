@@ -66,6 +66,13 @@ TINY_GAN = [
     "--model.discriminator.width=4",
     *_OTHERS,
 ]
+TINY_AUTOENCODER = [  # digits_autoencoder.yaml
+    *("-c", f"{CONFIGS}/digits_autoencoder.yaml"),
+    *[f"--model.vae.{part}.width=8" for part in ("encoder", "decoder")],
+    "--model.lr_schedule.steps=2",
+    *_OTHERS,
+]
+TINY_LATENT = ["-c", f"{CONFIGS}/digits_latent.yaml", *TINY[2:]]  # in the latents of runs/digits_autoencoder
 
 MOST_WORKERS = 8  # each takes about 1 GB and 15 s to start: more would not end sooner
 

@@ -80,7 +80,7 @@ class TrainedAutoencoder(Autoencoder):
             raise ConfigError(f"expected the run of a VAEModule, got one of {type(module).__name__}", key=KEY)
         module.load_state_dict(checkpoint_files.check(file, module)["state_dict"])
         self.vae, self.shape, self.latent_shape = vae, vae.shape, vae.latent_shape
-        self.data = last_part(str(settings["data"]["class_path"]))
+        self.data = last_part(str((settings.get("data") or {}).get("class_path", "")))
 
     def encode(self, x_0: Tensor) -> Gaussian:
         return self.vae.encode(x_0)
@@ -98,9 +98,9 @@ class TrainedAutoencoder(Autoencoder):
 
 def build_module(settings: Any, folder: Path) -> GenerativeModule:
     """The module in the configuration of a run. Raises ConfigError if there is none."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(GenerativeModule, "model")
     try:
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(GenerativeModule, "model")
         module: GenerativeModule = parser.instantiate_classes(parser.parse_object({"model": settings["model"]})).model
     except ConfigError:
         raise
