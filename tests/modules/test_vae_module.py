@@ -197,3 +197,28 @@ def test_paths_between_draws_need_no_images(module, tmp_path):
 def test_a_mistake_is_one_line(make, message, module, tmp_path):
     with pytest.raises(ConfigError, match=message):
         predict(tmp_path, module, make(module))
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--model.sampler=AncestralSampler", "model.sampler: no such setting"),
+        ("--model.objective=Simple", "model.objective: no such setting; use one of vae, beta, kl_warmup"),
+        (
+            "--grids.sampler=DDIMSampler",
+            "grids.sampler: expected null, since HierarchicalVAEModule draws samples without",
+        ),
+        ("--model.vae.shape=[1,9,9]", r"model.vae.shape: expected the data's shape \[1, 8, 8\], got \[1, 9, 9\]; set"),
+        ("--model.vae.latent_shapes=[[0]]", "model.vae.latent_shapes: expected one or more positive numbers"),
+        (
+            "--model.vae.likelihood=BernoulliLikelihood",
+            "model.vae.likelihood: expected 17 levels, .* use Gaussian",
+        ),
+        ("--model.vae.encoder.width=0", "model.vae.encoder: DenseNetwork.width: expected 1 or more, got 0"),
+    ],
+)
+def test_a_mistake_on_the_command_line_names_its_setting(option, message, command, tmp_path):
+    grids = "--grids.every_n_steps=1"  # which a sampler of theirs would be used for
+    with pytest.raises(ConfigError, match=message):
+        command("fit", *TINY_VAE, grids, option)
+    assert not list(tmp_path.glob("runs/*"))
