@@ -28,6 +28,7 @@ OFFLINE = {
     *("heartbeat", "single_dot", "swiss_roll", "dead_leaves", "texture", "vectors", "binary_sequences"),
     *("digits_autoencoder", "digits_vae", "digits_hierarchical_vae", "swiss_roll_vae", "fashion_mnist_vae"),
     *("digits_gan", "swiss_roll_gan", "fashion_mnist_gan"),
+    "swiss_roll_hierarchical_vae",
 }
 
 

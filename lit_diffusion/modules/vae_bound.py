@@ -58,15 +58,14 @@ class VAEBound(LikelihoodBound):
         return self._bits(self.kl.sum(1) + self.reconstruction)
 
     def scores(self) -> dict[str, BoundScore]:
-        terms, active = self.terms(), [active_units(sums) for sums in self.units]
-        units = {"unit": "latents", "of": [sums.shape[1] for sums in self.units], "layers": active}
+        terms, active = self.terms(), sum(active_units(sums) for sums in self.units)
         weighted = {"bound": f"importance-weighted, k = {self.parts}"}
         return {
             "bits_per_dim": BoundScore(terms["total"], {"bound": "ELBO"}),
             "iw_bits_per_dim": BoundScore(terms["importance-weighted"], weighted),
             "kl": BoundScore(estimate_mean(self._bits(self.kl.sum(1))), {}),
             "reconstruction": BoundScore(terms["reconstruction"], {}),
-            "active_units": BoundScore(Estimate(sum(active), None), units),
+            "active_units": BoundScore(Estimate(active, None), {"unit": "latents"}),
         }
 
     def terms(self) -> dict[str, Estimate]:
