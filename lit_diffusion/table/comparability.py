@@ -36,6 +36,11 @@ EXPLAINED = {
     "T": ("model.reverse.process.schedule.num_steps",),
     "variance": ("model.reverse.variance",),
     "clip_x_0": ("model.reverse.clip_x_0",),
+    **dict.fromkeys(("bound", "terms", "draws"), ("model",)),  # of rows of different kinds of models
+    **dict.fromkeys(("likelihood", "noise"), ("model.vae",)),
+    "beta": ("model.beta",),
+    "latent_size": ("model.latent_size",),
+    "latents": ("model.autoencoder",),
     "precision": ("trainer.precision",),
     "step": (STEP, "trainer.max_steps", "trainer.max_epochs", "trainer.max_time"),
 }

@@ -46,7 +46,7 @@ def _describe_protocols(rows: Sequence[TableRow], scores: Sequence[str], of_one_
         describe: {} for describe in (_describe_samples, _describe_bound, _describe_windows, _describe_others)
     }
     for score in scores:
-        if measured := [one for row in rows for one in row.measured(score)]:
+        if measured := [one for row in rows for one in row.measured(score) if one.protocol]:  # facts have none
             families[_choose_description(score, measured[0].protocol)][score] = measured
     for describe, family in families.items():
         common = _find_common(one.protocol for measured in family.values() for one in measured)
@@ -56,7 +56,7 @@ def _describe_protocols(rows: Sequence[TableRow], scores: Sequence[str], of_one_
 
 
 def _choose_description(score: str, protocol: Protocol) -> Callable[[Protocol, Family], Iterator[str]]:
-    if score.startswith("bits_per_dim"):
+    if score.startswith(("bits_per_dim", "iw_bits_per_dim")):
         return _describe_bound
     if "features" in protocol:
         return _describe_samples
@@ -93,7 +93,8 @@ def _describe_samples(common: Protocol, family: Family) -> Iterator[str]:
 
 def _describe_bound(common: Protocol, family: Family) -> Iterator[str]:
     yield "upper bound in bits/dim"
-    yield from _fill(common, "{terms} of T = {T} terms per image", "{levels} levels", "{weights} weights")
+    yield from _fill(common, "{bound}", "{terms} of T = {T} terms per image", "{draws} draws per image")
+    yield from _fill(common, "{levels} levels", "{weights} weights")
     protocols = [one.protocol for measured in family.values() for one in measured]
     images = group((str(p["split"]), str(p["images"])) for p in protocols if "split" in p and "images" in p)
     if images and all(len(set(found)) == 1 for found in images.values()):
