@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from tests.conftest import TINY, TINY_GAN
+from tests.conftest import TINY, TINY_GAN, TINY_VAE
 
 SCORES = [
     "--scores.num_samples=40",
@@ -52,7 +52,8 @@ DIFFUSION = [
     "--trainer.accumulate_grad_batches=3",
 ]
 GAN = [*TINY_GAN, "--data.flip=true", "--model.discriminator_steps=2", "--model.r1=0.1"]
-MODELS = {"diffusion": [*DIFFUSION, *SCORES], "gan": [*GAN, *SCORES]}
+VAE = [*TINY_VAE, "--model.kl_warmup=60", "--model.importance_draws=4", "--bits_per_dim.splits=[test]"]
+MODELS = {"diffusion": [*DIFFUSION, *SCORES], "gan": [*GAN, *SCORES], "vae": [*VAE, *SCORES]}
 # Functions by which a stack says what is going on, the innermost first.
 PHASES = {
     "written_whole": "writing a file",
