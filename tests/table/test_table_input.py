@@ -227,7 +227,8 @@ def test_what_is_wrong_in_a_layout_is_said_in_one_line(runs, tmp_path, text, mes
         (["{tmp}/file"], "file: not a folder"),
         (["{tmp}/empty"], "empty: no run; name a folder with a summary.json"),
         (["{runs}", "--layout", "table3"],
-         "no layout table3; choose dpm2015, guidance, objectives, samplers, schedules, table1, table2, or a YAML file"),
+         "no layout table3; choose dpm2015, families, guidance, objectives, samplers, schedules, table1, table2, or "
+         "a YAML file"),
         (["{runs}", "--format", "html"], "invalid choice: 'html'"),
         (["{runs}", "--out", "{tmp}/none/t.md"], "--out: no folder"),
         (["{runs}", "--out", "{tmp}"], "--out: expected a file, got the folder"),
