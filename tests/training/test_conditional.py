@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lit_diffusion.data import Digits
 from lit_diffusion.data.image_set import ImageSet
@@ -143,6 +144,22 @@ def test_a_classifier_guides_a_model_without_labels(command, toy_run, tmp_path):
         _, logits = features(torch.from_numpy(images[..., :1]).permute(0, 3, 1, 2).float())
         likelihoods.append(logits.log_softmax(1)[range(20), labels].mean().item())
     assert likelihoods == sorted(likelihoods) and likelihoods[2] > likelihoods[0] + 1
+
+
+def test_a_classifier_guides_a_model_of_images_without_labels_by_its_own_classes(command, tmp_path):
+    data = Digits()
+    data.setup()
+    (tmp_path / "images").mkdir()
+    for i, levels in enumerate(data.images("train")[:8]):
+        Image.fromarray((levels[0] * 15).numpy()).save(tmp_path / f"images/{i}.png")
+    folder = ["--data=ImageFolder", "--data.root=images", "--data.size=8", "--data.channels=1", "--data.batch_size=8"]
+    levels = "--model.reverse.decoder.num_levels=256"
+    command("fit", *TINY, *folder, levels, "--trainer.max_steps=1", "--run.name=here")
+    guide = ["--prediction=Guide", "--prediction.factor=ClassFactor", "--prediction.factor.features=DigitsFeatures"]
+    command("predict", *SAVED, *guide, "--prediction.classes=['7']", "--prediction.num_samples=4")
+    assert read(tmp_path / "runs/here")[1].tolist() == [7] * 4
+    with pytest.raises(ConfigError, match="prediction.classes: expected 0 to 9 or names .*, got 10"):
+        command("predict", *SAVED, *guide, "--prediction.classes=[10]")
 
 
 def test_a_guided_model_has_scores_but_no_likelihood(command, trained, tmp_path):

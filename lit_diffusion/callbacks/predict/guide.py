@@ -104,10 +104,10 @@ class Guide(Samples):
 
     def check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().check(trainer, pl_module)
-        names = data_of(trainer).class_names
-        if self.factor.class_names and self.factor.class_names != names:
+        names = data_of(trainer).class_names  # data without them may be of any classes
+        if self.factor.class_names and names and self.factor.class_names != names:
             raise ConfigError(
-                f"factor: expected a classifier of the data's classes ({', '.join(names or ()) or 'none'}), got one of "
+                f"factor: expected a classifier of the data's classes ({', '.join(names)}), got one of "
                 f"{', '.join(self.factor.class_names)}"
             )
         label = torch.zeros(2, dtype=torch.long, device=pl_module.device)
@@ -122,8 +122,8 @@ class Guide(Samples):
                 f"({first_words(error)}); expected log_r to return one value for each"
             ) from error
 
-    def num_classes(self, trainer: Trainer, pl_module: LightningModule) -> int | None:
-        return len(self.factor.class_names) or None
+    def names_of_classes(self, trainer: Trainer, pl_module: LightningModule) -> list[str]:
+        return [*self.factor.class_names]
 
     def given(self, trainer: Trainer, pl_module: LightningModule, label: Tensor | None) -> ReverseModel:
         """The model times r for examples with these labels."""

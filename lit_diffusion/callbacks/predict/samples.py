@@ -50,9 +50,9 @@ class Samples(Prediction):
         super().check(trainer, pl_module)
         self.chosen(trainer, pl_module)
 
-    def num_classes(self, trainer: Trainer, pl_module: LightningModule) -> int | None:
-        """Of the labels that samples have; None for none."""
-        return generative_of(pl_module).num_classes
+    def names_of_classes(self, trainer: Trainer, pl_module: LightningModule) -> list[str]:
+        """Of the labels that samples have; empty for none."""
+        return class_names(trainer, generative_of(pl_module).num_classes)
 
     def drawn_by(self, trainer: Trainer, pl_module: LightningModule) -> Callable[..., Tensor]:
         """What draws a block of samples: like `GenerativeModule.draw`."""
@@ -60,7 +60,7 @@ class Samples(Prediction):
 
     def chosen(self, trainer: Trainer, pl_module: LightningModule) -> dict[int, str]:
         """The classes to draw from and their names, empty for a model without labels. Raises ConfigError if unknown."""
-        names = class_names(trainer, self.num_classes(trainer, pl_module))
+        names = self.names_of_classes(trainer, pl_module)
         numbers = class_numbers(self.classes, names) if self.classes else range(len(names))
         return {number: names[number] for number in numbers}
 
