@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from lit_diffusion.baselines import GaussianLikelihood, HierarchicalVAE
-from lit_diffusion.callbacks.predict import LatentInterpolate, LatentManifold, LatentReconstruct, Samples
+from lit_diffusion.callbacks.predict import LatentInterpolate, LatentManifold, LatentReconstruct, Reconstruct, Samples
 from lit_diffusion.data import Digits
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.modules import HierarchicalVAEModule, VAEModule
@@ -175,6 +175,11 @@ def test_two_processes_draw_the_samples_of_one(module, tmp_path):
     one, _ = predict(tmp_path / "one", module, Samples(20, 8))
     two, _ = predict(tmp_path / "two", module, Samples(20, 8), devices=2, strategy="ddp_fork")
     assert (one / "samples.npz").read_bytes() == (two / "samples.npz").read_bytes()
+
+
+def test_predictions_of_diffusion_models_name_the_one_to_use(module, tmp_path):
+    with pytest.raises(ConfigError, match="got HierarchicalVAEModule; use Samples, or LatentReconstruct"):
+        predict(tmp_path, module, Reconstruct())
 
 
 def test_paths_between_draws_need_no_images(module, tmp_path):

@@ -45,6 +45,7 @@ class Prediction(Callback, ABC):
         if self.needs_reverse and not module.has_reverse:
             raise ConfigError(
                 f"{name} needs a diffusion model of the examples, got {type(module).__name__}; use Samples"
+                + (f", or Latent{name}" if module.latent_model and name in ("Reconstruct", "Interpolate") else "")
             )
         with blamed_on("prediction.sampler" if self.sampler else "model.sampler"):
             module.check_sampler(self.sampler)
