@@ -34,7 +34,7 @@ EXPLAINED = {
     "guidance_scale": ("model.sampler.guidance_scale",),
     "nfe": ("model.sampler.steps", "model.sampler.guidance_scale", "model.reverse.process.schedule.num_steps"),
     "T": ("model.reverse.process.schedule.num_steps",),
-    "variance": ("model.reverse.variance",),
+    **dict.fromkeys(("variance", "last_variance"), ("model.reverse.variance",)),
     "clip_x_0": ("model.reverse.clip_x_0",),
     **dict.fromkeys(("bound", "terms", "draws"), ("model",)),  # of rows of different kinds of models
     **dict.fromkeys(("likelihood", "noise"), ("model.vae",)),

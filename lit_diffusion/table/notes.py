@@ -24,7 +24,7 @@ def make_notes(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[str]
     return [
         *_describe_protocols(rows, scores, of_one_seed),
         *_count_seeds(rows, scores),
-        *(note for row in rows for note in _describe_failures(row, scores)),
+        *(note for row in rows for note in _describe_failures(row, _list_shown(row, columns))),
         *_compare_with_papers(rows, columns, scores),
         *_repeat_caveats(rows, columns),
     ]
@@ -154,6 +154,18 @@ def _count_seeds(rows: Sequence[TableRow], scores: Sequence[str]) -> Iterator[st
         if seeds > 1:
             where = f"{'; '.join(names)}: " if len(counts) > 1 else ""
             yield f"{where}mean ± standard deviation over {seeds} seeds"
+
+
+def _list_shown(row: TableRow, columns: Sequence[Column]) -> list[str]:
+    """This code's scores with something in their cells: a model that cannot have a score has blank ones."""
+    shown = [
+        score
+        for column, cell in zip(columns, row.cells)
+        if not column.paper
+        for score, number in zip(column.scores, (cell.first, cell.second))
+        if number.status
+    ]
+    return list(dict.fromkeys(shown))
 
 
 def _describe_failures(row: TableRow, scores: Sequence[str]) -> Iterator[str]:
