@@ -74,7 +74,8 @@ def _takes(cls: type, arguments: Sequence[Any]) -> bool:
     """Whether a class can be called with arguments of these types before its settings."""
     hints = hints_of(cls)
     first = [hints.get(name) for name in [*parameters_of(cls)][: len(arguments)]]
-    return int not in arguments or first == [*arguments]
+    sizes = any(one is int or get_origin(one) is tuple for one in arguments)  # of channels or shapes, as networks get
+    return not sizes or first == [*arguments]
 
 
 def is_exported(cls: type, by_module: bool = False) -> bool:

@@ -28,7 +28,7 @@ BATCH = 500
 
 
 class LatentDiffusionModule(DiffusionModule):
-    """Trains `reverse` on the latents z ~ q(z | x_0) of a fixed autoencoder, times one number; samples are decoded.
+    """Trains `reverse` on the latents z ~ q(z | x_0) of a fixed `autoencoder`, times one number; samples are decoded.
 
     scale: of the latents; by default 1 / their standard deviation over the training set, of which at most 10,000
     examples are used, measured when training starts. The rest: see `DiffusionModule`.

@@ -19,7 +19,7 @@ from lit_diffusion.modules.vae_bound import VAEBound
 
 
 class HierarchicalVAEModule(LossModule):
-    """Trains a VAE of any depth on reconstruction + beta KL in bits/dim, which for beta = 1 is its bound.
+    """Trains `vae`, of any depth, on reconstruction + beta KL in bits/dim, which for beta = 1 is its bound.
 
     beta: weight of the KL terms in training (Higgins et al. 2017). kl_warmup: steps over which the weight grows from 0
     to beta, so that latents are used before they have a price (Bowman et al. 2016). Neither changes the scores:
@@ -95,7 +95,7 @@ class HierarchicalVAEModule(LossModule):
 
 
 class VAEModule(HierarchicalVAEModule):
-    """Trains a VAE on reconstruction + beta KL in bits/dim, which for beta = 1 is its bound.
+    """Trains `vae` on reconstruction + beta KL in bits/dim, which for beta = 1 is its bound.
 
     beta: weight of the KL in training (Higgins et al. 2017). kl_warmup: steps over which the weight grows from 0 to
     beta (Bowman et al. 2016). Neither changes the scores: bits/dim are those of the bound, with weight 1.

@@ -5,9 +5,12 @@ import re
 import pytest
 import torch
 
+import lit_diffusion.nn  # noqa: F401  whose classes are found
+from lit_diffusion.baselines import HierarchicalVAE
 from lit_diffusion.config.class_choices import classes_of, given_to, hints_of, parameters_of
 from lit_diffusion.config.keys import PACKAGE, is_within
 from lit_diffusion.errors import ConfigError
+from lit_diffusion.modules import GANModule
 from lit_diffusion.training.run_options import CALLBACKS
 from lit_diffusion.training.settings_help import PLAIN, ROOTS, help_text, tree, type_text, wanted
 from tests.conftest import TINY
@@ -34,6 +37,13 @@ def test_the_docstring_of_every_class_names_each_of_its_settings(monkeypatch):
         text = " ".join(base.__doc__ or "" for base in cls.__mro__ if is_within(base.__module__, [PACKAGE]))
         missing = [name for name in parameters_of(cls, given) if not re.search(rf"\b{name}\b", text)]
         assert not missing, cls
+
+
+@pytest.mark.parametrize("owner, setting", [(HierarchicalVAE, "encoder"), (GANModule, "generator")])
+def test_networks_between_shapes_are_those_that_are_built_from_two(owner, setting):
+    """Not every torch module of the package."""
+    names = {cls.__name__ for cls in classes_of(hints_of(owner)[setting])}
+    assert names == {"ConvDecoder", "ConvDiscriminator", "ConvEncoder", "ConvGenerator", "DenseNetwork"}
 
 
 def test_the_tree_has_every_setting_that_the_parser_knows(parse):
