@@ -16,7 +16,6 @@ from lit_diffusion.diffusion import (
     DiscretizedGaussian,
     GaussianProcess,
     GaussianReverse,
-    LinearSchedule,
     PosteriorVariance,
     RescaledLinearSchedule,
 )
@@ -39,10 +38,9 @@ class ExactDenoiser(nn.Module):
         return (2 * logits.softmax(1) - 1).view_as(x_t).to(x_t)
 
 
-def exact_bound(height: int, width: int, num_steps: int, images: int) -> Tensor:
+def exact_bound(height: int, width: int, num_steps: int, beta_start: float, images: int) -> Tensor:
     """Bits of each of `images` images, (images,)."""
-    schedule = LinearSchedule(num_steps) if num_steps == 1000 else RescaledLinearSchedule(num_steps)
-    process = GaussianProcess(schedule)
+    process = GaussianProcess(RescaledLinearSchedule(num_steps, beta_start))
     reverse = GaussianReverse(
         process,
         lambda *_: ExactDenoiser(process),
@@ -61,12 +59,13 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=8)
     parser.add_argument("--width", type=int)
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--beta-start", type=float, default=1e-4, help="of the linear schedule, for T = 1000")
     parser.add_argument("--images", type=int, default=1280)
     options = parser.parse_args()
     width = options.width or options.height
     print(f"entropy: {math.log2(options.height * width):.3f} bits an image")
     for num_steps in options.steps:
-        bits = exact_bound(options.height, width, num_steps, options.images)
+        bits = exact_bound(options.height, width, num_steps, options.beta_start, options.images)
         print(f"T = {num_steps}: {bits.mean():.3f} +- {bits.std() / math.sqrt(len(bits)):.3f}")
 
 

@@ -44,7 +44,7 @@ class Sampler(ABC):
     def __init__(self, steps: int | list[int] | None = None, spacing: Spacing = "uniform", guidance_scale: float = 0.0):
         if not -1 <= guidance_scale < math.inf:
             raise ConfigError(
-                f"{type(self).__name__}.guidance_scale: expected a finite number of -1 (the model without labels) or "
+                f"{type(self).__name__}.guidance_scale: expected a finite number, -1 (the model without labels) or "
                 f"more, got {guidance_scale:g}"
             )
         if spacing not in SPACINGS:

@@ -219,7 +219,7 @@ def test_bits_have_no_classifier_of_noisy_values():
     [
         ({}, 2.0, "guidance_scale: expected 0 for a model without labels, got 2"),
         ({"num_classes": 2, "label_dropout": 0.0}, 2.0, "expected 0 for a model trained without label_dropout, got 2"),
-        ({"num_classes": 2}, -1.5, r"expected -1 \(the model without labels\) or more, got -1.5"),
+        ({"num_classes": 2}, -1.5, r"expected a finite number, -1 \(the model without labels\) or more, got -1.5"),
     ],
 )
 def test_models_that_cannot_be_guided_say_what_to_do(options, scale, message):

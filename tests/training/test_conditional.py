@@ -176,7 +176,7 @@ def test_a_guided_model_has_scores_but_no_likelihood(command, trained, tmp_path)
     [
         (
             ["--prediction.sampler=DDIMSampler", "--prediction.sampler.guidance_scale=-2"],
-            "guidance_scale: expected a finite number of -1",
+            "guidance_scale: expected a finite number, -1",
         ),
         (["--prediction.classes=[3,10]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got 10"),
         (["--prediction.classes=[shoe]"], "classes: expected 0 to 9 or names .0, 1, 2, .*, got shoe"),

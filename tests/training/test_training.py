@@ -55,8 +55,9 @@ def test_a_run_leaves_everything_that_its_folder_promises(command, tmp_path, mon
     run = tmp_path / "runs/here"
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["schema"], summary["status"], summary["step"], summary["seed"]) == (1, "finished", 12, 0)
-    parts = {"schema", "status", "step", "seed", "scores", "settings", "working_folder", "versions", "git", "seconds"}
-    assert set(summary) == parts and summary["working_folder"] == str(tmp_path) and summary["git"] == "of the start"
+    parts = {"schema", "status", "step", "seed", "scores", "facts", "settings", "working_folder", "versions", "git"}
+    assert set(summary) == parts | {"seconds"} and summary["facts"]["parameters"] > 1000
+    assert summary["working_folder"] == str(tmp_path) and summary["git"] == "of the start"
     assert summary["settings"]["model.reverse.process.schedule"] == "LinearSchedule"
     assert summary["settings"]["model.reverse.process.schedule.num_steps"] == 7
     assert summary["seconds"]["training"] > 0 < summary["seconds"]["sampling"]
