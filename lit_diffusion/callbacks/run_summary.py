@@ -39,7 +39,7 @@ class RunSummary(Callback):
         self.scores: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, Any] = {}
         self.working_folder = Path.cwd()  # from which relative paths in the settings count
-        self.facts: dict[str, float] = {}  # numbers that are no scores, such as how long sampling takes
+        self.facts: dict[str, float] = {}  # numbers other than scores, such as how long sampling takes
         self.started = False
         self._loaded_step = 0
         self.loaded: dict[str, Any] | None = None  # the settings in the checkpoint

@@ -22,7 +22,7 @@ class VAEBound(LikelihoodBound):
     def __init__(self, model: HierarchicalVAE, draws: int, beta: float, num_examples: int, device: torch.device):
         self.model, self.parts, self.beta = model, draws, beta
         zeros = torch.zeros(num_examples, draws, dtype=torch.float64, device=device)
-        # Kept draw by draw, since the logarithm of a mean is no sum: each device fills in its own, and zeros add up.
+        # Kept draw by draw, since the logarithm of a mean is not a sum: each device fills in its own, and zeros add up.
         self.log_weight = zeros
         self.kl = zeros.new_zeros(num_examples, model.num_layers)
         self.reconstruction = zeros.new_zeros(num_examples)

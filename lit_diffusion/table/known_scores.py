@@ -60,7 +60,7 @@ KNOWN = {
     "L_null": KnownScore("L_null"),
     "gap": KnownScore("gap to the truth", "lowest"),
     "parzen_log_likelihood": KnownScore("Parzen", "highest", 1, caveat=PARZEN),
-    # facts, not scores
+    # facts rather than scores
     "parameters": KnownScore("parameters", digits=0),
     "nfe": KnownScore("NFE", digits=0),
     "seconds_per_1000_samples": KnownScore("s / 1000 samples", digits=2, caveat=SECONDS),

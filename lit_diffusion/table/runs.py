@@ -31,7 +31,7 @@ class Measurement:
 class Run:
     """settings: by dotted keys; None in old summaries. time: of the last change, in seconds, to find the newest run.
 
-    facts: numbers that are no scores: `parameters`, `nfe` of its samples, `seconds_per_1000_samples`.
+    facts: numbers other than scores: `parameters`, `nfe` of its samples, `seconds_per_1000_samples`.
     """
 
     name: str

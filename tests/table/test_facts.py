@@ -1,4 +1,4 @@
-"""Columns of facts, which are no scores, and blank cells of scores that a model cannot have."""
+"""Columns of facts, which are not scores, and blank cells of scores that a model cannot have."""
 
 from tests.table.table_made import layout, printed, put, rows, score, summary
 
