@@ -95,11 +95,20 @@ class DiffusionModule(LossModule):
         """Like `draw`, from another reverse model with the same process."""
         sampler = sampler or self.sampler
         share = 1 / len(sampler.subset(reverse.process.schedule))
-        x = reverse.process.prior(shape, reverse.device).sample(generator)
+        x = reverse.process.prior(self.chain_shape(shape), reverse.device).sample(generator)
         for step in sampler.chain(reverse, x, generator):
             x = step.x_s
-            observe(step)
+            if self.has_reverse:
+                observe(step)
             advance(share)
+        return self.outcome(x, generator)
+
+    def chain_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the chain's states, for examples of `shape` (B, *)."""
+        return shape
+
+    def outcome(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Examples x_0 (B, *) from the last state of the chain."""
         return x
 
     def check_sampler(self, sampler: Sampler | None) -> None:

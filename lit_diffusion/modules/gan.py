@@ -1,6 +1,6 @@
 """How a generator and a discriminator are trained against each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
@@ -14,13 +14,13 @@ from torch.optim.optimizer import Optimizer
 from lit_diffusion.baselines.collapse import Collapse, spread_of
 from lit_diffusion.baselines.gan_loss import AdversarialLoss, NonSaturating, squared_gradient
 from lit_diffusion.baselines.shaped_network import ShapedNetwork, build_network, read_shape
-from lit_diffusion.diffusion.sampler import Sampler, Step
+from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, check_at_least
-from lit_diffusion.modules.generative import Batch, GenerativeModule, ignore, split_labels
+from lit_diffusion.modules.generative import Batch, DrawsAtOnce, split_labels
 from lit_diffusion.seeding import derive_seed, seed_generator, seed_step
 
 
-class GANModule(GenerativeModule):
+class GANModule(DrawsAtOnce):
     """Trains a generator and a discriminator on an adversarial loss  (Goodfellow et al. 2014, algorithm 1).
 
     A step takes one batch, in `discriminator_steps` equal parts: with each of them the discriminator is updated once,
@@ -233,18 +233,8 @@ class GANModule(GenerativeModule):
         self._log(prefix, loss, accuracy_real, accuracy_generated, divergence)
 
     @torch.no_grad()
-    def draw(
-        self,
-        shape: tuple[int, ...],
-        generator: torch.Generator,
-        label: Tensor | None = None,
-        sampler: Sampler | None = None,
-        advance: Callable[[float], None] = ignore,
-        observe: Callable[[Step], None] = ignore,
-    ) -> Tensor:
-        x_0 = self._generate(self._noise(shape[0], generator))
-        advance(1.0)
-        return x_0
+    def draw_at_once(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return self._generate(self._noise(shape[0], generator))
 
     def describe_samples(self, sampler: Sampler | None = None) -> dict[str, Any]:
         return {"nfe": 1, "latent_size": self.latent_size}

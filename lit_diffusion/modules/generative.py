@@ -157,3 +157,24 @@ class GenerativeModule(LightningModule, ABC):
     def sample_generator(self, block: int) -> torch.Generator:
         """The randomness of block number `block` of samples: a function of (seed, block), on the model's device."""
         return seed_generator(torch.Generator(self.device), derive_seed(self.seed, "sample", block))
+
+
+class DrawsAtOnce(GenerativeModule):
+    """A model whose samples need no chain of steps, and so neither a sampler nor labels."""
+
+    def draw(
+        self,
+        shape: tuple[int, ...],
+        generator: torch.Generator,
+        label: Tensor | None = None,
+        sampler: Sampler | None = None,
+        advance: Callable[[float], None] = ignore,
+        observe: Callable[[Step], None] = ignore,
+    ) -> Tensor:
+        x_0 = self.draw_at_once(shape, generator)
+        advance(1.0)
+        return x_0
+
+    @abstractmethod
+    def draw_at_once(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Samples x_0 of `shape` (B, *), all randomness from `generator`."""

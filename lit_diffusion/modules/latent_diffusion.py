@@ -15,10 +15,9 @@ from lit_diffusion.diffusion.distributions import Gaussian
 from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.process import Process
 from lit_diffusion.diffusion.reverse import ReverseModel
-from lit_diffusion.diffusion.sampler import Sampler, Step
+from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.modules.diffusion import DiffusionModule
-from lit_diffusion.modules.generative import ignore
 from lit_diffusion.modules.likelihood_bound import BoundScore, DiffusionBound
 from lit_diffusion.modules.loss_module import LinearWarmup
 from lit_diffusion.modules.trained_autoencoder import Autoencoder
@@ -119,19 +118,12 @@ class LatentDiffusionModule(DiffusionModule):
         """scale * z for the draw z ~ q(z | x_0) that follows from eps, (B, *latent_shape)."""
         return self.autoencoder.encode(x_0).rsample(eps) * self.scale
 
-    def draw_from(
-        self,
-        reverse: ReverseModel,
-        shape: tuple[int, ...],
-        generator: torch.Generator,
-        sampler: Sampler | None = None,
-        advance: Callable[[float], None] = ignore,
-        observe: Callable[[Step], None] = ignore,
-    ) -> Tensor:
-        of_latents = (shape[0], *self.autoencoder.latent_shape)
-        z = super().draw_from(reverse, of_latents, generator, sampler, advance)
-        with torch.no_grad():
-            return self.autoencoder.outcome(z / self.scale, generator)
+    def chain_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], *self.autoencoder.latent_shape)
+
+    @torch.no_grad()
+    def outcome(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return self.autoencoder.outcome(x / self.scale, generator)
 
     def chain_steps(self, sampler: Sampler | None = None) -> Sequence[int]:
         return ()

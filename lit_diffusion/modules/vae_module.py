@@ -1,6 +1,6 @@
 """How variational autoencoders of one or more layers are trained, and sampled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,14 +11,14 @@ from torch.optim import Adam
 from lit_diffusion.baselines.hierarchical_vae import HierarchicalVAE
 from lit_diffusion.baselines.vae import VAE
 from lit_diffusion.diffusion.bound import bits_per_dim
-from lit_diffusion.diffusion.sampler import Sampler, Step
+from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError, check_at_least
-from lit_diffusion.modules.generative import ignore
+from lit_diffusion.modules.generative import DrawsAtOnce
 from lit_diffusion.modules.loss_module import LinearWarmup, LossModule
 from lit_diffusion.modules.vae_bound import VAEBound
 
 
-class HierarchicalVAEModule(LossModule):
+class HierarchicalVAEModule(DrawsAtOnce, LossModule):
     """Trains `vae`, of any depth, on reconstruction + beta KL in bits/dim, which for beta = 1 is its bound.
 
     beta: weight of the KL terms in training (Higgins et al. 2017). kl_warmup: steps over which the weight grows from 0
@@ -73,18 +73,8 @@ class HierarchicalVAEModule(LossModule):
     def draw_randomness(self, x_0: Tensor) -> Sequence[Any]:
         return self.vae.draw_base(len(x_0), x_0.device)
 
-    def draw(
-        self,
-        shape: tuple[int, ...],
-        generator: torch.Generator,
-        label: Tensor | None = None,
-        sampler: Sampler | None = None,
-        advance: Callable[[float], None] = ignore,
-        observe: Callable[[Step], None] = ignore,
-    ) -> Tensor:
-        x_0 = self.vae.sample(shape[0], generator, self.device)
-        advance(1.0)
-        return x_0
+    def draw_at_once(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return self.vae.sample(shape[0], generator, self.device)
 
     def describe_samples(self, sampler: Sampler | None = None) -> dict[str, Any]:
         return {**self.vae.protocol, "nfe": self.vae.num_layers}

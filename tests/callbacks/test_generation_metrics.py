@@ -1,4 +1,4 @@
-"""FID and its kin of a model: when they are computed, on which weights, and what stands beside them."""
+"""FID and its kin of a model: when they are computed, on which weights, and what stands next to them."""
 
 import csv
 import json

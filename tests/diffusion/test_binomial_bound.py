@@ -188,7 +188,7 @@ def test_gradient_of_the_bound_is_the_slope_of_the_enumerated_bound(kind, model)
 @pytest.mark.parametrize("objective", [Simple, VariationalBound])
 @KINDS
 def test_objectives_are_least_at_the_mean_of_the_posterior(kind, objective):
-    """Of tied bits, P(x_0 = 1|x_t) or P(x_{t-1} = 1|x_t) by Bayes' rule: no gradient there, and more loss beside it."""
+    """Of tied bits, P(x_0 = 1|x_t) or P(x_{t-1} = 1|x_t) by Bayes' rule: no gradient there, more loss elsewhere."""
     betas, data = SCHEDULES["jsd"], np.array([0.5, 0.1, 0.05, 0.35])
     logits, weights = np.zeros((4, 4, WIDTH)), np.zeros((4, 4, 4))  # weights: of (t, x_0, x_t)
     for t in range(1, 5):

@@ -61,7 +61,7 @@ def test_masses_of_all_levels_sum_to_one(decoder, num_levels, dtype):
 
 @pytest.mark.parametrize("num_levels", LEVELS)
 def test_nll_is_exact_far_into_both_tails(num_levels):
-    """Within 1e-10 relative of 50-digit arithmetic, in float64, for levels at both ends, beside them and inside."""
+    """Within 1e-10 relative of 50-digit arithmetic, in float64, for levels at both ends, next to them and inside."""
     x = levels(num_levels)
     chosen = sorted({0, 1, num_levels // 2, num_levels - 2, num_levels - 1})
     for mean in MEANS:

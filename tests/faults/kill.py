@@ -157,8 +157,8 @@ def campaign(folder: Path, kills: int, devices: int, seed: int = 0, model: str =
                 options.append(f"--trainer.callbacks+={json.dumps(killer)}")
             result = fit(folder, name, MODELS[model], devices, *options)
             if log.exists():
-                told = json.loads(log.read_text())
-                seen[told["phase"]] += 1
+                status = json.loads(log.read_text())
+                seen[status["phase"]] += 1
                 done += 1
                 log.unlink()
             elif result.returncode == 0:

@@ -111,12 +111,12 @@ def improved(
 
     def block(name: str, h: Tensor, channels: int) -> Tensor:
         inner = w.conv(f"{name}.in_layers.2", swish(w.norm(f"{name}.in_layers.0", h, 1e-5)), channels, padding=1)
-        told = w.affine(f"{name}.emb_layers.1", swish(time), channels * (1 + scale_shift))[:, :, None, None]
+        shift_of_time = w.affine(f"{name}.emb_layers.1", swish(time), channels * (1 + scale_shift))[:, :, None, None]
         if scale_shift:
-            scale, shift = told[:, :channels], told[:, channels:]
+            scale, shift = shift_of_time[:, :channels], shift_of_time[:, channels:]
             inner = w.norm(f"{name}.out_layers.0", inner, 1e-5) * (1 + scale) + shift
         else:
-            inner = w.norm(f"{name}.out_layers.0", inner + told, 1e-5)
+            inner = w.norm(f"{name}.out_layers.0", inner + shift_of_time, 1e-5)
         inner = w.conv(f"{name}.out_layers.3", swish(inner), channels, padding=1)
         return inner + (h if h.shape[1] == channels else w.conv(f"{name}.skip_connection", h, channels, 1))
 

@@ -104,8 +104,8 @@ def test_damaged_files_of_a_run(file, content, trained, refused):
 
 
 def test_card_of_a_summary_with_odd_parts(trained, tmp_path):
-    told = {"schema": 1, "status": "finished", "scores": {"fid": 3, "kid": {"value": "x"}}, "versions": [1], "git": 7}
-    (trained / "summary.json").write_text(json.dumps(told))
+    odd = {"schema": 1, "status": "finished", "scores": {"fid": 3, "kid": {"value": "x"}}, "versions": [1], "git": 7}
+    (trained / "summary.json").write_text(json.dumps(odd))
     dispatch(["export", str(trained), "-o", str(tmp_path / "out")])
     assert "| kid | diverged |" in (tmp_path / "out/README.md").read_text()
 

@@ -31,8 +31,8 @@ def hub(tmp_path):
                 ]
                 self.answer(json.dumps(files).encode(), "application/json")
             elif path.startswith("/api/models/google/small"):
-                told = {"id": "google/small", "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
-                self.answer(json.dumps(told).encode(), "application/json")
+                description = {"id": "google/small", "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
+                self.answer(json.dumps(description).encode(), "application/json")
             elif path.removeprefix(f"/google/small/resolve/{COMMIT}/") in names:
                 content = (folder / path.removeprefix(f"/google/small/resolve/{COMMIT}/")).read_bytes()
                 self.answer(content, "application/octet-stream")

@@ -384,7 +384,7 @@ def test_bayes_finds_better_cells_than_chance(goal, bayes):
 
 
 def test_bayes_is_a_function_of_history_index_and_seed(bayes):
-    """Every value lies in the file's space; what the history holds beside it is left out or passed over."""
+    """Every value lies in the file's space; whatever else the history holds is left out or passed over."""
     pytest.importorskip("optuna")
     sweep = bayes()
     history = [(suggest(sweep, [], index, 0), float(index)) for index in range(12)]

@@ -145,10 +145,10 @@ def test_process_whose_first_is_gone_when_it_comes_ends_at_once(trained):
 
 def test_what_a_process_starts_after_a_command_is_not_of_its_run(command, monkeypatch):
     """A notebook that has fitted and then starts torchrun: its ranks have torchrun for a parent, not the notebook."""
-    told = []
-    monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda self, name: told.append(os.environ.get(FIRST)))
+    seen = []
+    monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda self, name: seen.append(os.environ.get(FIRST)))
     command("fit", *TINY)
-    assert told == [str(os.getpid())]
+    assert seen == [str(os.getpid())]
     assert FIRST not in os.environ
 
 
