@@ -80,25 +80,38 @@ class BitsPerDim(Evaluation):
             raise ConfigError(f"splits: the data have no images in {empty}; use another split, or [] for no bits/dim")
         generative_of(pl_module).bound(self.terms, 0, torch.device("cpu"))
 
-    def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
+    def bounds(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, LikelihoodBound]:
+        """The bound of each split that has images, summed up over all devices."""
         data, module, device = data_of(trainer), generative_of(pl_module), float64_device(pl_module)
         splits = [split for split in self.splits if data.sizes[split]]
         half_range = 127.5 if data.num_levels else 1.0  # errors are on the scale of 8 bits
         bounds = {split: module.bound(self.terms, data.sizes[split], device, half_range) for split in splits}
-        pairs, scores = sum(bound.parts * data.sizes[split] for split, bound in bounds.items()), dict[str, Score]()
+        pairs = sum(bound.parts * data.sizes[split] for split, bound in bounds.items())
         with task(trainer, self.activity, pairs, "terms") as advance:
             for split, bound in bounds.items():
                 self.add_split(trainer, pl_module, split, bound, advance)
                 bound.reduce(partial(trainer.strategy.reduce, reduce_op="sum"))
                 bound.add_constant(data.log_volume, math.prod(data.image_shape))
-                protocol = self._protocol(trainer, pl_module, split, bound)
-                for name, (estimate, details) in bound.scores().items():
-                    scores[f"{name}/{split}"] = Score(*finite(estimate), protocol | details)
-                if trainer.is_global_zero and trainer.state.fn in ("fit", "test"):
-                    write_files(Path(trainer.default_root_dir) / "bits_per_dim" / split, bound, protocol)
-                say(trainer, line(split, bound, " of 255" if data.num_levels else ""))
-                if self.log_likelihood and split == ("test" if "test" in splits else splits[0]):
-                    scores.update(log_likelihood(data, split, bound.per_example(), protocol))
+        return bounds
+
+    def scores_of(
+        self, trainer: Trainer, pl_module: LightningModule, split: str, bound: LikelihoodBound
+    ) -> dict[str, Score]:
+        """The scores of a split by name."""
+        protocol = self._protocol(trainer, pl_module, split, bound)
+        return {name: Score(*finite(value), protocol | own) for name, (value, own) in bound.scores().items()}
+
+    def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
+        data, scores, bounds = data_of(trainer), dict[str, Score](), self.bounds(trainer, pl_module)
+        for split, bound in bounds.items():
+            protocol = self._protocol(trainer, pl_module, split, bound)
+            found = self.scores_of(trainer, pl_module, split, bound)
+            scores.update({f"{name}/{split}": score for name, score in found.items()})
+            if trainer.is_global_zero and trainer.state.fn in ("fit", "test"):
+                write_files(Path(trainer.default_root_dir) / "bits_per_dim" / split, bound, protocol)
+            say(trainer, line(split, bound, " of 255" if data.num_levels else ""))
+            if self.log_likelihood and split == ("test" if "test" in bounds else next(iter(bounds))):
+                scores.update(log_likelihood(data, split, bound.per_example(), protocol))
         return scores
 
     def add_split(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_diffusion.data.digits import Digits
+from lit_diffusion.data.given_images import levels_of
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.image_decoding import Form
 from lit_diffusion.data.image_listing import list_images
@@ -55,6 +56,16 @@ class ImageSet:
 def split_of(data: ImageData, split: str) -> ImageSet:
     """A split of a data set after `setup`."""
     return ImageSet(f"{type(data).__name__}:{split}", data.store(split), data.image_shape, data.num_levels)
+
+
+def image_set(name: str, images: Tensor) -> ImageSet:
+    """Images (N, C, H, W), float32 in [-1, 1] or uint8, under a name. Raises ConfigError for any others."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ConfigError(
+            f"{name}: expected images of shape (N, C, H, W) with 1 or 3 channels, got {tuple(images.shape)}"
+        )
+    levels = levels_of(name, images, 256)
+    return ImageSet(name, MemoryStore(levels), tuple(levels.shape[1:]))
 
 
 def open_images(source: str, channels: int | None = None, root: str | None = None) -> ImageSet:

@@ -225,7 +225,7 @@ MISTAKES = {
     "missing weights": (["digits:test", "digits:train", "--weights", "x.pth"], "x.pth cannot be read (No such file"),
     "weights of digits": (
         ["digits:test", "digits:train", *DIGITS, "--weights", "x.pth"],
-        "--weights: only Inception takes weights; omit --features or --weights",
+        "--weights: only Inception takes weights; omit this, or the features",
     ),
     "unknown device": (
         ["digits:test", "digits:train", *DIGITS, "--device", "abacus"],

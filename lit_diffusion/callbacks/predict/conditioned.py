@@ -61,9 +61,9 @@ class Conditioned(Prediction):
         has_eps: whether the noise of the model is Gaussian; otherwise it flips binary values.
         """
 
-    @rank_zero_only
-    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, data, sampler = diffusion_of(pl_module), data_of(trainer), self.sampler_for(pl_module)
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """originals (N, *), observed (N, *), draws (S, N, *)."""
+        module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
         reverse = reverse_of_images(trainer, pl_module, self.split, self.num_images)
         seed, device = module.seed, module.device
         x_0 = some_images(trainer, self.split, self.num_images)
@@ -75,11 +75,15 @@ class Conditioned(Prediction):
                 seed_generator(generator, derive_seed(seed, self.name, draw))
                 x_T = reverse.process.prior(tuple(x_0.shape), device).sample(generator)
                 drawn.append(require_finite(walk(sampler.chain(conditioned, x_T, generator), advance).x_s))
-        folder = self.folder(trainer)
-        arrays = {"originals": x_0, "observed": observed, "draws": torch.stack(drawn)}
+        return {"originals": x_0, "observed": observed, "draws": torch.stack(drawn)}
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        arrays, data, folder = self.make(trainer, pl_module), data_of(trainer), self.folder(trainer)
+        x_0 = arrays["originals"]
         write_arrays(folder / f"{self.name}.npz", {name: data.restore(array) for name, array in arrays.items()})
         with written_whole(folder / f"{self.name}.png") as temporary:
-            self._picture([x_0, observed, *drawn], data.extent).save(temporary)
+            self._picture([x_0, arrays["observed"], *arrays["draws"]], data.extent).save(temporary)
         say(trainer, f"{self.draws} draws for each of {len(x_0)}: {folder}/{self.name}.png and .npz")
 
     def _picture(self, parts: list[Tensor], extent: float) -> Image.Image:

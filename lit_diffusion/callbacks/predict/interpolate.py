@@ -80,8 +80,8 @@ class Interpolate(Prediction):
         """The sampler that decodes and, without a step, encodes."""
         return DDIMSampler() if self.sampler is None and self.step is None else super().sampler_for(pl_module)
 
-    @rank_zero_only
-    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """weights (K,), images (P, K, C, H, W) and, of data, originals (P, 2, C, H, W)."""
         module, sampler = diffusion_of(pl_module), self.sampler_for(pl_module)
         reverse = module.reverse
         if self.step is not None:
@@ -102,18 +102,25 @@ class Interpolate(Prediction):
             mix = spherical if self.step is None else linear
             x = mix(ends[0::2], ends[1::2], weights).flatten(0, 1)
             x = require_finite(walk(sampler.chain(reverse, x, generator), advance).x_s)
-        paths = x.clamp(-1, 1).unflatten(0, (self.num_pairs, self.num_points))
-        write_paths(trainer, weights, paths, None if originals is None else originals.unflatten(0, (-1, 2)))
+        return paths_of(weights, x, originals)
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        write_paths(trainer, self.make(trainer, pl_module))
 
 
-def write_paths(trainer: Trainer, weights: Tensor, paths: Tensor, originals: Tensor | None) -> None:
-    """Writes `interpolate.png` and `.npz`. weights: (K,); paths: (P, K, C, H, W); originals: (P, 2, C, H, W)."""
-    folder = Prediction.folder(trainer)
-    columns, labels = [*paths.unbind(1)], [f"{weight:.2f}" for weight in weights]
-    arrays = {"weights": weights, "images": paths}
+def paths_of(weights: Tensor, x: Tensor, originals: Tensor | None) -> dict[str, Tensor]:
+    """Arrays by name. weights: (K,); x: P paths, (P * K, C, H, W); originals: their ends, (2 * P, C, H, W), or None."""
+    arrays = {"weights": weights, "images": x.clamp(-1, 1).unflatten(0, (-1, len(weights)))}
+    return arrays if originals is None else {**arrays, "originals": originals.unflatten(0, (-1, 2))}
+
+
+def write_paths(trainer: Trainer, arrays: dict[str, Tensor]) -> None:
+    """Writes `interpolate.png` and `.npz` of `paths_of`."""
+    folder, paths, originals = Prediction.folder(trainer), arrays["images"], arrays.get("originals")
+    columns, labels = [*paths.unbind(1)], [f"{weight:.2f}" for weight in arrays["weights"]]
     if originals is not None:
         columns, labels = [originals[:, 0], *columns, originals[:, 1]], ["original", *labels, "original"]
-        arrays["originals"] = originals
     write_arrays(folder / "interpolate.npz", arrays)
     with written_whole(folder / "interpolate.png") as temporary:
         pictures.chain(columns, labels).save(temporary)

@@ -5,11 +5,12 @@ from typing import Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import require_finite
 from lit_diffusion.callbacks.lookup import generative_of
 from lit_diffusion.callbacks.predict.held_out import check_split, some_images
-from lit_diffusion.callbacks.predict.interpolate import write_paths
+from lit_diffusion.callbacks.predict.interpolate import paths_of, write_paths
 from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, latent_model_of
 from lit_diffusion.diffusion.interpolation import linear, spherical
 from lit_diffusion.errors import ConfigError, check_at_least
@@ -48,8 +49,8 @@ class LatentInterpolate(LatentPrediction):
         if self.source == "data":
             check_split(trainer, self.split, 2 * self.num_pairs)
 
-    @rank_zero_only
-    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """weights (K,), images (P, K, C, H, W) and, of data, originals (P, 2, C, H, W)."""
         module, model = generative_of(pl_module), latent_model_of(pl_module)
         weights = torch.linspace(0, 1, self.num_points, device=module.device)
         if self.source == "data":
@@ -60,5 +61,8 @@ class LatentInterpolate(LatentPrediction):
             originals, mix, layer = None, spherical, model.num_layers
             ends = model.prior(2 * self.num_pairs, module.device).sample(generator)
         x = require_finite(model.decode_from(layer, mix(ends[0::2], ends[1::2], weights).flatten(0, 1)))
-        paths = x.clamp(-1, 1).unflatten(0, (self.num_pairs, self.num_points))
-        write_paths(trainer, weights, paths, None if originals is None else originals.unflatten(0, (-1, 2)))
+        return paths_of(weights, x, originals)
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        write_paths(trainer, self.make(trainer, pl_module))

@@ -5,10 +5,12 @@ import csv
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import require_finite
 from lit_diffusion.callbacks.predict.held_out import check_split, some_images, write_arrays
 from lit_diffusion.callbacks.predict.latent_prediction import LatentPrediction, latent_model_of
+from lit_diffusion.callbacks.predict.reconstruct import errors_of
 from lit_diffusion.callbacks.progress import say
 from lit_diffusion.errors import check_at_least
 from lit_diffusion.runs.atomic_files import written_whole
@@ -31,14 +33,18 @@ class LatentReconstruct(LatentPrediction):
         super().check(trainer, pl_module)
         check_split(trainer, self.split, 1)
 
-    @rank_zero_only
-    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """layers (L,), originals (N, C, H, W), reconstructions (L, N, C, H, W)."""
         model, x_0 = latent_model_of(pl_module), some_images(trainer, self.split, self.num_images)
         layers = range(1, model.num_layers + 1)
         back = torch.stack([require_finite(model.reconstruct(x_0, layer)).clamp(-1, 1) for layer in layers])
-        rmse = [127.5 * (reconstruction - x_0).square().mean().sqrt().item() for reconstruction in back]
-        folder = self.folder(trainer)
-        arrays = {"layers": torch.tensor([*layers]), "originals": x_0, "reconstructions": back}
+        return {"layers": torch.tensor([*layers]), "originals": x_0, "reconstructions": back}
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        arrays, folder = self.make(trainer, pl_module), self.folder(trainer)
+        layers, x_0, back = arrays["layers"].tolist(), arrays["originals"], arrays["reconstructions"]
+        rmse = errors_of(back, x_0)
         write_arrays(folder / "reconstruct.npz", arrays)
         with written_whole(folder / "reconstruct.csv") as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([("layer", "rmse"), *zip(layers, rmse)])

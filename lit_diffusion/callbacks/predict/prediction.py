@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lit_diffusion.callbacks.ema import averaged
 from lit_diffusion.callbacks.evaluation import evaluating
@@ -53,6 +54,13 @@ class Prediction(Callback, ABC):
     @abstractmethod
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the files, with `written_whole`, on the first rank."""
+
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """What `predict` writes to an NPZ file, by name: images (*, C, H, W) as the model sees them, on the device.
+
+        Raises ConfigError if the prediction writes no such file.
+        """
+        raise ConfigError(f"{type(self).__name__} makes no arrays; use one that does, such as Reconstruct")
 
     def sampler_for(self, pl_module: LightningModule) -> Sampler:
         """The sampler that draws for this module."""

@@ -6,6 +6,7 @@ import csv
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import require_finite, walk
 from lit_diffusion.callbacks.lookup import diffusion_of
@@ -51,8 +52,8 @@ class Reconstruct(Prediction):
         if self.steps and max(self.steps) > num_steps:
             raise ConfigError(f"steps: expected at most T = {num_steps}, got {max(self.steps)}")
 
-    @rank_zero_only
-    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """steps (S,), originals (N, C, H, W), noisy and reconstructions (S, N, C, H, W)."""
         module = diffusion_of(pl_module)
         reverse = reverse_of_images(trainer, pl_module, self.split, self.num_images)
         seed, device = module.seed, module.device
@@ -70,15 +71,19 @@ class Reconstruct(Prediction):
                 noisy.append(x_t)
                 seed_generator(generator, derive_seed(seed, "reconstruct", t))
                 denoised.append(require_finite(walk(sampler.chain(reverse, x_t, generator), advance).x_s))
-        back = torch.stack(denoised).clamp(-1, 1)  # (S, B, C, H, W)
-        rmse = [127.5 * (reconstruction - x_0).square().mean().sqrt().item() for reconstruction in back]
-        folder = self.folder(trainer)
-        arrays = {"steps": torch.tensor(steps), "originals": x_0, "noisy": torch.stack(noisy), "reconstructions": back}
+        back = torch.stack(denoised).clamp(-1, 1)
+        return {"steps": torch.tensor(steps), "originals": x_0, "noisy": torch.stack(noisy), "reconstructions": back}
+
+    @rank_zero_only
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        arrays, folder = self.make(trainer, pl_module), self.folder(trainer)
+        steps, x_0, back = arrays["steps"].tolist(), arrays["originals"], arrays["reconstructions"]
+        rmse = errors_of(back, x_0)
         write_arrays(folder / "reconstruct.npz", arrays)
         with written_whole(folder / "reconstruct.csv") as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([("t", "rmse"), *zip(steps, rmse)])
         rows, labels = [x_0], ["original"]
-        for t, x_t, x, error in zip(steps, noisy, back, rmse):
+        for t, x_t, x, error in zip(steps, arrays["noisy"], back, rmse):
             rows += [x_t, x]
             labels += [f"noise to t = {t}", f"back from t = {t}\nRMSE {error:.1f}"]
         with written_whole(folder / "reconstruct.png") as temporary:
@@ -86,6 +91,11 @@ class Reconstruct(Prediction):
         errors = ", ".join(f"{error:.1f} from t = {t}" for t, error in zip(steps, rmse))
         say(trainer, f"RMSE of {len(x_0)} reconstructions on the scale 0..255: {errors}")
         say(trainer, f"reconstructions: {folder}/reconstruct.png, .npz and .csv")
+
+
+def errors_of(back: Tensor, x_0: Tensor) -> list[float]:
+    """Root mean square errors of reconstructions (S, N, *) of x_0 (N, *), on the scale 0..255: one for each of S."""
+    return [127.5 * (one - x_0).square().mean().sqrt().item() for one in back]
 
 
 def quarters(num_steps: int) -> list[int]:

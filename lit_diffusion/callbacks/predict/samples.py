@@ -1,8 +1,10 @@
 """Any number of samples, as files for evaluators and for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -64,15 +66,36 @@ class Samples(Prediction):
         numbers = class_numbers(self.classes, names) if self.classes else range(len(names))
         return {number: names[number] for number in numbers}
 
-    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def labels(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+        """Of all samples, (num_samples,); None for a model without labels."""
+        chosen = [*self.chosen(trainer, pl_module)]
+        return in_turn(chosen, self.num_samples, pl_module.device) if chosen else None
+
+    @contextmanager
+    def gathered(
+        self, trainer: Trainer, pl_module: LightningModule, labels: Tensor | None, convert: Callable[[Tensor], Tensor]
+    ) -> Iterator[Iterator[Tensor]]:
+        """All samples in order, converted, block by block on the first rank, while a bar advances: see `gather_blocks`,
+        as for which every rank must exhaust the blocks.
+        """
         count, batch = self.num_samples, self.batch_size
-        folder, form = self.folder(trainer), form_of(data_of(trainer))
-        chosen = self.chosen(trainer, pl_module)
-        labels = in_turn([*chosen], count, pl_module.device) if chosen else None
         with task(trainer, "sampling", count, "images") as advance:
             draw = self.drawn_by(trainer, pl_module)
             blocks = sample_blocks(trainer, pl_module, self.sampler, count, batch, advance, labels, draw)
-            gathered = gather_blocks(trainer, blocks, count, batch, form.convert)
+            yield gather_blocks(trainer, blocks, count, batch, convert)
+
+    def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
+        """samples (N, *), float32 on the CPU, and with labels labels (N,)."""
+        labels = self.labels(trainer, pl_module)
+        with self.gathered(trainer, pl_module, labels, Tensor.float) as blocks:
+            samples = {"samples": torch.cat([*blocks])}
+        return samples if labels is None else {**samples, "labels": labels.cpu()}
+
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        count, batch = self.num_samples, self.batch_size
+        folder, form = self.folder(trainer), form_of(data_of(trainer))
+        chosen, labels = self.chosen(trainer, pl_module), self.labels(trainer, pl_module)
+        with self.gathered(trainer, pl_module, labels, form.convert) as gathered:
             if trainer.is_global_zero:
                 protocol = {"samples": count, **describe_samples(trainer, pl_module, self.sampler, batch)}
                 protocol |= {**self.describe(), "checkpoint": str(trainer.ckpt_path)}

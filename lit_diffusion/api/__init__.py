@@ -1,0 +1,8 @@
+"""The package at a Python prompt: what a notebook needs of the command line."""
+
+from lit_diffusion.api.loading import load
+from lit_diffusion.api.scoring import score
+from lit_diffusion.api.trained_model import LikelihoodResult, TrainedModel
+from lit_diffusion.api.training import train
+
+__all__ = ["LikelihoodResult", "TrainedModel", "load", "score", "train"]

@@ -1,0 +1,34 @@
+"""Training at a Python prompt."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from lit_diffusion.api.loading import ONE_DEVICE, load
+from lit_diffusion.api.prompt import as_arguments, one_line_errors, seeded
+from lit_diffusion.api.trained_model import TrainedModel
+from lit_diffusion.config.sources import ConfigSources
+from lit_diffusion.training.command import TrainingCLI, set_up
+
+
+@one_line_errors
+def train(*configs: str | os.PathLike[str], allow: Sequence[str] = (), **settings: Any) -> TrainedModel:
+    """Trains as `lightning fit -c CONFIG -c OVERLAY ... --KEY=VALUE ...` does, on one device unless `trainer.devices`
+    is set, and returns the model as `load` does: averaged weights of the last step.
+
+    configs: a complete file and overlays, here or among those that the package ships. settings: options by key,
+    `trainer__max_steps=100` or `**{"trainer.max_steps": 100}`. allow: packages whose classes the configuration may
+    name, as `--allow`.
+
+    >>> from lit_diffusion import train
+    >>> model = train("configs/digits.yaml", trainer__max_steps=100)  # doctest: +SKIP
+
+    Raises ConfigError for all that the command line refuses.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")  # wandb reads it once, when it is imported
+    files = [part for config in configs for part in ("-c", os.fspath(config))]
+    options = as_arguments({**ONE_DEVICE, **settings}, allow)
+    with seeded(None):
+        set_up()
+        run = TrainingCLI(ConfigSources(["fit", *files, *options])).run
+    return load(run.folder, allow=allow)
