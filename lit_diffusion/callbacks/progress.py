@@ -29,7 +29,7 @@ class RunProgress(ProgressBar):
     def __init__(self, plain_every: float = 10.0, file: TextIO | None = None):
         super().__init__()
         self.plain_every = plain_every
-        self._console = Console(file=file or sys.stdout)
+        self._console = plain_console(file or sys.stdout)
         self._bars: Progress | None = None
         self._live: Live | None = None
         self._train: TaskID | None = None
@@ -57,7 +57,7 @@ class RunProgress(ProgressBar):
             self._train = self._start().add_task("training", total=total, completed=begin, of=of(end), note="")
 
     def _start(self) -> Progress:
-        screen = Console(file=cast(TextIO, Unlogged(self._console.file)))
+        screen = plain_console(cast(TextIO, Unlogged(self._console.file)))
         bars = self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -147,6 +147,11 @@ class RunProgress(ProgressBar):
         self._bars = None
 
 
+def plain_console(file: TextIO) -> Console:
+    """A console that prints text in a notebook, too, where rich makes HTML of it."""
+    return Console(file=file, force_jupyter=False)
+
+
 def of(total: float) -> str:
     """`/total`, after a number of that many; nothing if it is not known."""
     return f"/{total:.0f}" if math.isfinite(total) else ""
@@ -209,5 +214,5 @@ def task(
 def say(trainer: Trainer, message: str) -> None:
     """Prints above the progress bars."""
     bar = trainer.progress_bar_callback
-    show = bar.print if isinstance(bar, RunProgress) else partial(Console(file=sys.stdout).print, soft_wrap=True)
+    show = bar.print if isinstance(bar, RunProgress) else partial(plain_console(sys.stdout).print, soft_wrap=True)
     show(message, highlight=False, markup=False, emoji=False)
