@@ -1,8 +1,11 @@
 """Training at a Python prompt."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import wandb
 
 from lit_diffusion.api.loading import ONE_DEVICE, load
 from lit_diffusion.api.prompt import as_arguments, one_line_errors, seeded
@@ -30,5 +33,17 @@ def train(*configs: str | os.PathLike[str], allow: Sequence[str] = (), **setting
     options = as_arguments({**ONE_DEVICE, **settings}, allow)
     with seeded(None):
         set_up()
-        run = TrainingCLI(ConfigSources(["fit", *files, *options])).run
+        with own_wandb_run():
+            run = TrainingCLI(ConfigSources(["fit", *files, *options])).run
     return load(run.folder, allow=allow)
+
+
+@contextmanager
+def own_wandb_run() -> Iterator[None]:
+    """Ends the W&B run that training has started, so that the next training in this process starts its own."""
+    before = wandb.run
+    try:
+        yield
+    finally:
+        if wandb.run is not before:
+            wandb.finish()

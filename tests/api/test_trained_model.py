@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import wandb
 
 import lit_diffusion
 from lit_diffusion.data.digits import Digits
@@ -89,8 +90,10 @@ def test_train_makes_the_run_of_the_command_line(run, tmp_path, monkeypatch):
     """The same weights as `lightning fit` with the same options, and the columns of its metrics.csv."""
     monkeypatch.chdir(tmp_path)
     options = [option.removeprefix("--").split("=", 1) for option in [*TINY[2:], *STEPS]]
+    options.remove(["trainer.logger", "false"])  # W&B, whose run ends with the training
     model = lit_diffusion.train(DIGITS, **dict(options), run__name="trained")
     assert model.folder.resolve() == tmp_path / "runs/trained"
+    assert len([*model.folder.glob("wandb/offline-run-*")]) == 1 and wandb.run is None
     theirs = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert all(value.equal(theirs[key]) for key, value in model.module.state_dict().items())
     with (run / "metrics.csv").open() as file:
