@@ -17,6 +17,10 @@ COMMANDS = {
         "lit_diffusion.table.command",
         "a paper's table with our scores: lit-diffusion table runs/table2 --layout table2",
     ),
+    "report": (
+        "lit_diffusion.report.command",
+        "tables, curves and pictures of many runs as one HTML page: lit-diffusion report runs/table2",
+    ),
     "score": (
         "lit_diffusion.cli.score_command",
         "FID, IS, KID, precision, recall of any images: lit-diffusion score samples.npz cifar10:train",
@@ -31,4 +35,4 @@ COMMANDS = {
     ),
     "doctor": ("lit_diffusion.doctor.command", "what this machine lacks, and how to fix it: lit-diffusion doctor"),
 }
-WORKERS = {"fit", "validate", "test", "predict", "sweep"}  # do more than print: they go on if nobody reads it
+WORKERS = {"fit", "validate", "test", "predict", "sweep", "report"}  # do more than print: they go on if nobody reads it

@@ -1,0 +1,1 @@
+"""Runs as one HTML page that people can read, send and print."""
