@@ -10,13 +10,16 @@ from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
 MIN_SIDE = 48  # pixels; smaller images are enlarged by an integer factor, without smoothing
+FONT_SIZE = 12  # of labels, their height, and the gap on both sides of them; larger with larger images
 LABEL_HEIGHT = 18
-GAP = 6  # pixels on both sides of a label
+GAP = 6
 
 
-def grid(images: Tensor, columns: int) -> Image.Image:
-    """A picture of images (N, C, H, W) in [-1, 1], row by row; small images are enlarged by an integer factor."""
-    factor = -(-MIN_SIDE // images.shape[-1])
+def grid(images: Tensor, columns: int, side: int = MIN_SIDE) -> Image.Image:
+    """A picture of images (N, C, H, W) in [-1, 1], row by row; those of fewer pixels than `side` are enlarged by an
+    integer factor.
+    """
+    factor = -(-side // images.shape[-1])
     big = images.float().cpu().clamp(-1, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
     tiled = make_grid((visible(big) + 1) / 2, nrow=columns, padding=2, pad_value=1.0)
     return Image.fromarray((tiled * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
@@ -31,28 +34,34 @@ def visible(images: Tensor) -> Tensor:
     return pad(images, (0, 1), value=1.0).transpose(1, 2).flatten(2)[:, None, :, :-1]
 
 
-def chain(columns: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
-    """Columns of images (N, C, H, W) in [-1, 1], a label above each: successive states from left to right."""
-    body = grid(torch.stack(list(columns), dim=1).flatten(0, 1), len(columns))
-    picture = Image.new("RGB", (body.width, body.height + LABEL_HEIGHT), "white")
-    picture.paste(body, (0, LABEL_HEIGHT))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+def chain(columns: Sequence[Tensor], labels: Sequence[str], side: int = MIN_SIDE) -> Image.Image:
+    """Columns of images (N, C, H, W) in [-1, 1], a label above each: successive states from left to right. side: as for
+    `grid`; it also sets the size of the labels.
+    """
+    body = grid(torch.stack(list(columns), dim=1).flatten(0, 1), len(columns), side)
+    top = LABEL_HEIGHT * side // MIN_SIDE
+    picture = Image.new("RGB", (body.width, body.height + top), "white")
+    picture.paste(body, (0, top))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE * side / MIN_SIDE)
     width = (body.width - 2) / len(columns)
     for i, label in enumerate(labels):
-        draw.text((2 + (i + 0.5) * width, LABEL_HEIGHT / 2), label, fill="black", font=font, anchor="mm")
+        draw.text((2 + (i + 0.5) * width, top / 2), label, fill="black", font=font, anchor="mm")
     return picture
 
 
-def rows(images: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
-    """Rows of images (N, C, H, W) in [-1, 1], a label of one or more lines to the left of each."""
-    body = grid(torch.cat(list(images)), len(images[0]))
-    font = ImageFont.load_default(12)
+def rows(images: Sequence[Tensor], labels: Sequence[str], side: int = MIN_SIDE) -> Image.Image:
+    """Rows of images (N, C, H, W) in [-1, 1], a label of one or more lines to the left of each. side: as for
+    `chain`.
+    """
+    body = grid(torch.cat(list(images)), len(images[0]), side)
+    font = ImageFont.load_default(FONT_SIZE * side / MIN_SIDE)
+    gap = GAP * side // MIN_SIDE
     measure = ImageDraw.Draw(body)
-    margin = math.ceil(max(measure.multiline_textbbox((0, 0), label, font)[2] for label in labels)) + 2 * GAP
+    margin = math.ceil(max(measure.multiline_textbbox((0, 0), label, font)[2] for label in labels)) + 2 * gap
     picture = Image.new("RGB", (margin + body.width, body.height), "white")
     picture.paste(body, (margin, 0))
     draw, height = ImageDraw.Draw(picture), (body.height - 2) / len(images)
     for i, label in enumerate(labels):
-        place = (margin - GAP, 2 + (i + 0.5) * height)
+        place = (margin - gap, 2 + (i + 0.5) * height)
         draw.multiline_text(place, label, fill="black", font=font, anchor="rm", align="right")
     return picture

@@ -86,12 +86,13 @@ def test_weights_are_the_averaged_or_the_trained_ones(run):
         assert model.bits_per_dim(terms=2).scores["bits_per_dim"].protocol["weights"] == weights
 
 
-def test_train_makes_the_run_of_the_command_line(run, tmp_path, monkeypatch):
-    """The same weights as `lightning fit` with the same options, and the columns of its metrics.csv."""
+def test_train_makes_the_run_of_the_command_line(run, tmp_path, monkeypatch, capsys):
+    """The same weights as `lightning fit` with the same options, and the columns of its metrics.csv; in silence."""
     monkeypatch.chdir(tmp_path)
     options = [option.removeprefix("--").split("=", 1) for option in [*TINY[2:], *STEPS]]
     options.remove(["trainer.logger", "false"])  # W&B, whose run ends with the training
-    model = lit_diffusion.train(DIGITS, **dict(options), run__name="trained")
+    model = lit_diffusion.train(DIGITS, **dict(options), run__name="trained", progress=False)
+    assert not capsys.readouterr().out
     assert model.folder.resolve() == tmp_path / "runs/trained"
     assert len([*model.folder.glob("wandb/offline-run-*")]) == 1 and wandb.run is None
     theirs = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]

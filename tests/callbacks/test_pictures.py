@@ -26,6 +26,15 @@ def test_a_grid_shows_every_pixel_of_every_image_enlarged_by_a_whole_factor():
     assert (picture[2:50, 2:50] == 0).all()
 
 
+def test_larger_images_come_with_larger_labels():
+    """Pictures for a projector: twice the side is twice the size, labels included."""
+    columns = [torch.zeros(3, 1, 8, 8), torch.ones(3, 1, 8, 8)]
+    for picture in (pictures.chain, pictures.rows):
+        small, large = picture(columns, ["t = 1", "t = 2"]), picture(columns, ["t = 1", "t = 2"], side=96)
+        assert large.width == pytest.approx(2 * small.width, rel=0.05)
+        assert large.height == pytest.approx(2 * small.height, rel=0.05)
+
+
 class FiveChannels(ImageData):
     """Such as of a satellite: 40 images of 17 levels, 8x8."""
 
