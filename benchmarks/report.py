@@ -33,7 +33,9 @@ def make_runs(folder: Path, runs: int, points: int) -> None:
         lines = ["images_per_second,step,track/fid,train/loss,val/loss"]
         for step in range(points):
             one, two, three, four = (generator.random() for _ in range(4))
-            lines.append(f"{300 + one},{step * 10},{10 + two},{1 / (step + 1) + three},{four}")
+            lines.append(
+                f"{300 + one},{10 * step},{9 + two + 99 / (step + 9)},{1 / (step + 9) + three / 50},{0.1 + four / 99}"
+            )
         (run / "metrics.csv").write_text("\n".join([*lines, ""]))
         for step in range(1, 11):
             for kind in KINDS:

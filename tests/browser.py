@@ -39,7 +39,7 @@ def visiting(browser: Any, file: Path, width: int = 1440, scheme: str = "light")
     """A file, opened from the disk in a window of its own."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     visit = Visit(context.new_page())
-    visit.page.set_default_timeout(10_000)
+    visit.page.set_default_timeout(30_000)  # of a busy machine
     visit.page.on("console", lambda message: visit.messages.append(message.text))
     visit.page.on("pageerror", lambda error: visit.messages.append(str(error)))
     visit.page.on("request", lambda request: visit.requests.append(request.url))

@@ -8,6 +8,7 @@ names the hashes of our scripts and of our style and forbids everything else.
 import base64
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from lit_diffusion.report.score_view import TableView, view_table
 from lit_diffusion.report.settings_view import SettingsView, view_settings
 from lit_diffusion.report.sweep_logs import find_cells_without_run
 from lit_diffusion.table.command import make_tables
+from lit_diffusion.table.experiment import shorten_paths
 from lit_diffusion.table.layout import Layout
 from lit_diffusion.table.layout_file import list_layouts, read_layout
 from lit_diffusion.table.rows import matches_any
@@ -73,7 +75,7 @@ def make_page(folders: list[str], layout: Layout | None = None, renewed: int = 0
     protocols: list[Any] = []
     curves, more_curves = make_curves(reported)
     content = Content(
-        ", ".join(Path(folder).name or folder for folder in folders),
+        _make_title(folders),
         dict(Counter(run.status for run in runs)),
         [view_table(table, groups, [run.name for run in runs], protocols) for table in tables],
         groups,
@@ -88,6 +90,12 @@ def make_page(folders: list[str], layout: Layout | None = None, renewed: int = 0
         renewed,
     )
     return _render(content, protocols), runs
+
+
+def _make_title(folders: list[str]) -> str:
+    if len(folders) == 1:
+        return Path(folders[0]).resolve().name or folders[0]
+    return ", ".join(shorten_paths(os.path.abspath(folder) for folder in folders).values())
 
 
 def _make_tables(folders: list[str], layout: Layout | None, runs: list[Run], warnings: list[str]) -> list[Table]:

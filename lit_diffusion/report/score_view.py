@@ -58,6 +58,7 @@ def view_table(table: Table, groups: Sequence[RunGroup], runs: Sequence[str], pr
     of_run = {run: group for group in groups for run in group.runs}
     scores = list(dict.fromkeys(score for column in table.columns if not column.paper for score in column.scores))
     papers = [column.paper for column in table.columns]
+    several = sum(row.experiment is not None for row in table.rows) > 1  # else all are the best
     rows, above = [], ""
     for row in table.rows:
         above = row.labels[0].text if row.is_heading else above
@@ -67,7 +68,7 @@ def view_table(table: Table, groups: Sequence[RunGroup], runs: Sequence[str], pr
             protocol = len(protocols)
             protocols.append(found)
         labels = [label.text for label in row.labels]
-        cells = [_view_cell(cell, paper) for cell, paper in zip(row.cells, papers)]
+        cells = [_view_cell(cell, paper, several) for cell, paper in zip(row.cells, papers)]
         group = of_run[members[0]] if members else None
         rows.append(RowView(labels, row.name, row.is_heading, above, cells, group, protocol))
     titles = [column.title.text for column in table.columns]
@@ -75,15 +76,15 @@ def view_table(table: Table, groups: Sequence[RunGroup], runs: Sequence[str], pr
     return TableView(title, table.heads, titles, rows, table.notes, table.warnings)
 
 
-def _view_cell(cell: TableCell, paper: bool) -> CellView:
+def _view_cell(cell: TableCell, paper: bool, several: bool) -> CellView:
     first, state = cell.first, cell.first.status
     if state != FINISHED and cell.second.status == FINISHED:
-        return CellView(format_cell(cell), "", "", FINISHED, None, cell.best, paper)
+        return CellView(format_cell(cell), "", "", FINISHED, None, False, paper)
     if state != FINISHED:
         return CellView("—" if state == "diverged" else state, "", "", state, None, False, paper)
     second = f"({_join(cell.second)})" if cell.second.status else ""
     spread = f"±{first.std_text}" if first.std_text else ""
-    return CellView(f"{first.prefix}{first.text}", spread, second, state, first.value, cell.best, paper)
+    return CellView(f"{first.prefix}{first.text}", spread, second, state, first.value, cell.best and several, paper)
 
 
 def _join(number: Number) -> str:

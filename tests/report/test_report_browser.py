@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from lit_diffusion.report.page import make_page
 from tests.browser import launched, visiting
 from tests.report.report_made import HOSTILE, make_report, put_run
 
@@ -176,3 +177,50 @@ def test_hostile_runs_execute_nothing_and_reach_nobody(browser, tmp_path):
         page.wait_for_timeout(100)
         assert page.title() == "runs: report" and not calls
     server.shutdown()
+
+
+def test_a_page_that_is_renewed_reloads_itself_and_keeps_what_was_chosen(browser, tmp_path):
+    put_run(tmp_path / "runs/one", status="running", steps=5)
+    put_run(tmp_path / "runs/two", seed=1, steps=5)
+    file = tmp_path / "report.html"
+    file.write_text(make_page([str(tmp_path / "runs")], renewed=20)[0])
+    with visiting(browser, file) as visit:
+        page = visit.page
+        page.add_init_script("window.setInterval = (action, period) => { window.timer = [action, period]; }")
+        page.reload()
+        page.get_by_label("seed 1").uncheck()
+        page.select_option("#theme", "dark")
+        with (tmp_path / "runs/one/metrics.csv").open("a") as metrics:
+            metrics.write("9,5,300\n")
+        file.write_text(make_page([str(tmp_path / "runs")], renewed=20)[0])
+        assert page.evaluate("window.timer[1]") == 20_000
+        with page.expect_navigation():
+            page.evaluate("window.timer[0]()")
+        assert page.evaluate("DATA.charts[0].curves[0][1].length") == 6
+        assert page.locator("#selection-count").inner_text() == "1 of 2"
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        page.get_by_label("reload every 20 s").uncheck()
+        page.evaluate("window.stays = true; window.timer[0]()")
+        page.wait_for_timeout(100)
+        assert page.evaluate("window.stays")
+
+
+def test_without_scripts_the_page_has_its_tables_and_last_pictures_and_no_dead_controls(browser, report):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.locator("table.scores tbody tr").count() == 2
+    assert page.locator("figure.picture img:visible").count() == 3
+    assert page.locator("input:visible, select:visible, button:enabled:visible").count() == 0
+    context.close()
+
+
+def test_print_is_light_and_has_no_controls(browser, report):
+    with visiting(browser, report, 794, "dark") as visit:
+        page = visit.page
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert page.locator("input:visible, select:visible, nav:visible, aside:visible").count() == 0
+        assert page.locator(".run dl:visible").count() == 3 and page.locator("canvas").count() == 4
+        assert page.evaluate("document.documentElement.scrollWidth") == 794

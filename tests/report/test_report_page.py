@@ -107,6 +107,15 @@ def test_hostile_texts_stay_texts_and_huge_ones_are_cut(tmp_path):
     assert "\x1b" not in html and not [one for _, one in page.found if "onerror" in one]
 
 
+def test_the_best_numbers_are_marked_where_there_is_a_choice(runs, tmp_path):
+    several = make_report(runs, out=tmp_path / "a.html")
+    assert "<strong>12.50</strong>" in several and "<strong>12.50" not in make_report(
+        runs / "bound", out=tmp_path / "b.html"
+    )
+    assert "<h1>runs</h1>" in several
+    assert "<h1>bad, now</h1>" in make_report(runs / "bad", runs / "now", out=tmp_path / "c.html")
+
+
 def test_json_in_the_page_has_no_markup_and_no_number_that_json_lacks():
     text = encode_json({HOSTILE: [HOSTILE, "&amp;", 1.5, None]})
     assert not set("<>&") & set(text)

@@ -2,7 +2,7 @@
 // Curves by uPlot: one chart a figure, made when it comes into view.
 
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]]; // report.css has the same for the legend
-const MANY = 24; // curves in one chart
+const MANY = 24; // curves in one chart: there, nothing stands behind smoothed ones
 const CHARTS = [];
 const VIEW = { smoothing: recall("smoothing", 0), from: null, to: null, logX: false };
 
@@ -54,7 +54,8 @@ class Curves {
     const shown = this.chart.curves.filter(([run]) => !HIDDEN.has(run));
     const smoothing = this.isTraining ? VIEW.smoothing : 0;
     const [tables, series] = [[], []];
-    const width = shown.length > MANY ? 1 : 1.6; // thin lines are drawn several times as fast
+    const isMany = shown.length > MANY;
+    const width = isMany && !smoothing ? 1 : 1.6; // thin lines are drawn several times as fast
     const add = (run, x, y, faint) => {
       const kept = x.map((_, i) => i).filter((i) => allowed(x[i], logX) && allowed(y[i], this.log.checked));
       tables.push([kept.map((i) => x[i]), kept.map((i) => y[i])]);
@@ -64,7 +65,7 @@ class Curves {
         dash: faint ? [] : DASHES[style.dash], points: { show: kept.length < 40, size: 5 },
       });
     };
-    for (const [run, x, y] of smoothing ? shown : []) add(run, x, y, true);
+    for (const [run, x, y] of smoothing && !isMany ? shown : []) add(run, x, y, true);
     for (const [run, x, y, meanX, meanY] of shown) {
       if (!smoothing) add(run, x, y, false);
       else add(run, meanX.length ? meanX : x, smooth(meanY.length ? meanY : y, smoothing), false);
