@@ -2,12 +2,13 @@
 
 A cold `python -m lit_diffusion fit` spends 4 s of CPU on imports, seven eighths of what a toy run takes. `start` asks a
 template, one for each pytest process, to fork instead. The child is what `python -m lit_diffusion ARGUMENTS` would be:
-its own process, working folder, environment, standard streams, signal handlers and `__main__`; whatever it starts
-itself (the other ranks of DDP) is started cold. Use `subprocess` where the start itself is what is tested.
+its own process, working folder, environment, standard streams, signal handlers and `__main__`. What it starts itself
+(the other ranks of DDP, the cells of a sweep) is started cold, but for so many `spares`. Use `subprocess` where the
+start itself is what is tested.
 """
 
 import atexit
-import json
+import gc
 import os
 import selectors
 import signal
@@ -18,21 +19,30 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.spares import become, keep_spares, receive, send
+
 ROOT = Path(__file__).parent.parent
 
 
 class Process:
-    """Like subprocess.Popen with text pipes; `env` adds to the environment; errors join stdout unless `stderr`."""
+    """Like subprocess.Popen with text pipes; `env` adds to the environment; errors join stdout unless `stderr`.
 
-    def __init__(self, arguments: Sequence[str], cwd: Path, env: dict[str, str] | None = None, stderr: bool = False):
+    spares: how many processes that it starts itself are forks as well.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        env: dict[str, str] | None = None,
+        stderr: bool = False,
+        spares: int = 0,
+    ):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(env or {})}
         reads, writes = zip(*(os.pipe() for _ in range(3 if stderr else 2)))
         self._status, *outputs = reads
-        request = json.dumps({"arguments": [str(one) for one in arguments], "cwd": str(cwd), "env": env}).encode()
-        # the child's: status, standard output, standard error
-        fds = [writes[0], writes[1], writes[-1]]
-        socket.send_fds(template(), [len(request).to_bytes(8, "little")], fds)
-        template().sendall(request)
+        asked = {"arguments": [str(one) for one in arguments], "cwd": str(cwd), "env": env, "spares": spares}
+        send(template(), asked, [writes[0], writes[1], writes[-1]])  # status, standard output, standard error
         for fd in writes:
             os.close(fd)
         self.pid = int(b"".join(iter(lambda: os.read(self._status, 1).strip(), b"")))
@@ -122,21 +132,16 @@ def template() -> socket.socket:
 
 def serve(connection: socket.socket) -> None:
     """Forks a child for each request until the connection closes."""
-    import runpy
-
     import torch
 
     import lit_diffusion.cli.score_command
     import lit_diffusion.training.command  # noqa: F401
 
     torch.set_num_threads(1)
-    while True:
-        head, fds, _, _ = socket.recv_fds(connection, 8, 3)
-        if not head:
-            return
-        request = b""
-        while len(request) < int.from_bytes(head, "little"):
-            request += connection.recv(1 << 16)
+    gc.collect()
+    gc.freeze()  # see conftest.py
+    while request := receive(connection):
+        asked, fds = request
         keeper = os.fork()
         if keeper:
             for fd in fds:
@@ -160,13 +165,8 @@ def serve(connection: socket.socket) -> None:
         for fd in fds:
             os.close(fd)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell starts in the background
-        asked = json.loads(request)
-        os.environ.clear()
-        os.environ.update(asked["env"])
-        os.chdir(asked["cwd"])
-        sys.path[0] = asked["cwd"]
-        sys.argv = ["lit_diffusion", *asked["arguments"]]
-        runpy.run_module("lit_diffusion", run_name="__main__", alter_sys=True)
+        keep_spares(asked["spares"])
+        become(asked)
         return
 
 

@@ -109,10 +109,9 @@ class TrainingCLI(CLIBase):
             if self._run:
                 self._run.release(self.run_summary.started)
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's sub-commands, without those that we do not offer."""
-        return {name: skipped for name, skipped in CLIBase.subcommands().items() if name in run_options.COMMANDS}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # called on instances only
+        """The one that is called, and `fit`, which writes config.yaml: a parser takes a while to build."""
+        return {name: skipped for name, skipped in CLIBase.subcommands().items() if name in ("fit", self.subcommand)}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         run_options.add_arguments(parser)

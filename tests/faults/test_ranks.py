@@ -36,7 +36,7 @@ def test_the_error_of_one_rank_ends_all_within_seconds(tmp_path, rank, hook):
         "--trainer.val_check_interval=4",
     ]
     begin = time.monotonic()
-    process = Process(["fit", *TINY, *options, f"--trainer.callbacks+={failing}"], tmp_path)
+    process = Process(["fit", *TINY, *options, f"--trainer.callbacks+={failing}"], tmp_path, spares=1)
     output, _ = process.communicate(120)
     assert process.returncode != 0 and time.monotonic() - begin < 90
     assert re.search(r"\w*Error: (.*)", output)[1] == "a cosmic ray", output

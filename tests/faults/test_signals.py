@@ -24,7 +24,8 @@ class Run:
 
     def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None):
         self.folder = folder / "runs/here"
-        self.process = Process(["fit", *TINY, "--run.name=here", *options], folder, environment)
+        arguments = ["fit", *TINY, "--run.name=here", *options]
+        self.process = Process(arguments, folder, environment, spares=int(TWO[0] in options))
 
     def wait_for_step(self, step: int) -> None:
         """Until metrics.csv or a checkpoint shows it."""

@@ -288,7 +288,7 @@ def test_a_sweep_that_was_interrupted_and_killed_ends_as_an_unbroken_one(sweep_f
     name = sweep_file()
 
     def start() -> Process:
-        return Process(["sweep", name, *base, "--out=broken"], tmp_path, stderr=True)
+        return Process(["sweep", name, *base, "--out=broken"], tmp_path, stderr=True, spares=2)
 
     def wait_for(pattern: str) -> None:
         deadline = time.monotonic() + 120

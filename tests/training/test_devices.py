@@ -29,7 +29,7 @@ DDP = ["--trainer.strategy=ddp", "--trainer.devices=2"]
 def start(arguments, folder, launcher=()):
     cache = {"LIT_DIFFUSION_CACHE": str(folder / "cache")}
     if not launcher:
-        return Process(arguments, folder, cache)
+        return Process(arguments, folder, cache, spares=int("--trainer.devices=2" in arguments))
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, "lit_diffusion", *arguments],
         cwd=folder,
