@@ -24,6 +24,7 @@ from lit_diffusion.callbacks.progress import RunProgress
 from lit_diffusion.callbacks.run_report import RunReport
 from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.speed import Speed
+from lit_diffusion.callbacks.tensorboard import EventFiles, TensorBoard
 from lit_diffusion.callbacks.timing import Timing
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Checkpoints",
     "Divergence",
     "Evaluation",
+    "EventFiles",
     "GenerationMetrics",
     "Interpolate",
     "LatentInterpolate",
@@ -50,5 +52,6 @@ __all__ = [
     "SampleGrids",
     "Samples",
     "Speed",
+    "TensorBoard",
     "Timing",
 ]

@@ -15,6 +15,7 @@ USE_INSTEAD = {
     "BatchSizeFinder": "data.batch_size",
     "LearningRateFinder": "model.optimizer.lr",
 }
+OFFERED = ("TensorBoard",)  # of our callbacks and loggers, the others of which every run has
 
 
 def import_object(path: str) -> type | None:
@@ -57,7 +58,8 @@ def classes_of(hint: Any, every: bool = False) -> list[type]:
     found = [cls for cls in _descendants(hint) if is_exported(cls, by_module=every)]
     ours = [cls for cls in found if is_within(cls.__module__, [PACKAGE])]
     if is_within(hint.__module__, ["lightning"]):
-        ours = [cls for cls in found if cls not in ours and cls.__name__ not in USE_INSTEAD]
+        known = (*ours, *USE_INSTEAD)
+        ours = [cls for cls in found if cls.__name__ in OFFERED or not (cls in known or cls.__name__ in known)]
     elif every or not ours:
         ours = found
     return sorted(set(ours), key=lambda cls: cls.__name__)

@@ -3,7 +3,6 @@
 import os
 import socket
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import wandb
@@ -48,25 +47,21 @@ def check_account() -> None:
         )
 
 
-def prepare(loggers: Any, folder: Path) -> None:
-    """Points the W&B loggers of a configuration to the folder of a run; offline if W&B cannot be reached.
+def prepare(settings: Namespace, folder: Path) -> None:
+    """Points a W&B logger, by its settings, to the folder of a run; offline if W&B cannot be reached.
 
     A run resumed in its folder continues the same W&B run. Raises ConfigError like `check_account`.
     """
-    for logger in loggers if isinstance(loggers, list) else [loggers]:
-        if isinstance(logger, Namespace) and logger.class_path.endswith("WandbLogger"):
-            logger.init_args.offline = logger.init_args.offline and not agent()
-            if not logger.init_args.offline and os.environ.get("WANDB_MODE", "online") == "online":
-                if address := unreachable():
-                    logger.init_args.offline = True
-                    notice(
-                        f"W&B does not answer at {address}; logging offline; upload with `wandb sync {folder}/wandb/*`"
-                    )
-                else:
-                    check_account()
-            logger.init_args.id = logger.init_args.id or known_id(folder)
-            logger.init_args.save_dir = str(folder)
-            logger.init_args.name = logger.init_args.name or folder.name
+    settings.offline = settings.offline and not agent()
+    if not settings.offline and os.environ.get("WANDB_MODE", "online") == "online":
+        if address := unreachable():
+            settings.offline = True
+            notice(f"W&B does not answer at {address}; logging offline; upload with `wandb sync {folder}/wandb/*`")
+        else:
+            check_account()
+    settings.id = settings.id or known_id(folder)
+    settings.save_dir = str(folder)
+    settings.name = settings.name or folder.name
 
 
 def known_id(folder: Path) -> str | None:

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion.callbacks import (
     Evaluation,
+    EventFiles,
     MetricsFile,
     MetricsLogger,
     Prediction,
@@ -32,10 +33,10 @@ from lit_diffusion.runs import checkpoint_files, run_folder
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.runs.notice import is_first_process
 from lit_diffusion.runs.selection import RunChoice
-from lit_diffusion.runs.wandb_account import agent, prepare
+from lit_diffusion.runs.wandb_account import agent
 from lit_diffusion.runs.watchdog import end_with_parent
 from lit_diffusion.runs.working_folder import anchor_paths
-from lit_diffusion.training import checkpoint_io, run_options, schedule_check, settings_help
+from lit_diffusion.training import checkpoint_io, run_loggers, run_options, schedule_check, settings_help
 from lit_diffusion.training.bf16_mixed import Bf16Mixed
 from lit_diffusion.training.error_location import ForeignError, locate
 from lit_diffusion.training.lightning_internals import CLIBase, drop_unknown_wandb_options
@@ -154,7 +155,7 @@ class TrainingCLI(CLIBase):
         self.settings.trainer.default_root_dir = str(self.run.folder)
         if not self.fitting and not (agent() and self.subcommand == "test"):
             self.settings.trainer.logger = False  # scores are printed, not logged
-        prepare(self.settings.trainer.logger, self.run.folder)
+        run_loggers.prepare(self.settings.trainer.logger, self.run.folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with the callbacks and loggers that every run has."""
@@ -164,7 +165,7 @@ class TrainingCLI(CLIBase):
         if self.fitting:
             kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(), RunReport()]
+        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(), EventFiles(), RunReport()]
         return super().instantiate_trainer(**kwargs)
 
     def equip(self, trainer: Trainer) -> Trainer:

@@ -11,7 +11,7 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import StrategyRegistry
 
 from lit_diffusion.callbacks import Prediction
-from lit_diffusion.config.class_choices import USE_INSTEAD, import_object, parameters_of
+from lit_diffusion.config.class_choices import OFFERED, USE_INSTEAD, import_object, parameters_of
 from lit_diffusion.config.keys import PACKAGE, is_within, last_part
 from lit_diffusion.config.suggestions import nearest
 from lit_diffusion.errors import ConfigError
@@ -59,7 +59,7 @@ def check_classes(trainer: Namespace, keys: dict[str, str]) -> None:
         for one in given if isinstance(given, list) else [given]:
             path = one.class_path if isinstance(one, Namespace) else ""
             name = last_part(path)
-            if is_within(path, [PACKAGE]):
+            if is_within(path, [PACKAGE]) and name not in OFFERED:
                 cls = import_object(path)
                 first = next(iter(parameters_of(cls)), "") if name in keys else ""
                 instead = f"use --{keys[name]}.{first}" if first else "omit it"
