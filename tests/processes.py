@@ -98,10 +98,10 @@ class Process:
 
 
 def run(
-    arguments: Sequence[str], cwd: Path, env: dict[str, str] | None = None, timeout: float = 120
+    arguments: Sequence[str], cwd: Path, env: dict[str, str] | None = None, timeout: float = 120, spares: int = 0
 ) -> subprocess.CompletedProcess:
     """Like subprocess.run with both outputs captured."""
-    process = Process(arguments, cwd, env, stderr=True)
+    process = Process(arguments, cwd, env, stderr=True, spares=spares)
     out, errors = process.communicate(timeout)
     return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
 

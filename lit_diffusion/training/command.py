@@ -165,7 +165,14 @@ class TrainingCLI(CLIBase):
         if self.fitting:
             kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [Timing(), *bar, self.run_summary, MetricsFile(), EventFiles(), RunReport()]
+        self.trainer_defaults["callbacks"] = [
+            Timing(),
+            *bar,
+            self.run_summary,
+            MetricsFile(),
+            EventFiles(),
+            RunReport(),
+        ]
         return super().instantiate_trainer(**kwargs)
 
     def equip(self, trainer: Trainer) -> Trainer:

@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 from tests.metrics.made import inception_file
 
 
+@pytest.mark.slow
 def test_every_part_runs_in_miniature(monkeypatch, tmp_path, tmp_path_factory, capsys):
     """No part fails; a CPU agrees with itself, and a resumed run with an unbroken one."""
     pytest.importorskip("diffusers")

@@ -46,6 +46,11 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: curve for tag, curve in curves.items() if tag not in ("images_per_second", "epoch")}
 
 
+def leave_step_4(run: Path) -> None:
+    for name in ("best", "last"):
+        (run / f"checkpoints/{name}.ckpt").unlink()
+
+
 def test_curves_and_scores_are_those_of_metrics_csv(run):
     rows, curves = read_rows(run / "metrics.csv"), scalars(run)
     assert curves.keys() == {"train/loss", "val/loss", "bits_per_dim/test"}
@@ -80,7 +85,7 @@ def test_settings_are_those_of_the_summary(run):
 def test_a_resumed_run_goes_on_in_the_same_files_with_each_step_once(command, run):
     """As after a death at step 6, the last checkpoint being that of step 4."""
     unbroken = scalars(run)
-    (run / "checkpoints/last.ckpt").unlink()
+    leave_step_4(run)
     command("fit", "-c", str(run / "config.yaml"), "--ckpt_path=last")
     assert scalars(run) == unbroken
     assert [one.step for one in read(run).Images("samples")] == [5, 6]
@@ -90,7 +95,7 @@ def test_a_resumed_run_goes_on_in_the_same_files_with_each_step_once(command, ru
 
 def test_what_precedes_a_pause_of_the_logger_stays(command, run):
     """Resumed without it, then with it again: the curve has a gap, and no step twice."""
-    (run / "checkpoints/last.ckpt").unlink()
+    leave_step_4(run)
     for end, logger in ((5, ["--trainer.logger=false"]), (7, [])):
         options = ["--ckpt_path=last", f"--trainer.max_steps={end}", *logger]
         command("fit", "-c", str(run / "config.yaml"), *options)

@@ -9,6 +9,8 @@ from lightning.pytorch import Callback
 from tests.conftest import TINY
 from tests.processes import Process
 
+pytestmark = pytest.mark.slow
+
 
 class Failing(Callback):
     """Fails on one rank, in training or in the middle of validation."""

@@ -14,6 +14,8 @@ from tests.conftest import TINY
 from tests.processes import Process
 from tests.training.test_training import assert_same_training
 
+pytestmark = pytest.mark.slow
+
 LONG = ["--trainer.max_steps=100000", "--checkpoint.every_n_steps=100000", "--trainer.val_check_interval=100000"]
 SCORED = ["--scores.num_samples=100000000", "--scores.track_samples=100000000", "--scores.every_n_steps=7"]
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]

@@ -17,6 +17,8 @@ from lit_diffusion.errors import ConfigError
 from tests.conftest import TINY
 from tests.processes import run
 
+pytestmark = pytest.mark.slow
+
 LONG = ["--trainer.max_steps=200", "--trainer.val_check_interval=100000"]
 
 
@@ -48,8 +50,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_with_room_it_goes_on(command, tmp_path, disk):
     """The checkpoints that are there stay whole; the end is that of a run that never stopped."""
     folder = disk(14)
-    filling = [f"--run.dir={folder}", "--run.name=here", "--checkpoint.every_n_steps=10", "--checkpoint.keep=null"]
-    large = [*TINY, *LONG, "--model.reverse.network.width=16"]
+    filling = [f"--run.dir={folder}", "--run.name=here", "--checkpoint.every_n_steps=5", "--checkpoint.keep=null"]
+    large = [*TINY, *LONG, "--trainer.max_steps=100", "--model.reverse.network.width=16"]
     with pytest.raises(ConfigError, match="no space left on the disk of .*here; free some space, or set another"):
         command("fit", *large, *filling)
     summary = json.loads((folder / "here/summary.json").read_text())

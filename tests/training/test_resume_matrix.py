@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from jsonargparse import Namespace
 from torch import nn
@@ -21,6 +22,8 @@ from lit_diffusion.config.keys import is_within, normalize_key
 from lit_diffusion.config.sources import ConfigSources
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.training.command import TrainingCLI
+
+pytestmark = pytest.mark.slow
 
 STEP = 6
 RUN = [

@@ -161,7 +161,7 @@ def test_two_processes_make_one_run_and_one_process_validates_it_to_the_same_los
     losses = []
     for devices in ("1", "2"):
         evaluate = ["validate", "-c", "runs/two/config.yaml", "--ckpt_path=last", f"--trainer.devices={devices}"]
-        result = run(evaluate, tmp_path, timeout=240)
+        result = run(evaluate, tmp_path, timeout=240, spares=int(devices) - 1)
         result.check_returncode()
         losses.append(printed_loss(result.stdout))
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
