@@ -18,7 +18,7 @@ THEIRS = {
     "precision": ("precision", None),
     "recall": ("recall", None),
 }
-COUNT, SUBSET, BATCH = 20, 14, 8  # two batches and a rest
+COUNT, SUBSET, BATCH = 26, 19, 11  # two batches and a rest
 
 
 @pytest.fixture(scope="module")

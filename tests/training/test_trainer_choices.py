@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from lightning_utilities.core.imports import RequirementCache
 
+from lit_diffusion.callbacks import TensorBoard
 from lit_diffusion.config.class_choices import USE_INSTEAD, classes_of, parameters_of
 from lit_diffusion.config.keys import PACKAGE, is_within
 from lit_diffusion.errors import ConfigError
@@ -45,7 +46,9 @@ def test_a_run_with_a_timer_says_so_in_its_configuration(parse):
 
 def test_help_offers_no_class_that_is_refused():
     """Neither ours, which every run has, nor Lightning's that a run cannot use."""
-    for cls in (*classes_of(Callback), *classes_of(Logger)):
+    loggers = [cls for cls in classes_of(Logger) if cls is not TensorBoard]
+    assert len(loggers) == len(classes_of(Logger)) - 1
+    for cls in (*classes_of(Callback), *loggers):
         assert not is_within(cls.__module__, [PACKAGE]) and cls.__name__ not in USE_INSTEAD
     text = help_text("fit", "trainer.callbacks")
     assert "EarlyStopping" in text and "ModelCheckpoint" not in text and "RunSummary" not in text
@@ -79,9 +82,9 @@ def test_a_package_that_is_not_installed_is_named(said, package):
 
 def test_a_missing_package_of_a_callback_blames_the_callback(command, tmp_path, monkeypatch):
     """Although the message names the device, too."""
-    missing = RequirementCache("psutil", "no_such_module")
+    missing = RequirementCache("no-such-package")
     monkeypatch.setattr("lightning.pytorch.callbacks.device_stats_monitor._PSUTIL_AVAILABLE", missing)
-    with pytest.raises(ConfigError, match="^command line: trainer.callbacks: expected the package psutil"):
+    with pytest.raises(ConfigError, match="^command line: trainer.callbacks: expected the package no-such-package"):
         command("fit", *TINY, "--trainer.callbacks=DeviceStatsMonitor")
     assert not list(tmp_path.glob("runs/*"))
 
