@@ -23,7 +23,7 @@ from lit_diffusion import __version__
 from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.report.charts import Chart, make_bound_charts, make_curves
 from lit_diffusion.report.grouping import RunGroup, group_runs
-from lit_diffusion.report.pictures import Album, make_album, order_kinds, title_of
+from lit_diffusion.report.pictures import Album, list_first_pictures, make_album, order_kinds, title_of
 from lit_diffusion.report.reported_run import ReportedRun, read_reported_run
 from lit_diffusion.report.run_view import RunView, format_time, view_runs
 from lit_diffusion.report.score_view import TableView, view_table
@@ -166,6 +166,7 @@ def _render(content: Content, protocols: list[Any]) -> str:
 def _collect_data(content: Content, protocols: list[Any]) -> dict[str, Any]:
     """What the scripts draw."""
     album = content.album
+    first = list_first_pictures(album)
     return {
         "runs": [
             {"name": f"{run.group.name}, {run.label}", "colour": run.group.colour, "dash": run.group.dash}
@@ -173,7 +174,7 @@ def _collect_data(content: Content, protocols: list[Any]) -> dict[str, Any]:
         ],
         "charts": [_encode_chart(chart) for chart in (*content.curves, *content.more_curves, *content.bounds)],
         "protocols": protocols,
-        "pictures": [Markup(one.source) for one in album.pictures],
+        "pictures": [None if number in first else Markup(one.source) for number, one in enumerate(album.pictures)],
         "notes": [one.note for one in album.pictures],
         "shown": album.shown,
         "renewed": content.renewed,

@@ -77,6 +77,7 @@ def make_album(folders: Sequence[Path], problems: Sequence[list[str]], most: int
             if room <= 0:
                 album.left_out += len(some)
                 continue
+            before = len(album.pictures)
             for (run, file), loaded in zip(some, threads.map(load, some)):
                 if isinstance(loaded, str):
                     problems[run].append(loaded)
@@ -89,6 +90,8 @@ def make_album(folders: Sequence[Path], problems: Sequence[list[str]], most: int
                 number = numbers.setdefault(loaded.source, len(album.pictures))
                 album.pictures += [loaded] if number == len(album.pictures) else []
                 album.shown.setdefault(file.kind, {}).setdefault(run, []).append((file.step, number))
+            if album.left_out and len(album.pictures) == before:
+                room = 0  # too little for any
     for runs in album.shown.values():
         for steps in runs.values():
             steps.sort(key=lambda one: one[0] or 0)
@@ -123,6 +126,15 @@ def divide(count: int) -> list[int]:
                 halves += [(low, middle), (middle, high)]
         spans = halves
     return order
+
+
+def list_first_pictures(album: Album) -> set[int]:
+    """The numbers of the pictures that a page shows at first: of each run the last of the first kind that it has."""
+    first: dict[int, int] = {}
+    for kind in order_kinds(album.shown):
+        for run, steps in album.shown[kind].items():
+            first.setdefault(run, steps[-1][1])
+    return set(first.values())
 
 
 def title_of(kind: str) -> str:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.report.picture_encoding import encode_picture
+from lit_diffusion.report import pictures
+from lit_diffusion.report.picture_encoding import Encoded, encode_picture
 from lit_diffusion.report.pictures import divide, make_album
 from lit_diffusion.report.run_files import read_part
 from lit_diffusion.report.thinning import thin
@@ -120,6 +121,22 @@ def test_when_pictures_do_not_fit_the_last_of_all_runs_come_first(tmp_path):
     album = make_album(folders, [[], []], most=5 * 3800)
     assert [[step for step, _ in album.shown["samples"][run]] for run in (0, 1)] == [[0, 4, 8], [0, 8]]
     assert album.left_out == 13
+
+
+def test_pictures_are_not_encoded_once_there_is_no_room(tmp_path, monkeypatch):
+    folder, encoded = tmp_path / "samples", []
+    folder.mkdir()
+    noise((30, 30), folder / "00000000_samples.png")
+    for step in range(1, 400):
+        (folder / f"{step:08}_samples.png").write_bytes((folder / "00000000_samples.png").read_bytes())
+
+    def encode(content, most):
+        encoded.append(content)
+        return Encoded(f"{len(encoded):0>100}", 1, 1)
+
+    monkeypatch.setattr(pictures, "encode_picture", encode)
+    album = make_album([tmp_path], [[]], most=1050)
+    assert (len(album.pictures), album.left_out, len(encoded)) == (10, 390, 2 * pictures.AT_ONCE)
 
 
 def test_steps_are_chosen_evenly():

@@ -45,6 +45,8 @@ def test_the_page_shows_scores_curves_pictures_settings_and_what_became_of_runs(
     assert rate[1][-1] == 3.0 and rate[2][-1] == 10
     shown = page.data["shown"]["samples"]["0"]
     assert [step for step, _ in shown] == [50, 100]
+    last = [one for one in page.named("img") if one["data-picture"] == str(shown[-1][1])]
+    assert last and page.data["pictures"][shown[-1][1]] is None, "each picture is in the page once"
     assert "VariationalBound" in page.text and f"lightning fit -c {runs}/bound/config.yaml" in page.text
     seeds = [one["name"] for one in page.data["runs"] if one["name"].startswith("Simple")]
     assert seeds == ["Simple, seed 0", "Simple, seed 1"]
@@ -135,7 +137,7 @@ def test_runs_without_settings_have_no_table_and_all_else(tmp_path):
     put_run(tmp_path / "runs/old", content={**summary(), "settings": None})
     page = Elements(make_report(tmp_path / "runs", out=tmp_path / "report.html"))
     assert "no summary has the settings that make the rows" in page.text
-    assert page.data["charts"] and page.data["pictures"]
+    assert page.data["charts"] and page.named("img")
 
 
 def test_a_report_of_nothing_readable_is_one_line(tmp_path):

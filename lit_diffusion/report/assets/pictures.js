@@ -8,6 +8,8 @@
     const output = document.getElementById("picture-step-value");
     const figures = [...document.querySelectorAll("figure.picture")];
     let steps = [];
+    // what the page shows without scripts is not in the data a second time
+    for (const image of document.querySelectorAll("img[data-picture]")) DATA.pictures[image.dataset.picture] = image.src;
 
     const atOrBefore = (found, step) => {
       const before = found.filter(([at]) => at === null || at <= step);
