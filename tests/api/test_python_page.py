@@ -1,4 +1,4 @@
-"""docs/python.md: its code runs as it stands, from the first block to the last."""
+"""docs/python.md, and the three lines of README: their code runs as it stands, from the first block to the last."""
 
 import re
 from pathlib import Path
@@ -17,3 +17,10 @@ def test_every_block_of_the_page_runs(toy_run, capsys):
                 assert tuple(value.shape) == eval(stated[2]), line
     assert "digits-classifier" in capsys.readouterr().out
     assert names["quick"].folder.name.startswith("digits-quick")
+
+
+def test_the_lines_of_readme_run(toy_run, capsys):
+    toy_run("--trainer.max_steps=6", name="NAME")
+    (block,) = re.findall(r"```python\n(.*?)```", (PAGE.parents[1] / "README.md").read_text(), re.DOTALL)
+    exec(block, {})
+    assert "fid" in capsys.readouterr().out
