@@ -8,7 +8,6 @@ start itself is what is tested.
 """
 
 import atexit
-import gc
 import os
 import selectors
 import signal
@@ -138,8 +137,6 @@ def serve(connection: socket.socket) -> None:
     import lit_diffusion.training.command  # noqa: F401
 
     torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()  # see conftest.py
     while request := receive(connection):
         asked, fds = request
         keeper = os.fork()
