@@ -132,7 +132,7 @@ def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
     output = first.communicate(timeout=60)[0]  # until the last process has closed it
     assert time.monotonic() - begin < 30
     assert first.returncode != 0
-    assert any(cause in output for cause in CAUSES[victim])
+    assert any(cause in output for cause in CAUSES[victim]), output
 
 
 def test_process_whose_first_is_gone_when_it_comes_ends_at_once(trained):
