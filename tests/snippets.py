@@ -25,7 +25,20 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OURS = ("lightning", "lit-diffusion", "python -m lit_diffusion")
 # programs of others that pages name, and words of the shell
-OTHERS = {"apt-get", "done", "export", "for", "jupyter", "pip", "pytest", "python3", "sha256sum", "source", "wandb"}
+OTHERS = {
+    "apt-get",
+    "done",
+    "export",
+    "for",
+    "jupyter",
+    "pip",
+    "pytest",
+    "python3",
+    "sha256sum",
+    "source",
+    "tensorboard",
+    "wandb",
+}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import ROOT, TINY
+from lit_diffusion.errors import ConfigError
+from tests.conftest import DIGITS, ROOT, TINY
+from tests.snippets import parse_training
 
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```python\n# (my_package/\w+\.py)\n(.*?)```", PAGE, re.S))
@@ -41,6 +43,16 @@ def test_every_class_of_the_page_takes_part_in_a_run(command, package):
     assert "gradient_norm" in (package / "runs/here/metrics.csv").read_text().partition("\n")[0]
     scores = json.loads((package / "runs/here/summary.json").read_text())["scores"]
     assert scores["fid"]["protocol"]["features"] == "thumbnails"
+
+
+def test_the_overlay_of_the_page_parses(package, monkeypatch):
+    monkeypatch.chdir(package)
+    (overlay,) = re.findall(r"```yaml\n(# my_overlay\.yaml.*?)```", PAGE, re.S)
+    (package / "my_overlay.yaml").write_text(overlay, encoding="utf-8")
+    parse_training("fit", ["-c", DIGITS, "-c", "my_overlay.yaml"])
+    (package / "my_overlay.yaml").write_text(overlay.replace("share:", "shares:"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="shares"):
+        parse_training("fit", ["-c", DIGITS, "-c", "my_overlay.yaml"])
 
 
 def test_the_classifier_of_noisy_images_guides(command, package, toy_run):
