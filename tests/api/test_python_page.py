@@ -20,7 +20,7 @@ def test_every_block_of_the_page_runs(toy_run, capsys):
 
 
 def test_the_lines_of_readme_run(toy_run, capsys):
-    toy_run("--trainer.max_steps=6", name="NAME")
+    toy_run("--trainer.max_steps=6", "--trainer.val_check_interval=2", "--checkpoint.every_n_steps=2", name="NAME")
     (block,) = re.findall(r"```python\n(.*?)```", (PAGE.parents[1] / "README.md").read_text(), re.DOTALL)
     exec(block, {})
     assert "fid" in capsys.readouterr().out
