@@ -138,6 +138,8 @@ def test_an_autoencoder_encodes_and_decodes(toy_run, command):
         model.reverse  # noqa: B018
     with pytest.raises(ConfigError, match="^Inpaint needs a diffusion model"):
         model.inpaint()
+    model.module.draw = lambda shape, *rest: torch.full(shape, -5.3)  # a mean beyond the darkest level
+    assert model.sample(2).eq(-1).all()
 
 
 def test_mistakes_are_one_line_without_what_led_to_them(run):

@@ -83,6 +83,9 @@ class Guide(Samples):
     At every step the mean of p(x_0 | x_t) moves by its covariance times the gradient of scale * log r; with a
     NoisyFactor the score of q(x_t) moves by that gradient at x_t. classes: by number or name, taken in turn; by default
     all that the factor knows. covariance: of a Factor that is not noisy, see `Inpaint`. Files are those of `Samples`.
+
+    The gradient is taken at the mean. Where log r bends strongly within the spread of p(x_0 | x_t), as that of a far
+    narrower Gaussian r does, a step overshoots and samples diverge: `Denoise` conditions on such an r exactly.
     """
 
     needs_reverse = True

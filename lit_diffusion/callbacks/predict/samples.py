@@ -85,10 +85,11 @@ class Samples(Prediction):
             yield gather_blocks(trainer, blocks, count, batch, convert)
 
     def make(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
-        """samples (N, *), float32 on the CPU, and with labels labels (N,)."""
+        """samples (N, *), float32 on the CPU, images with levels in [-1, 1]; and with labels labels (N,)."""
         labels = self.labels(trainer, pl_module)
         with self.gathered(trainer, pl_module, labels, Tensor.float) as blocks:
-            samples = {"samples": torch.cat([*blocks])}
+            drawn = torch.cat([*blocks])
+        samples = {"samples": drawn if data_of(trainer).num_levels is None else drawn.clamp(-1, 1)}
         return samples if labels is None else {**samples, "labels": labels.cpu()}
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> None:
