@@ -89,7 +89,9 @@ class TrainedModel:
         model has none.
         """
         if not self.module.has_reverse:
-            raise ConfigError(f"{type(self.module).__name__} is no diffusion model of the examples; it has no reverse")
+            raise ConfigError(
+                f"expected a diffusion model of the examples, got {type(self.module).__name__}, which has no reverse"
+            )
         reverse: ReverseModel = self.module.reverse  # type: ignore[assignment]  # of a module that has it
         return reverse
 

@@ -41,7 +41,7 @@ def test_the_page_shows_scores_curves_pictures_settings_and_what_became_of_runs(
     steps, values = loss[names.index("Other, seed 0")]
     assert steps == list(range(60)) and values[3] == 1.0
     step, rate = (chart["curves"][0] for chart in page.data["charts"][2:])
-    assert step[1] == list(range(2, 11)) and step[2][0] == 0.25, "L_0 is no term of a step"
+    assert step[1] == list(range(2, 11)) and step[2][0] == 0.25, "L_0 is not a term of a step"
     assert rate[1][-1] == 3.0 and rate[2][-1] == 10
     shown = page.data["shown"]["samples"]["0"]
     assert [step for step, _ in shown] == [50, 100]
