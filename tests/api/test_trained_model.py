@@ -89,6 +89,7 @@ def test_weights_are_the_averaged_or_the_trained_ones(run):
 def test_train_makes_the_run_of_the_command_line(run, tmp_path, monkeypatch, capsys):
     """The same weights as `lightning fit` with the same options, and the columns of its metrics.csv; in silence."""
     monkeypatch.chdir(tmp_path)
+    wandb.finish()  # the run of an earlier test in this process
     options = [option.removeprefix("--").split("=", 1) for option in [*TINY[2:], *STEPS]]
     options.remove(["trainer.logger", "false"])  # W&B, whose run ends with the training
     model = lit_diffusion.train(DIGITS, **dict(options), run__name="trained", progress=False)

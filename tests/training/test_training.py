@@ -139,7 +139,10 @@ def test_the_cifar10_experiments_run_on_files_of_torchvisions_format(command, tm
     """From files on disk, the networks narrowed, the run and its bound shortened, nothing else changed."""
     short = ["--trainer.max_steps=2", "--grids.num_images=2", "--trainer.enable_progress_bar=false", "--run.name=c"]
     short += ["--scores.num_samples=0", "--scores.every_n_steps=0"]  # Inception's weights are not at hand
-    short += ["--data.batch_size=10", *([] if name == "cifar10_gan" else ["--bits_per_dim.terms=2"])]
+    short += [
+        "--data.batch_size=10",
+        *([] if name == "cifar10_gan" else ["--bits_per_dim.terms=2", "--bits_per_dim.splits=[test]"]),
+    ]
     short += [] if name == "cifar10" else ["--trainer.logger=false"]
     command("fit", "-c", f"configs/{name}.yaml", f"--data.root={cifar10_files}", *CIFAR10_FILES[name], *short)
     run = tmp_path / "runs/c"
