@@ -1,6 +1,7 @@
 """A headless Chromium, if this machine has one, that records what a page says, loads and breaks."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,3 +48,13 @@ def visiting(browser: Any, file: Path, width: int = 1440, scheme: str = "light")
     visit.requests.clear()
     yield visit
     context.close()
+
+
+def wait_until(page: Any, expression: str, seconds: float = 30) -> None:
+    """Waits for an expression to hold. `wait_for_function` evaluates it from within the page, whose policy forbids that
+    after the first time.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never true: {expression}"
+        page.wait_for_timeout(50)

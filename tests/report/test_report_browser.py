@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lit_diffusion.report.page import make_page
-from tests.browser import launched, visiting
+from tests.browser import launched, visiting, wait_until
 from tests.report.report_made import HOSTILE, make_report, put_run
 
 
@@ -81,11 +81,11 @@ def test_runs_are_switched_smoothed_zoomed_and_seen_through_training(browser, re
         page.evaluate(
             "const s = document.getElementById('smoothing'); s.value = 0.9; s.dispatchEvent(new Event('input'))"
         )
-        page.wait_for_function("CHARTS[0].series.length === 6")
+        wait_until(page, "CHARTS[0].series.length === 6")
         assert page.evaluate("smooth([4, 4, 4], 0.9)") == pytest.approx([4, 4, 4]), "no bias of the first values"
         page.get_by_label("from step").fill("50")
         page.get_by_label("from step").press("Enter")
-        page.wait_for_function("CHARTS[0].plot.scales.x.min === 50")
+        wait_until(page, "CHARTS[0].plot.scales.x.min === 50")
         assert page.evaluate("CHARTS[1].range()[0]") == 50, "all charts show the same steps"
         picture, slider = page.locator("figure.picture img").first, page.locator("#picture-step")
         assert slider.get_attribute("aria-valuetext") == "step 100"
@@ -130,7 +130,7 @@ def test_everything_is_reached_by_keyboard_seen_and_named(browser, report):
         page.keyboard.press("Home")
         assert page.locator("#readout-0").inner_text().startswith("training step 0: ")
         page.keyboard.press("+")
-        page.wait_for_function("VIEW.to !== null")
+        wait_until(page, "VIEW.to !== null")
 
 
 def test_hostile_runs_execute_nothing_and_reach_nobody(browser, tmp_path):
