@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lit_diffusion.api.prompt import one_line_errors, seeded
 from lit_diffusion.callbacks import BitsPerDim, RunProgress
+from lit_diffusion.callbacks.bits_per_dim import scores_of
 from lit_diffusion.callbacks.evaluation import evaluating
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.predict import (
@@ -202,7 +203,7 @@ class TrainedModel:
             scorer.check(self.trainer, self.module)
             scorer.on_load_checkpoint(self.trainer, self.module, {"global_step": self.step})
             bound = scorer.bounds(self.trainer, self.module)["test"]
-            scores = scorer.scores_of(self.trainer, self.module, "test", bound)
+            scores = scores_of(bound, scorer.protocol(self.trainer, self.module, "test", bound))
         total = bound.terms()["total"]
         return LikelihoodResult(total.value, total.error, bound.per_example(), bound.terms(), bound.curve(), scores)
 

@@ -94,19 +94,11 @@ class BitsPerDim(Evaluation):
                 bound.add_constant(data.log_volume, math.prod(data.image_shape))
         return bounds
 
-    def scores_of(
-        self, trainer: Trainer, pl_module: LightningModule, split: str, bound: LikelihoodBound
-    ) -> dict[str, Score]:
-        """The scores of a split by name."""
-        protocol = self._protocol(trainer, pl_module, split, bound)
-        return {name: Score(*finite(value), protocol | own) for name, (value, own) in bound.scores().items()}
-
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
         data, scores, bounds = data_of(trainer), dict[str, Score](), self.bounds(trainer, pl_module)
         for split, bound in bounds.items():
-            protocol = self._protocol(trainer, pl_module, split, bound)
-            found = self.scores_of(trainer, pl_module, split, bound)
-            scores.update({f"{name}/{split}": score for name, score in found.items()})
+            protocol = self.protocol(trainer, pl_module, split, bound)
+            scores.update({f"{name}/{split}": score for name, score in scores_of(bound, protocol).items()})
             if trainer.is_global_zero and trainer.state.fn in ("fit", "test"):
                 write_files(Path(trainer.default_root_dir) / "bits_per_dim" / split, bound, protocol)
             say(trainer, line(split, bound, " of 255" if data.num_levels else ""))
@@ -135,9 +127,10 @@ class BitsPerDim(Evaluation):
             bound.add(x_0, label, pairs[b * size : (b + 1) * size], generator)
             advance(len(pairs[b * size : (b + ranks) * size]))  # the other ranks have done as much
 
-    def _protocol(
+    def protocol(
         self, trainer: Trainer, pl_module: LightningModule, split: str, bound: LikelihoodBound
     ) -> dict[str, Any]:
+        """Everything that the bound of a split depends on."""
         module, data = generative_of(pl_module), data_of(trainer)
         return {
             "spread": "standard error",
@@ -152,6 +145,11 @@ class BitsPerDim(Evaluation):
             "seed": module.seed,
             "step": self.step(trainer),
         }
+
+
+def scores_of(bound: LikelihoodBound, protocol: dict[str, Any]) -> dict[str, Score]:
+    """The scores of a bound by name, in bits/dim unless their own protocol has another unit."""
+    return {name: Score(*finite(value), protocol | own) for name, (value, own) in bound.scores().items()}
 
 
 def log_likelihood(data: ImageData, split: str, bound: Tensor, protocol: dict[str, Any]) -> dict[str, Score]:

@@ -7,7 +7,6 @@ import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import WandbLogger
 
 import lit_diffusion.nn  # noqa: F401  imported classes can be named without their modules
 from lit_diffusion.callbacks import (
@@ -165,14 +164,8 @@ class TrainingCLI(CLIBase):
         if self.fitting:
             kwargs["logger"] = [*loggers, MetricsLogger(self.run.folder)]
         bar = [] if self.settings.trainer.enable_progress_bar is False else [RunProgress()]
-        self.trainer_defaults["callbacks"] = [
-            Timing(),
-            *bar,
-            self.run_summary,
-            MetricsFile(),
-            EventFiles(),
-            RunReport(),
-        ]
+        files = [self.run_summary, MetricsFile(), EventFiles()]
+        self.trainer_defaults["callbacks"] = [Timing(), *bar, *files, RunReport()]
         return super().instantiate_trainer(**kwargs)
 
     def equip(self, trainer: Trainer) -> Trainer:
@@ -199,9 +192,7 @@ class TrainingCLI(CLIBase):
         self.check()
         run_folder.check_space(self.run.folder, sum(p.numel() for p in self.model.parameters()))
         self._write_config()
-        for logger in self.trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_hyperparams(self.saved.as_dict())
+        run_loggers.log_settings(self.trainer.loggers, self.saved)
 
     def _describe(self) -> None:
         """Renders the complete configuration, as text and as settings."""

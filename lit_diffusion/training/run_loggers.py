@@ -1,10 +1,12 @@
-"""The loggers that a configuration asks for: where their files go."""
+"""The loggers that a configuration asks for: where their files go, and the settings that W&B gets."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from lit_diffusion.callbacks import TensorBoard
 from lit_diffusion.config.keys import last_part
@@ -33,3 +35,10 @@ def prepare(loggers: Any, folder: Path) -> None:
             logger.class_path = f"{TensorBoard.__module__}.{TensorBoard.__name__}"
             given = {key: value for key, value in logger.get("init_args", Namespace()).items() if key in KEPT}
             logger.init_args = Namespace(**given, save_dir=str(folder))
+
+
+def log_settings(loggers: Sequence[Logger], settings: Namespace) -> None:
+    """Gives W&B the complete configuration; TensorBoard takes it from the summary of the run."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_hyperparams(settings.as_dict())

@@ -52,7 +52,7 @@ def test_the_density_of_real_values_is_that_of_torch():
 
 
 @pytest.mark.parametrize("per_element", [False, True])
-def test_the_scale_starts_where_it_is_told_and_stays_above_its_bound(per_element):
+def test_the_scale_starts_as_asked_and_stays_above_its_bound(per_element):
     likelihood = GaussianLikelihood(None, per_element, initial_scale=0.2, min_scale=0.05)
     output = torch.zeros(1, likelihood.outputs)
     assert likelihood.gaussian(output).variance.sqrt().item() == pytest.approx(0.2, rel=1e-5)

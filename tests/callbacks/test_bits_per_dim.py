@@ -195,7 +195,7 @@ def test_a_data_set_of_one_image_and_an_empty_split_are_scored_as_far_as_they_ca
 
 
 @pytest.mark.parametrize("what", ["weights", "schedule"])
-def test_a_bound_that_is_no_number_is_no_score(what, tmp_path):
+def test_a_bound_that_is_not_a_number_is_not_a_score(what, tmp_path):
     """A network that says NaN; beta_1 = 0, with which the bound is infinite. Files are still those that parse."""
     module = model(LinearSchedule(T, 0.0, 0.5) if what == "schedule" else None)
     if what == "weights":

@@ -39,7 +39,7 @@ def test_a_loss_that_explodes_against_its_own_history_is_named():
     assert judge([*FALLING, *[200.0] * 10], factor=0) is None
 
 
-def test_what_is_no_explosion_lets_a_run_go_on():
+def test_what_is_not_an_explosion_lets_a_run_go_on():
     """Falling, noisy, heavy-tailed with single spikes, back to where it started, and negative losses."""
     noise = random.Random(0)
     assert judge(FALLING) is None
@@ -55,7 +55,7 @@ def test_an_explosion_at_once_is_measured_by_the_first_loss():
     assert judge([1.0, *[1e6] * 20]) == "the loss has grown from 1 to 1e+06 by step 5"
 
 
-def test_a_few_last_losses_are_no_level():
+def test_a_few_last_losses_are_not_a_level():
     """At the end of training fewer are left than are looked at together: only whether they are finite counts."""
     divergence = Divergence(every_n_steps=5)
     assert divergence._judge([0.01] * 5, [1, 2, 3, 4, 5]) is None

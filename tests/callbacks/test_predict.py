@@ -126,7 +126,7 @@ DRAWN = {  # options of a short fit; shape and type of the array, of the picture
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_what_is_no_image_of_levels_is_written_as_it_is(name, command, tmp_path):
+def test_what_is_not_an_image_of_levels_is_written_as_it_is(name, command, tmp_path):
     """Points, bits and real-valued images as the sampler draws them, in blocks of 64; only images are PNGs, too."""
     options, shape, dtype = DRAWN[name]
     command("fit", "-c", f"{CONFIGS}/{name}.yaml", *QUICK, *options, "--trainer.max_steps=2", "--run.name=here")
@@ -241,7 +241,7 @@ def test_all_steps_of_a_reconstruction_share_one_noise(tmp_path):
     assert 0.7 < eps[0].std() < 1.3
 
 
-def test_the_picture_of_reconstructions_has_a_label_beside_every_row(tmp_path):
+def test_the_picture_of_reconstructions_has_a_label_next_to_every_row(tmp_path):
     """Originals, then noise and the way back of each step; no label reaches into another row or into the images."""
     folder = predict(tmp_path, Reconstruct([3, NUM_STEPS], num_images=2))
     file, picture = np.load(folder / "reconstruct.npz"), np.asarray(Image.open(folder / "reconstruct.png"))

@@ -182,7 +182,7 @@ def test_grey_pngs_are_scored_by_inception_as_the_same_images_in_colour(forms, w
     assert found[0]["fid"]["protocol"]["features"] == "inception-v3-compat with other weights"
 
 
-def test_what_a_user_should_know_is_said_once_and_beside_the_result(weights, tmp_path, capsys):
+def test_what_a_user_should_know_is_said_once_and_next_to_the_result(weights, tmp_path, capsys):
     """On standard error: repeated channels, and too few images for so many features."""
     for name in ("a", "b"):
         np.savez(tmp_path / f"{name}.npz", np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8))

@@ -148,7 +148,7 @@ class Code:
 
 
 def bad_npz(name, folder):
-    """Writes a file that is no NPZ file of images."""
+    """Writes a file that is not an NPZ file of images."""
     path = folder / f"{name}.npz"
     images = pixels()
     arrays = {

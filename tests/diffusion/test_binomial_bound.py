@@ -225,7 +225,7 @@ def test_simple_is_the_cross_entropy_of_x_0(model):
 @pytest.mark.parametrize("objective", [Simple, VariationalBound])
 @pytest.mark.parametrize("size", [1.0, 30.0, 200.0])
 @KINDS
-def test_gradients_are_no_nan_however_sure_the_network_is(kind, size, objective):
+def test_gradients_are_finite_however_sure_the_network_is(kind, size, objective):
     """Logits of +-200 are rates of exactly 0 and 1 in float32; steps t = 1 and others are mixed in the batch."""
     for betas in SCHEDULES.values():
         reverse = reverse_of((size * torch.randn(len(betas), 4, WIDTH).sign()), betas, kind).train()

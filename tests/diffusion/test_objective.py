@@ -252,7 +252,7 @@ def test_a_draw_fixes_what_is_random_image_by_image(timesteps, images, reverse_w
         torch.testing.assert_close(objective(reverse, images[part], (draw[part], eps[part])), whole[part])
 
 
-def test_timesteps_are_told_the_losses_of_training_and_of_nothing_else(images, reverse_with):
+def test_timesteps_receive_the_losses_of_training_and_of_nothing_else(images, reverse_with):
     """Unweighted, per step and detached in training; evaluation leaves the history alone."""
     reverse, timesteps = reverse_with(), Fixed([[1, 2]] * 4, [[0.0, 0.5]] * 4)
     objective = bind(Simple(timesteps), reverse)

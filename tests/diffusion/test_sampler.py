@@ -289,7 +289,7 @@ def test_more_steps_than_the_model_has_are_refused(make, steps, words, oracle):
 
 @pytest.mark.parametrize("steps", [0, -3, [], [0, 1], [3, 2], [2, 2]], ids=str)
 @pytest.mark.parametrize("make", [AncestralSampler, DDIMSampler])
-def test_steps_that_are_no_chain_are_refused(make, steps):
+def test_steps_that_are_not_a_chain_are_refused(make, steps):
     """None, step 0, and steps that do not ascend."""
     with pytest.raises(ConfigError, match=f"^{make.__name__}.steps: expected .*, got "):
         make(steps)
@@ -302,7 +302,7 @@ def test_an_eta_outside_0_to_1_is_refused(eta):
         DDIMSampler(eta=eta)
 
 
-def test_rounding_below_zero_at_eta_1_is_no_nan(oracle, x_T):
+def test_rounding_below_zero_at_eta_1_is_not_nan(oracle, x_T):
     """beta_1 = 3e-18: beta~ equals 1 - alpha_bar_s but for rounding, and the root under eps is 0, for any beta_2."""
     for beta in torch.linspace(0.05, 0.95, 200).tolist():
         reverse = oracle([3e-18, beta], CleanImage, clean)

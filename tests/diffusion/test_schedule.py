@@ -166,7 +166,7 @@ def test_rescaled_linear_schedule_destroys_as_much_at_every_length():
         ],
     ],
 )
-def test_what_is_no_schedule_is_refused_by_name_in_one_line(make, words):
+def test_what_is_not_a_schedule_is_refused_by_name_in_one_line(make, words):
     """A beta outside [0, 1], no steps, or arguments of no curve."""
     with pytest.raises(ConfigError) as error:
         make()

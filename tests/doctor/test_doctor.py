@@ -132,7 +132,7 @@ def test_without_metadata_of_its_own_it_says_how_to_install(monkeypatch):
     assert found.level == WARNING and found.repair == reinstall_command()
 
 
-def test_a_bare_interpreter_is_told_all_that_is_missing(site, tmp_path):
+def test_a_bare_interpreter_gets_a_list_of_all_that_is_missing(site, tmp_path):
     """Not even rich and packaging are there."""
     where = site("lit_diffusion", "0.1", "torch>=2.4", "rich>=13", 'absent; extra == "x"')
     status, answer, _ = run_doctor(where, cwd=tmp_path, options=("-S",))
@@ -162,7 +162,7 @@ def test_other_versions_are_not_accused(site, version):
     assert installation.find_malicious() == []
 
 
-def test_malicious_code_is_not_run_nor_anything_beside_it(site, tmp_path):
+def test_malicious_code_is_not_run_nor_anything_next_to_it(site, tmp_path):
     """Exit status 1, and no module of the environment that a run would import has been."""
     where = site("lightning", "2.6.3")
     for name in ("lightning", "pytorch_lightning"):
@@ -369,7 +369,7 @@ def test_gpus_have_a_line_each(driver):
     assert first.text == "H200, 150 GB, 100 GB free, driver 470.57, torch's CUDA 12.8"
 
 
-def test_a_torch_without_cuda_beside_a_driver_is_a_warning(driver):
+def test_a_torch_without_cuda_next_to_a_driver_is_a_warning(driver):
     (found,) = machine.check_cuda(fake_torch(cuda=None))
     assert found.level == WARNING and "built for CPUs" in found.text
 
@@ -497,7 +497,7 @@ def test_wandb_offline_needs_no_account(monkeypatch):
     assert found.level == OK and "WANDB_MODE=offline" in found.text
 
 
-def test_a_slurm_job_is_told_as_far_as_the_environment_tells(monkeypatch):
+def test_a_slurm_job_is_described_as_far_as_the_environment_does(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert [one.text for one in services.examine_slurm()] == ["not inside a job"]
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_RESTART_COUNT": "1", "SBATCH_SIGNAL": "USR1@90"}

@@ -152,7 +152,7 @@ def test_a_whole_file_with_a_part_of_another_kind_is_one_line(command, run, part
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_file_is_passed_over(run):
+def test_what_is_not_a_file_is_passed_over(run):
     """A pipe would be waited for, a device be read without end."""
     os.mkfifo(run / "checkpoints/step=12.ckpt")
     (run / "checkpoints/step=11.ckpt").symlink_to("/dev/zero")

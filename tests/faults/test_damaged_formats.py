@@ -332,7 +332,7 @@ def test_an_array_file_that_lies_or_does_not_fit_is_refused(tmp_path):
     assert "got 8; set num_levels: 256" in refused(ImageArray, tmp_path / "x.npy", num_levels=65536)
 
 
-def test_a_folder_that_is_no_class_and_classes_that_differ_are_refused(folder, tmp_path):
+def test_a_folder_that_is_not_a_class_and_classes_that_differ_are_refused(folder, tmp_path):
     (folder / "x.png").write_bytes(png())
     assert f"{folder}/x.png is in none; move it" in refused(ImageClassFolder, folder)
     (folder / "x.png").unlink()

@@ -102,7 +102,7 @@ def test_yaml_makes_no_objects_and_fits_into_memory(command, tmp_path, touched, 
     assert not touched.exists()
 
 
-def test_yaml_is_no_pipe(tmp_path):
+def test_yaml_is_not_a_pipe(tmp_path):
     """Which would never end."""
     os.mkfifo(tmp_path / "x.yaml")
     assert "expected a regular file" in refused(untrusted_yaml.load, tmp_path / "x.yaml")
@@ -124,7 +124,7 @@ def test_a_checkpoint_runs_no_code(command, tmp_path, touched, subcommand, kind)
     assert not touched.exists()
 
 
-def test_lightning_is_told_to_read_weights_only(parse):
+def test_lightning_reads_weights_only(parse):
     """Whatever a file says."""
     assert parse(*TINY, "--weights_only=false").settings.weights_only is True
 
@@ -356,7 +356,7 @@ def test_a_hostile_summary_is_refused_by_name(tmp_path, content):
     assert "no run can be read" in refused(table, [str(tmp_path / "run")])
 
 
-def test_numbers_that_are_none_are_no_scores(tmp_path, capsys):
+def test_scores_that_are_not_numbers_count_as_diverged(tmp_path, capsys):
     """NaN, infinities and numbers beyond all floats."""
     scores = '{"fid": {"value": NaN}, "kid": {"value": Infinity}, "recall": {"value": 1e999}, "K": {"value": -1e308}}'
     put(tmp_path / "run", json.dumps({**made(), "scores": "X"}).replace('"X"', scores))
@@ -365,7 +365,7 @@ def test_numbers_that_are_none_are_no_scores(tmp_path, capsys):
     assert "nan" not in out.lower() and "inf" not in out.lower() and out.count("diverged") == 3
 
 
-def test_a_summary_is_no_pipe(tmp_path):
+def test_a_summary_is_not_a_pipe(tmp_path):
     """Which would never end."""
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / "summary.json")

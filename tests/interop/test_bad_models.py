@@ -91,7 +91,7 @@ def test_improved_diffusion_needs_a_recipe(tmp_path, refused):
     ],
 )
 @pytest.mark.parametrize("name", ["model.bin", "model.safetensors"])
-def test_what_is_no_file_of_weights(content, said, name, tmp_path, refused):
+def test_what_is_not_a_file_of_weights(content, said, name, tmp_path, refused):
     (tmp_path / name).write_bytes(content)
     assert said in refused("import", name, "-o", "run")
 
@@ -126,7 +126,7 @@ def test_folder_without_config(small, refused):
     assert f"{small}: config.json, which describes the network, is missing" in refused("import", small, "-o", "run")
 
 
-def test_file_without_config_beside_it(small, refused):
+def test_file_without_config_next_to_it(small, refused):
     os.remove(small / UNET)
     assert "config.json, which describes the network, is missing next to it" in refused(
         "import", small / WEIGHTS, "-o", "run"
@@ -359,7 +359,7 @@ def test_recipe_for_other_images(small, refused):
     assert "configs/cifar10.yaml: CIFAR10 has 32x32 images of 3 channels, but the model 8x8 of 1" in message
 
 
-def test_overlay_is_no_recipe(small, refused):
+def test_an_overlay_is_refused_as_a_recipe(small, refused):
     message = refused("import", small, "-o", "run", "-c", "configs/schedule/cosine.yaml")
     assert "add -c configs/cifar10.yaml or another complete file before overlays" in message
 
@@ -490,7 +490,7 @@ def test_export_of_a_run_that_has_not_finished_takes_force(status, reason, said,
     assert f"its status is {status}" in card
 
 
-def test_export_of_what_is_no_run(refused, trained, tmp_path):
+def test_export_of_what_is_not_a_run(refused, trained, tmp_path):
     assert ": expected the folder of a run with a config.yaml" in refused("export", tmp_path)
     assert "has no summary.json" in (os.remove(trained / "summary.json"), refused("export", trained))[1]
 

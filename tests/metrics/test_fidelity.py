@@ -123,7 +123,7 @@ def test_moments_are_float64_where_features_vary_little_about_a_large_mean():
 
 @pytest.mark.parametrize("protocol", [TorchFidelity, DDPMRelease])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_one_pixel_that_is_no_number_leaves_no_score(protocol, value):
+def test_one_pixel_that_is_not_a_number_leaves_no_score(protocol, value):
     """Not an FID of what was repaired; the protocols stay, the table shows a word."""
     images = torch.zeros(40, 1, 8, 8)
     images[7, 0, 2, 3] = value
@@ -142,7 +142,7 @@ def test_one_pixel_that_is_no_number_leaves_no_score(protocol, value):
 
 
 @pytest.mark.parametrize("output", ["features", "logits"])
-def test_features_that_are_no_numbers_are_said_to_be_so(output):
+def test_features_that_are_not_numbers_are_named(output):
     """An extractor of one's own can divide by zero."""
     table = extractor()
     getattr(table, output)[11, 2] = float("nan")

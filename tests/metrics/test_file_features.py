@@ -92,7 +92,7 @@ def test_scores_of_a_program_carry_its_file_and_hash_and_what_it_sees(tmp_path, 
 
 
 @pytest.mark.parametrize("content", ["missing", "empty", "text", "weights", "other kind"])
-def test_a_file_that_is_no_program_is_named_with_its_hash(tmp_path, suffix, content, module):
+def test_a_file_that_is_not_a_program_is_named_with_its_hash(tmp_path, suffix, content, module):
     path = tmp_path / f"own.{suffix}"
     if content == "other kind":
         other = tmp_path / f"other.{'pt2' if suffix == 'pt' else 'pt'}"

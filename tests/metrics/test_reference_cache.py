@@ -218,7 +218,7 @@ def test_other_ranks_learn_from_the_first_whether_to_compute(cache, computed):
     assert heard == [False, True]
 
 
-def test_the_cache_lies_where_it_is_told_to(monkeypatch, tmp_path):
+def test_the_cache_lies_in_the_folder_of_its_variable(monkeypatch, tmp_path):
     """LIT_DIFFUSION_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "~/xdg")

@@ -78,7 +78,7 @@ def test_the_same_images_always_give_the_same_features(features):
     torch.testing.assert_close(features(x[:3])[0], features(x)[0][:3])
 
 
-def test_the_file_is_small_and_the_one_whose_hash_stands_beside_every_score(features):
+def test_the_file_is_small_and_the_one_whose_hash_stands_next_to_every_score(features):
     assert len(content(features)) < 1_000_000
     assert all(one.dtype in (torch.float32, torch.int64) for one in load(content(features)).values())
     assert sha256_of(content(features)) == features.expected == features.sha256

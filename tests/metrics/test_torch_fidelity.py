@@ -84,7 +84,7 @@ def test_the_command_in_the_default_layout_gives_torch_fidelitys_scores_to_1e_4(
 
 
 @pytest.mark.slow
-def test_the_scores_that_are_compared_are_no_trivial_ones(theirs):
+def test_the_scores_that_are_compared_are_not_trivial(theirs):
     """Features that hardly vary would make any two implementations agree."""
     assert theirs["fid"][0] > 1
     assert theirs["inception_score"][0] > 1.1

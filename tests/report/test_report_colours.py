@@ -1,4 +1,4 @@
-"""The colours of curves, as report.css has them: seen on both grounds, and told apart by the colour-blind."""
+"""The colours of curves, as report.css has them: visible on both grounds, and distinguishable for the colour-blind."""
 
 import re
 from itertools import combinations

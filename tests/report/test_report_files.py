@@ -49,7 +49,7 @@ def test_a_resumed_or_disordered_file_gives_each_step_once():
     "content",
     [b"", b"a,b\n1,2\n", b"step,step\n1,2\n", b"\xff\xfe\x00", b"step,a\n" + b"9" * 200_000 + b",1\n", b"step\n" * 9],
 )
-def test_files_that_are_no_metrics_give_no_curves(content):
+def test_files_that_are_not_metrics_give_no_curves(content):
     curves, _ = parse_curves(content)
     assert not any(curve.steps for curve in curves.values())
 
@@ -123,7 +123,7 @@ def test_when_pictures_do_not_fit_the_last_of_all_runs_come_first(tmp_path):
     assert album.left_out == 13
 
 
-def test_pictures_are_not_encoded_once_there_is_no_room(tmp_path, monkeypatch):
+def test_pictures_are_not_encoded_without_room_for_them(tmp_path, monkeypatch):
     folder, encoded = tmp_path / "samples", []
     folder.mkdir()
     noise((30, 30), folder / "00000000_samples.png")

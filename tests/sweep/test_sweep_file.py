@@ -312,7 +312,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_file_that_is_no_sweep_is_refused_in_one_line(text, sweep):
+def test_a_file_that_is_not_a_sweep_is_refused_in_one_line(text, sweep):
     with pytest.raises(ConfigError, match=TEXTS[text][1]) as error:
         sweep(TEXTS[text][0])
     assert "\n" not in str(error.value)

@@ -33,7 +33,7 @@ folder.mkdir(parents=True)
 (folder / "config.yaml").touch()
 does = options["does"]
 time.sleep(float(options.get("takes", 0)))
-if does == "fail" and not Path("mended").exists():
+if does == "fail" and not Path("repaired").exists():
     print("all is well")
     sys.exit("it broke")
 status = does if does in ("finished", "diverged") else "finished"
@@ -79,7 +79,7 @@ def test_cells_that_have_ended_are_not_run_again_and_failed_ones_are(out, tmp_pa
     (out / "d").mkdir()
     (out / "d/config.yaml").touch()  # killed before its first checkpoint
     written = {name: (out / name / "summary.json").stat().st_mtime_ns for name in "ac"}
-    (tmp_path / "mended").touch()
+    (tmp_path / "repaired").touch()
     again = [job(out, "a"), job(out, "b", "fail"), job(out, "c", "diverged"), job(out, "d")]
     assert sweep(again) == {"a": "finished", "b": "finished", "c": "diverged", "d": "finished"}
     assert written == {name: (out / name / "summary.json").stat().st_mtime_ns for name in "ac"}
@@ -136,7 +136,7 @@ def test_a_cell_of_another_base_is_refused(out):
         other.check()
 
 
-def test_a_folder_that_is_no_run_is_left_alone(out):
+def test_a_folder_that_is_not_a_run_is_left_alone(out):
     """What lies where a cell's folder belongs is not removed."""
     (out / "a").mkdir(parents=True)
     (out / "a/thesis.tex").write_text("years of work")

@@ -151,7 +151,7 @@ def test_a_file_has_all_tables(mixed, tmp_path, capsys):
     assert rows(text.split("**SwissRoll**")[1])[0][0] == "roll"
 
 
-def test_runs_of_one_name_in_several_folders_are_told_apart(tmp_path, capsys):
+def test_runs_of_one_name_in_several_folders_are_distinguished(tmp_path, capsys):
     for number, settings in enumerate(DIFFERENT.values()):
         put(tmp_path / "runs" / f"sweep{number}" / "here", summary(settings=settings, scores={"fid": 1.0}))
     out, _ = printed(capsys, tmp_path / "runs", "--format", "markdown")

@@ -152,7 +152,7 @@ def test_latex_escapes_whatever_a_name_holds():
     assert escape_latex("[1]*") == "{[}1]{*}" and escape_latex("μ̃ ≤ —") == r"$\tilde\mu$ $\leq$ ---"
 
 
-def test_names_of_others_send_nothing_to_the_terminal_and_are_no_markup(tmp_path, capsys):
+def test_names_of_others_send_nothing_to_the_terminal_and_are_not_markup(tmp_path, capsys):
     """Neither control sequences nor rich's tags."""
     put(tmp_path / "a", summary(settings={"data": "\x1b[2J[bold]x"}, scores={"fid": 1.0}))
     put(tmp_path / "b", summary(scores={"fid": 2.0}))

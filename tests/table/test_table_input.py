@@ -133,7 +133,7 @@ def test_what_no_run_has_and_no_class_takes_is_named(runs, tmp_path, capsys, res
         "rows: [{label: x, where: {model.objective.scale: null}}]",
     ],
 )
-def test_what_another_class_of_ours_would_have_is_no_mistake(runs, tmp_path, capsys, rest):
+def test_what_another_class_of_ours_would_have_is_not_a_mistake(runs, tmp_path, capsys, rest):
     assert "no run has" not in printed(capsys, runs, "--layout", layout(tmp_path, FID + rest)).err
 
 

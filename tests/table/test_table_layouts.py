@@ -101,7 +101,7 @@ def test_every_row_of_the_paper_stands_in_a_table():
     assert used - {None} == load_paper_rows().keys()
 
 
-def test_parzen_windows_stand_beside_the_papers_with_what_they_must_not_be_taken_for(tmp_path, capsys):
+def test_parzen_windows_stand_next_to_the_papers_with_what_they_must_not_be_taken_for(tmp_path, capsys):
     """Seeds are averaged, each with the sigma that is best for its samples; of 10,000 samples they compare."""
     protocol = {"window": "Gaussian", "samples": 10_000, "unit": "bits/image", "sigma_from": "the last 10"}
     for seed, (value, sigma) in enumerate([(310.0, 0.158), (320.0, 0.126)]):

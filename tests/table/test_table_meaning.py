@@ -246,7 +246,7 @@ def test_seeds_that_were_measured_differently_are_not_averaged(run, table):
     assert line in err and err.count("samples is") == 1
 
 
-def test_a_protocol_that_is_not_there_is_no_reason_for_many_lines(run, table):
+def test_a_protocol_that_is_not_there_is_not_a_reason_for_many_lines(run, table):
     """Nor for one that contradicts itself."""
     run("st/s0", seed=0, scores={"fid": 8.0})
     run("st/s1", seed=1, scores={"fid": {"value": 9.0, "std": None, "protocol": {}}})
