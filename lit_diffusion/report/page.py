@@ -34,7 +34,7 @@ from lit_diffusion.table.experiment import shorten_paths
 from lit_diffusion.table.layout import Layout
 from lit_diffusion.table.layout_file import list_layouts, read_layout
 from lit_diffusion.table.rows import matches_any
-from lit_diffusion.table.runs import Run, find_runs
+from lit_diffusion.table.runs import Run, read_runs
 from lit_diffusion.table.table import Table
 
 LONGEST = 400  # characters of a text
@@ -65,9 +65,13 @@ class Content:
 
 
 def make_page(folders: list[str], layout: Layout | None = None, renewed: int = 0) -> tuple[str, list[Run]]:
-    """The HTML of a page about the runs in folders, and the runs. Raises ConfigError if there are none."""
-    warnings: list[str] = []
-    runs = find_runs(folders, warnings.append)
+    """The HTML of a page about the runs in folders, and the runs: those whose summaries can be read.
+
+    Raises ConfigError if a folder does not exist or contains no run.
+    """
+    problems, warnings = list[str](), list[str]()
+    runs = read_runs(folders, problems)
+    warnings += [f"left out: {problem}" for problem in problems]
     reported = [read_reported_run(run) for run in runs]
     tables = _make_tables(folders, layout, runs, warnings)
     groups = group_runs(tables, runs)
@@ -100,8 +104,10 @@ def _make_title(folders: list[str]) -> str:
 
 def _make_tables(folders: list[str], layout: Layout | None, runs: list[Run], warnings: list[str]) -> list[Table]:
     """In the layout asked for, else the shipped one that has the name of the folder, as after a sweep, else the default
-    ones; none, with a warning, if no run has settings.
+    ones; none if there is no run, and none, with a warning, if no run has settings.
     """
+    if not runs:
+        return []
     name = Path(folders[0]).resolve().name if len(folders) == 1 else ""
     if layout is None and name in list_layouts() and matches_any(shipped := read_layout(name), runs):
         layout = shipped

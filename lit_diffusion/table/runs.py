@@ -55,24 +55,33 @@ class Run:
 
 
 def find_runs(folders: list[str], warn: Warn) -> list[Run]:
-    """The runs in folders, each once. A folder is that of a run, or contains such folders one or two levels down.
+    """The runs in folders, as `read_runs` finds them.
 
-    warn: called for every summary that is left out. Raises ConfigError if a folder does not exist or contains no run,
-    or if no summary can be read.
+    warn: called for every summary that is left out. Raises ConfigError also if no summary can be read.
     """
     problems: list[str] = []
-    runs: list[Run] = []
-    found = [(Path(folder), path) for folder in folders for path in _find_summaries(Path(folder))]
-    for path in _resolve_links(found, problems):
-        try:
-            runs.append(make_run(summary.read(path), str(path.parent), path.stat().st_mtime))
-        except ConfigError as error:
-            problems.append(str(error))
+    runs = read_runs(folders, problems)
     if not runs:
         others = f", and {len(problems) - 1} more" if problems[1:] else ""
         raise ConfigError(f"no run can be read: {problems[0]}{others}")
-    for problem in dict.fromkeys(problems):
+    for problem in problems:
         warn(f"left out: {problem}")
+    return runs
+
+
+def read_runs(folders: list[str], problems: list[str]) -> list[Run]:
+    """The runs in folders, each once. A folder is that of a run, or contains such folders one or two levels down.
+
+    problems: receives why a summary cannot be read. Raises ConfigError if a folder does not exist or contains no run.
+    """
+    runs, unread = list[Run](), list[str]()
+    found = [(Path(folder), path) for folder in folders for path in _find_summaries(Path(folder))]
+    for path in _resolve_links(found, unread):
+        try:
+            runs.append(make_run(summary.read(path), str(path.parent), path.stat().st_mtime))
+        except ConfigError as error:
+            unread.append(str(error))
+    problems += dict.fromkeys(unread)
     return runs
 
 

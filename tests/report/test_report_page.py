@@ -140,13 +140,21 @@ def test_runs_without_settings_have_no_table_and_all_else(tmp_path):
     assert page.data["charts"] and page.named("img")
 
 
-def test_a_report_of_nothing_readable_is_one_line(tmp_path):
+def test_a_report_of_no_runs_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
-    put_run(tmp_path / "damaged/one", content='{"scores": ')
-    for folder, message in (("empty", "no run"), ("nowhere", "no such folder"), ("damaged", "no run can be read")):
+    for folder, message in (("empty", "no run"), ("nowhere", "no such folder")):
         with pytest.raises(ConfigError, match=message):
             make_report(tmp_path / folder, out=tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_report_of_damaged_summaries_says_what_is_wrong_with_each(tmp_path):
+    put_run(tmp_path / "runs/one", content='{"scores": ')
+    put_run(tmp_path / "runs/two", content="{}")
+    page = Elements(make_report(tmp_path / "runs", out=tmp_path / "report.html"))
+    for line in ("0 runs", "one/summary.json is damaged", "two/summary.json is not the summary of a run"):
+        assert line in page.text, line
+    assert "repeat" not in page.text
 
 
 def test_what_is_damaged_next_to_good_runs_is_said(tmp_path):
