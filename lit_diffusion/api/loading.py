@@ -20,7 +20,7 @@ ONE_DEVICE = {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": 
 @one_line_errors
 def load(
     run: str | os.PathLike[str],
-    checkpoint: str = "last",
+    checkpoint: str | os.PathLike[str] = "last",
     weights: Literal["ema", "raw"] = "ema",
     allow: Sequence[str] = (),
     **settings: Any,
@@ -37,18 +37,19 @@ def load(
     folder = Path(run).expanduser()
     file = folder / "config.yaml"
     if not file.is_file():
-        found = "has no config.yaml" if folder.is_dir() else "does not exist"
+        found = "has no config.yaml" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
         raise ConfigError(f"{folder} is not the folder of a run: it {found}; use one that lightning fit has made")
     if weights not in ("ema", "raw"):
         raise ConfigError(f"weights: expected ema or raw, got {weights!r}")
-    path = Path(checkpoint).expanduser()
-    name = checkpoint if checkpoint in ("last", "best") else str(path.resolve() if path.exists() else path)
-    options = as_arguments({**ONE_DEVICE, "trainer.enable_progress_bar": True, **settings, "ckpt_path": name}, allow)
+    states_file = checkpoint_files.find(os.path.expanduser(checkpoint), folder).resolve()
+    options = as_arguments(
+        {**ONE_DEVICE, "trainer.enable_progress_bar": True, **settings, "ckpt_path": states_file}, allow
+    )
     with seeded(None):
         set_up()
         cli = TrainingCLI(ConfigSources(["predict", "-c", str(file), *options]), only_check=True)
         module, trainer = cli.model.to(cli.trainer.strategy.root_device), cli.trainer
-        states = checkpoint_files.read(Path(cli.settings.ckpt_path))
+        states = checkpoint_files.read(states_file)
         module.load_state_dict(states["state_dict"])
         if ema := find_callback(trainer, EMA):
             ema.setup(trainer, module, "predict")

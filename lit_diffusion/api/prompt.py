@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from lit_diffusion.api.argument_types import check_types
 from lit_diffusion.config.allowlist import FLAG
 from lit_diffusion.config.sources import COMMAND_LINE
 from lit_diffusion.errors import ConfigError, check_at_least
@@ -19,11 +20,14 @@ Result = TypeVar("Result")
 
 
 def one_line_errors(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Of a mistake, only the ConfigError reaches the prompt, with the key to blame, not what led to it."""
+    """Of a mistake, only the ConfigError reaches the prompt, with the key to blame, not what led to it. An argument of
+    another type than its annotation is one.
+    """
 
     @wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
+            check_types(function, args, kwargs)
             return function(*args, **kwargs)
         except ConfigError as error:
             text = str(error).removeprefix(f"{COMMAND_LINE}: ")

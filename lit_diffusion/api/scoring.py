@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,7 @@ CLASSIFIERS: dict[str, Callable[[], FeatureExtractor]] = {
     "fashion-mnist": FashionMNISTFeatures,
 }
 CHOICES = f"inception, {', '.join(CLASSIFIERS)}, or a .pt2 or .pt file"
-Images = str | os.PathLike[str] | Tensor
+Images = str | os.PathLike[str] | Tensor | np.ndarray
 
 
 @one_line_errors
@@ -56,9 +57,9 @@ def score(
     """The scores of `samples` against `reference`, by name, with their protocols: those of `lit-diffusion score`.
 
     samples, reference: a folder of images, an archive or table of images, an NPZ file, a split such as "digits:train",
-    or a tensor (N, C, H, W), float32 in [-1, 1] or uint8. features: inception, digits, mnist, fashion-mnist, or a .pt2
-    or .pt file. weights: a file of Inception's. protocol: TorchFidelity or DDPMRelease. kid_subsets, neighbours: 0
-    leaves out KID, and precision and recall. data_root: of the files of mnist, fashion_mnist and cifar10. device: by
+    or a tensor or array (N, C, H, W), floats in [-1, 1] or uint8. features: inception, digits, mnist, fashion-mnist, or
+    a .pt2 or .pt file. weights: a file of Inception's. protocol: TorchFidelity or DDPMRelease. kid_subsets, neighbours:
+    0 leaves out KID, and precision and recall. data_root: of the files of mnist, fashion_mnist and cifar10. device: by
     default a GPU if there is one. progress: whether bars show how far it is.
 
     Raises ConfigError for images that cannot be read or compared.
@@ -104,8 +105,10 @@ def score(
 
 
 def open_any(name: str, source: Images, channels: int, root: str | None) -> ImageSet:
-    """The images of a tensor, or of what `open_images` reads."""
-    return image_set(name, source) if isinstance(source, Tensor) else open_images(os.fspath(source), channels, root)
+    """The images of a tensor or array, or of what `open_images` reads."""
+    if isinstance(source, Tensor | np.ndarray):
+        return image_set(name, torch.as_tensor(source))
+    return open_images(os.fspath(source), channels, root)
 
 
 def parse_device(name: str) -> torch.device:

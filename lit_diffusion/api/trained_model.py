@@ -3,20 +3,22 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
+from lit_diffusion.api.likelihood_result import LikelihoodResult
 from lit_diffusion.api.prompt import one_line_errors, seeded
 from lit_diffusion.callbacks import BitsPerDim, RunProgress
+from lit_diffusion.callbacks.bits_per_dim import log_likelihood as likelihood_scores
 from lit_diffusion.callbacks.bits_per_dim import scores_of
 from lit_diffusion.callbacks.evaluation import evaluating
-from lit_diffusion.callbacks.lookup import find_callback
+from lit_diffusion.callbacks.lookup import data_of, find_callback
 from lit_diffusion.callbacks.predict import (
     Inpaint,
     Interpolate,
@@ -28,41 +30,23 @@ from lit_diffusion.callbacks.predict import (
 )
 from lit_diffusion.data import ImageData
 from lit_diffusion.data.given_images import GivenImages
-from lit_diffusion.diffusion.bound_estimate import Curve, Estimate
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
 from lit_diffusion.errors import ConfigError
-from lit_diffusion.metrics import Score
 from lit_diffusion.modules import GenerativeModule
 from lit_diffusion.visualization import examples
 
-
-@dataclass(frozen=True)
-class LikelihoodResult:
-    """A bound on -log p of some examples, in bits/dim.
-
-    value and error: mean and standard error; per_example: (N,) float64; terms: what the bound consists of, by name;
-    curve: the bound, rate and distortion by steps, of diffusion models; scores: as `summary.json` has them.
-    """
-
-    value: float
-    error: float | None
-    per_example: Tensor
-    terms: dict[str, Estimate]
-    curve: Curve | None
-    scores: dict[str, Score]
-
-    def __str__(self) -> str:
-        return str(self.scores["bits_per_dim"])
+Images = Tensor | np.ndarray
+Labels = Tensor | np.ndarray | Sequence[int]
 
 
 class TrainedModel:
     """What `load` and `train` return. Its results are those of the command line for the same seed, bit for bit.
 
-    Images go in and out as float32 tensors (N, C, H, W) in [-1, 1] on the CPU; other examples as their data set serves
-    them. images: where a method takes some, by default the first ones of the test split. sampler: by default that of
-    the run. seed: by default that of the run. progress: whether a bar, or a line every ten seconds, shows how far it
-    is.
+    Images are float32 tensors (N, C, H, W) in [-1, 1] on the CPU; other examples as their data set serves them. Both
+    may go in as integer levels, and as NumPy arrays. images: where a method takes some, by default the first ones of
+    the test split. sampler: by default that of the run. seed: by default that of the run. progress: whether a bar, or a
+    line every ten seconds, shows how far it is.
 
     module: the LightningModule, which holds the weights that were asked for; data: the data module, set up; folder: the
     run's; settings: its configuration by dotted keys; step: updates that the weights have seen.
@@ -115,11 +99,11 @@ class TrainedModel:
     @one_line_errors
     def reconstruct(
         self,
-        images: Tensor | None = None,
+        images: Images | None = None,
         steps: Sequence[int] | None = None,
         sampler: Sampler | None = None,
         seed: int | None = None,
-        labels: Tensor | None = None,
+        labels: Labels | None = None,
         progress: bool = False,
     ) -> dict[str, Tensor]:
         """Images taken to each of `steps` and back, as by `Reconstruct`; of autoencoders, encoded into each layer of
@@ -136,7 +120,7 @@ class TrainedModel:
     @one_line_errors
     def interpolate(
         self,
-        images: Tensor | None = None,
+        images: Images | None = None,
         num_points: int = 9,
         step: int | None = None,
         sampler: Sampler | None = None,
@@ -159,12 +143,12 @@ class TrainedModel:
     @one_line_errors
     def inpaint(
         self,
-        images: Tensor | None = None,
+        images: Images | None = None,
         known: str = "upper",
         draws: int = 4,
         sampler: Sampler | None = None,
         seed: int | None = None,
-        labels: Tensor | None = None,
+        labels: Labels | None = None,
         progress: bool = False,
     ) -> dict[str, Tensor]:
         """Draws what is hidden of each image given what is `known`, as by `Inpaint`."""
@@ -175,8 +159,8 @@ class TrainedModel:
     def make(
         self,
         prediction: Prediction,
-        images: Tensor | None = None,
-        labels: Tensor | None = None,
+        images: Images | None = None,
+        labels: Labels | None = None,
         seed: int | None = None,
         progress: bool = False,
     ) -> dict[str, Tensor]:
@@ -190,36 +174,47 @@ class TrainedModel:
     @one_line_errors
     def bits_per_dim(
         self,
-        images: Tensor | None = None,
+        images: Images | None = None,
         terms: int | None = 20,
         seed: int | None = None,
-        labels: Tensor | None = None,
+        labels: Labels | None = None,
         batch_size: int = 500,
         progress: bool = False,
+        log_likelihood: bool = False,
     ) -> LikelihoodResult:
-        """The bound on -log p of images, by default of the whole test split, as by `BitsPerDim`."""
+        """The bound on -log p of images, by default of the whole test split, as by `BitsPerDim`: of few `terms` it is
+        unbiased, but its error is large. log_likelihood: adds K, L_null and, of data of known density, the gap.
+        """
         scorer = BitsPerDim(terms=terms, splits=["test"], batch_size=batch_size)
         with self._working(images, labels, seed, progress), evaluating(self.trainer, self.module, scorer.activity):
             scorer.check(self.trainer, self.module)
             scorer.on_load_checkpoint(self.trainer, self.module, {"global_step": self.step})
             bound = scorer.bounds(self.trainer, self.module)["test"]
-            scores = scores_of(bound, scorer.protocol(self.trainer, self.module, "test", bound))
+            protocol = scorer.protocol(self.trainer, self.module, "test", bound)
+            scores = scores_of(bound, protocol)
+            if log_likelihood:
+                scores |= likelihood_scores(data_of(self.trainer), "test", bound.per_example(), protocol)
         total = bound.terms()["total"]
         return LikelihoodResult(total.value, total.error, bound.per_example(), bound.terms(), bound.curve(), scores)
 
     @one_line_errors
-    def picture(self, x: Tensor) -> Image.Image:
+    def picture(self, x: Images) -> Image.Image:
         """Examples (N, *) as one picture: images as a grid, points or sequences in a plot."""
+        if not (x := torch.as_tensor(x)).numel():
+            raise ConfigError(f"x: expected one example or more, got shape {tuple(x.shape)}")
         return examples.grid(x, self.data.extent)
 
     @one_line_errors
     def history(self, name: str = "train/loss") -> tuple[list[int], list[float]]:
-        """A column of `metrics.csv`: steps, and values. Raises ConfigError if there is no such column."""
-        with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        """A column of `metrics.csv`: steps, and values. Raises ConfigError if there is no such file or column."""
+        path = self.folder / "metrics.csv"
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file; a run that was trained has one")
+        with path.open(newline="", encoding="utf-8") as file:
             rows = [*csv.DictReader(file)]
         if not rows or name not in rows[0]:
             known = ", ".join(column for column in (rows[0] if rows else ()) if column != "step")
-            raise ConfigError(f"{self.folder}/metrics.csv has no column {name}; use one of {known}")
+            raise ConfigError(f"{path} has no column {name}; use one of {known}")
         pairs = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
         return [step for step, _ in pairs], [value for _, value in pairs]
 
@@ -233,9 +228,12 @@ class TrainedModel:
 
     @contextmanager
     def _working(
-        self, images: Tensor | None, labels: Tensor | None, seed: int | None, progress: bool
+        self, images: Images | None, labels: Labels | None, seed: int | None, progress: bool
     ) -> Iterator[None]:
         """The trainer as the command line would have it: with these images as the test split, this seed, and bars."""
+        if labels is not None and (images is None or self.module.num_classes is None):
+            why = "the model takes none" if images is not None else "there are no images that they belong to"
+            raise ConfigError(f"labels: expected None, as {why}")
         data = self.data if images is None else GivenImages(self.data, images, labels)
         data.trainer = self.trainer
         bar = find_callback(self.trainer, RunProgress)

@@ -1,6 +1,7 @@
 """The labels that a model with labels gets for its samples, and for images of a data set."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -46,13 +47,13 @@ def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[in
     [2, 1]
     """
     if classes and not names:
-        raise ConfigError("classes: expected null for a model without labels; or train one with num_classes")
+        raise ConfigError("classes: expected none, as the model takes no labels; train one with num_classes")
     numbers = []
     for one in classes:
         if str(one) in names:
             numbers.append(names.index(str(one)))
-        elif isinstance(one, int) and 0 <= one < len(names):
-            numbers.append(one)
+        elif isinstance(one, Integral) and 0 <= one < len(names):
+            numbers.append(int(one))
         else:
             raise ConfigError(f"classes: expected 0 to {len(names) - 1} or names ({', '.join(names)}), got {one}")
     return numbers

@@ -15,7 +15,7 @@ from lit_diffusion.callbacks.predict.sample_files import form_of, names, write
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, gather_blocks, sample_blocks
 from lit_diffusion.diffusion.sampler import Sampler
-from lit_diffusion.errors import check_at_least
+from lit_diffusion.errors import ConfigError, check_at_least
 
 
 class Samples(Prediction):
@@ -45,6 +45,8 @@ class Samples(Prediction):
         classes: list[int | str] | None = None,
     ):
         check_at_least(1, num_samples=num_samples, batch_size=batch_size)
+        if classes == []:
+            raise ConfigError("classes: expected one or more, got none; omit classes for all")
         self.num_samples, self.batch_size, self.sampler = num_samples, batch_size, sampler
         self.classes = classes
 
