@@ -7,26 +7,8 @@ import threading
 import pytest
 
 from lit_diffusion.report.page import make_page
-from tests.browser import launched, visiting, wait_until
+from tests.browser import visiting, wait_until
 from tests.report.report_made import HOSTILE, make_report, put_run
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """Two experiments, the first with two seeds."""
-    folder = tmp_path_factory.mktemp("browser")
-    for name, objective, fid in (("a-0", "Simple", 9.0), ("a-1", "Simple", 8.0), ("b", "VariationalBound", 30.0)):
-        settings, scores = {"model.objective": objective}, {"fid": fid, "inception_score": 9.0}
-        seed = int(name == "a-1")
-        put_run(folder / "runs" / name, seed=seed, settings=settings, scores=scores, steps=200)
-    make_report(folder / "runs", out=folder / "report.html")
-    return folder / "report.html"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
@@ -147,15 +129,16 @@ def test_hostile_runs_execute_nothing_and_reach_nobody(browser, tmp_path):
     text = f"{HOSTILE}<img src={url}><link rel=stylesheet href={url}>" + "{{ 7 * 7 }}" + "x" * 10**6
     settings = [{"model.objective": text, text: number} for number in range(2)]
     for number, one in enumerate(settings):
-        name = f"{HOSTILE.replace('/', '|')[:80]}{number}"
-        run = put_run(tmp_path / "runs" / name, settings=one, scores={"fid": 1.0, text: 2.0}, git=text)
+        name = f"{HOSTILE.replace('/', '|')[:80]}{'n' * 160}{number}"
+        run = put_run(tmp_path / "runs" / name, settings=one, scores={"fid": 1.0, text: 2.0}, git=text, seed=None)
         (run / "metrics.csv").write_text('"<b onmouseover=alert(1)>",train/loss,step\nnan,1e300,1\n2,inf,2\n1,5,3\n')
         (run / "bits_per_dim/test.json").write_text(json.dumps({text: {"value": 1.0}, "b": {"value": float("nan")}}))
     make_report(tmp_path / "runs", out=tmp_path / "report.html")
-    with visiting(browser, tmp_path / "report.html") as visit:
+    with visiting(browser, tmp_path / "report.html", 390) as visit:
         page = visit.page
         page.on("dialog", lambda dialog: calls.append(dialog.message))
         page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, "long names wrap"
         for button in page.locator("button.protocol").all():
             button.click()
             page.keyboard.press("Escape")

@@ -38,9 +38,11 @@ class Curves {
     this.chart = DATA.charts[Number(figure.dataset.chart)];
     this.isTraining = figure.dataset.kind === "steps";
     this.place = figure.querySelector(".plot");
-    this.readout = figure.querySelector(".readout");
     this.log = figure.querySelector(".log-y");
     this.plot = null;
+    this.series = [];
+    this.isSeen = false;
+    this.reading = new Reading(this);
     this.log.addEventListener("change", () => this.draw());
     this.place.addEventListener("keydown", (event) => this.press(event));
     new ResizeObserver(() => this.fit()).observe(this.place);
@@ -49,6 +51,7 @@ class Curves {
   // Anew, after a change of what is shown; the part that is zoomed in on stays.
   draw() {
     if (!this.place.clientWidth) return;
+    this.isSeen = true;
     const logX = this.isTraining ? VIEW.logX : this.chart.logX;
     const allowed = (value, log) => !log || value > 0;
     const shown = this.chart.curves.filter(([run]) => !HIDDEN.has(run));
@@ -56,25 +59,28 @@ class Curves {
     const [tables, series] = [[], []];
     const isMany = shown.length > MANY;
     const width = isMany && !smoothing ? 1 : 1.6; // thin lines are drawn several times as fast
-    const add = (run, x, y, faint) => {
+    const add = (run, end, x, y, faint) => {
       const kept = x.map((_, i) => i).filter((i) => allowed(x[i], logX) && allowed(y[i], this.log.checked));
       tables.push([kept.map((i) => x[i]), kept.map((i) => y[i])]);
       const style = DATA.runs[run];
       series.push({
-        run, faint, stroke: faint ? fade(colourOf(style)) : colourOf(style), width: faint ? 1 : width, spanGaps: true,
-        dash: faint ? [] : DASHES[style.dash], points: { show: kept.length < 40, size: 5 },
+        run, end, faint, stroke: faint ? fade(colourOf(style)) : colourOf(style), width: faint ? 1 : width,
+        spanGaps: true, dash: faint ? [] : DASHES[style.dash], points: { show: kept.length < 40, size: 5 },
       });
     };
-    for (const [run, x, y] of smoothing && !isMany ? shown : []) add(run, x, y, true);
+    for (const [run, x, y] of smoothing && !isMany ? shown : []) add(run, x[x.length - 1], x, y, true);
     for (const [run, x, y, meanX, meanY] of shown) {
-      if (!smoothing) add(run, x, y, false);
-      else add(run, meanX.length ? meanX : x, smooth(meanY.length ? meanY : y, smoothing), false);
+      const [drawnX, drawnY] = smoothing && meanX.length ? [meanX, meanY] : [x, y];
+      add(run, x[x.length - 1], drawnX, smoothing ? smooth(drawnY, smoothing) : drawnY, false);
     }
-    this.series = series;
-    const data = tables.length ? uPlot.join(tables) : [[], []];
+    const isEmpty = !tables.some(([x]) => x.length);
+    this.series = isEmpty ? [] : series;
     if (this.plot) this.plot.destroy();
     this.plot = null; // while the next one calls its hooks
-    this.plot = new uPlot(this.options(series, logX), data, this.place);
+    const reason = shown.length ? "A log axis shows none of these values: none is above 0." : "No run with this curve is shown.";
+    this.reading.reset(isEmpty ? reason : "");
+    if (isEmpty) return;
+    this.plot = new uPlot(this.options(series, logX), uPlot.join(tables), this.place);
     this.zoom();
   }
 
@@ -89,13 +95,16 @@ class Curves {
     return {
       width: this.place.clientWidth, height: this.height(),
       scales: { x: { time: false, distr: logX ? 3 : 1, range: (_, min, max) => widen(min, max) }, y: { distr: this.log.checked ? 3 : 1 } },
-      series: [{}, ...(series.length ? series : [{}])],
+      series: [{}, ...series],
       axes: [axis(this.chart.x, { size: 34 }), axis("", { size: 62 })],
       padding: [10, 16, 0, 0],
       legend: { show: false },
-      cursor: { focus: { prox: 30 }, drag: { x: true, y: false }, points: { size: 7 } },
+      cursor: { focus: { prox: 30, dist: (_, number, index, at, pointer) => this.reading.distance(number, at, pointer) }, drag: { x: true, y: false }, points: { size: 7 } },
       focus: { alpha: 0.2 },
-      hooks: { setCursor: [() => this.read()], setSeries: [(_, number) => this.read(number)], setScale: [(_, key) => this.zoomed(key)] },
+      hooks: {
+        setCursor: [() => this.reading.show()], setSeries: [(_, number) => this.reading.show(number)],
+        setScale: [(_, key) => this.zoomed(key)],
+      },
     };
   }
 
@@ -109,29 +118,8 @@ class Curves {
     }
   }
 
-  // What stands below the chart: the values at the cursor, that of the curve next to it first.
-  read(focused = this.focused) {
-    const u = this.plot;
-    this.focused = focused;
-    const index = u ? u.cursor.idx : null;
-    if (index === null || index === undefined || !this.series.length) return;
-    const near = [];
-    this.series.forEach((one, number) => {
-      const values = u.data[number + 1];
-      let at = index;
-      while (at >= 0 && (values[at] === undefined || values[at] === null)) at -= 1;
-      if (at >= 0 && !one.faint) near.push([one, values[at], number + 1]);
-    });
-    near.sort((a, b) => a[1] - b[1]);
-    const nearest = near.filter(([, , number]) => number === focused);
-    const listed = nearest.length ? nearest : near.slice(0, 4);
-    const texts = listed.map(([one, value]) => `${DATA.runs[one.run].name}: ${format(value)}`);
-    const more = near.length > 4 && !nearest.length ? `; ${near.length - 4} more above` : "";
-    this.readout.textContent = `${this.chart.x} ${format(u.data[0][index])}: ${texts.join("; ")}${more}`;
-  }
-
   focus(runs) {
-    if (!this.plot || !this.series.length) return;
+    if (!this.plot) return;
     this.series.forEach((one, number) => {
       this.plot.series[number + 1].alpha = !runs || runs.includes(one.run) ? 1 : 0.1;
     });
@@ -165,16 +153,10 @@ class Curves {
   press(event) {
     const u = this.plot;
     if (!u || !u.data[0].length || event.ctrlKey || event.metaKey || event.altKey) return;
-    const x = u.data[0];
-    const { min, max } = u.scales.x;
-    const stride = Math.max(1, Math.round(x.length / 100));
-    const moves = { ArrowLeft: -stride, ArrowRight: stride, Home: -Infinity, End: Infinity };
-    if (event.key in moves) {
-      const inside = x.map((_, i) => i).filter((i) => x[i] >= min && x[i] <= max);
-      const now = u.cursor.idx ?? (moves[event.key] > 0 ? inside[0] - 1 : inside[inside.length - 1] + 1);
-      const next = Math.min(inside[inside.length - 1], Math.max(inside[0], now + moves[event.key]));
-      u.setCursor({ left: u.valToPos(x[next], "x"), top: u.bbox.height / devicePixelRatio / 2 });
-    } else if (this.isTraining && ["+", "=", "-", "0"].includes(event.key)) {
+    if (this.isTraining && ["+", "=", "-", "0"].includes(event.key)) {
+      const x = u.data[0];
+      const { min, max } = u.scales.x;
+      const now = this.reading.index;
       if (event.key === "0") setZoom(null, null);
       else {
         const centre = u.cursor.idx == null ? (min + max) / 2 : x[u.cursor.idx];
@@ -182,7 +164,8 @@ class Curves {
         const [low, high] = [Math.max(x[0], centre - half), Math.min(x[x.length - 1], centre + half)];
         setZoom(low <= x[0] ? null : Math.round(low), high >= x[x.length - 1] ? null : Math.round(high));
       }
-    } else return;
+      if (now !== null) requestAnimationFrame(() => this.plot === u && this.reading.go(now)); // once uPlot has zoomed
+    } else if (!this.reading.press(event.key, event.shiftKey)) return;
     event.preventDefault();
   }
 }
@@ -195,7 +178,7 @@ function setZoom(from, to, except = null) {
 }
 
 {
-  const drawAll = () => CHARTS.forEach((curves) => curves.plot && curves.draw());
+  const drawAll = () => CHARTS.forEach((curves) => curves.isSeen && curves.draw());
   const smoothing = document.getElementById("smoothing");
   if (smoothing) {
     const output = document.getElementById("smoothing-value");
@@ -225,7 +208,7 @@ function setZoom(from, to, except = null) {
   const seen = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       const curves = CHARTS.find((one) => one.figure === target);
-      if (isIntersecting && !curves.plot) curves.draw();
+      if (isIntersecting && !curves.isSeen) curves.draw();
     }
   }, { rootMargin: "200px" });
   for (const figure of document.querySelectorAll("figure.chart")) {
@@ -235,5 +218,5 @@ function setZoom(from, to, except = null) {
   listen("selection", drawAll);
   listen("theme", drawAll);
   listen("focus", (runs) => CHARTS.forEach((curves) => curves.focus(runs)));
-  addEventListener("beforeprint", () => CHARTS.forEach((curves) => curves.draw()));
+  listen("print", () => CHARTS.forEach((curves) => curves.draw()));
 }

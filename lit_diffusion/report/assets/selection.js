@@ -3,7 +3,7 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const HIDDEN = new Set(); // numbers of runs that are switched off
-const LISTENERS = { selection: [], focus: [], theme: [] };
+const LISTENERS = { selection: [], focus: [], theme: [], print: [] };
 
 document.documentElement.classList.add("script");
 

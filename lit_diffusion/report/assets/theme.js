@@ -21,11 +21,12 @@
 
   const opened = [];
   addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("#runs details, #problems details")) {
+    for (const details of document.querySelectorAll("#runs details, #problems details, details.more")) {
       if (!details.open) opened.push(details);
       details.open = true;
     }
     apply("light");
+    tell("print");
   });
   addEventListener("afterprint", () => {
     for (const details of opened.splice(0)) details.open = false;
