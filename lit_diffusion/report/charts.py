@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lit_diffusion.config.relevance import ABSENT
+from lit_diffusion.config.relevance import find_differences
 from lit_diffusion.report.bound_files import SplitBound
 from lit_diffusion.report.reported_run import ReportedRun
 from lit_diffusion.report.thinning import Points, thin
@@ -91,8 +91,8 @@ def _differ(name: str, runs: Sequence[ReportedRun]) -> str:
     """The settings that give a loss its meaning and in which the runs with this curve differ."""
     if not name.endswith("/loss"):
         return ""
-    settings = [run.run.settings or {} for run in runs if name in run.curves]
-    return ", ".join(key for key in ONE_LOSS if len({repr(one.get(key, ABSENT)) for one in settings}) > 1)
+    differing = find_differences([run.run.settings or {} for run in runs if name in run.curves])
+    return ", ".join(key for key in ONE_LOSS if key in differing)
 
 
 def make_bound_charts(runs: Sequence[ReportedRun]) -> list[Chart]:

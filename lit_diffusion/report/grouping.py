@@ -1,5 +1,6 @@
 """Which runs are one line of the legend: those of one row of a table, else those that repeat one another."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,20 +37,32 @@ class RunGroup:
 def group_runs(tables: Sequence[Table], runs: Sequence[Run]) -> list[RunGroup]:
     """The groups, in the order of the tables' rows; each run is in one of them."""
     numbers = {run.name: number for number, run in enumerate(runs)}
-    groups: list[tuple[str, list[int]]] = []
-    for row in (row for table in tables for row in table.rows if row.experiment):
+    groups: list[tuple[str, str, list[int]]] = []  # name, title of its table, runs
+    for table, row in ((one, row) for one in tables for row in one.rows if row.experiment):
         members = [numbers.pop(one.name) for one in _runs_of(row) if one.name in numbers]
         if members:
-            groups.append((row.name, members))
+            groups.append((row.name, table.title.text if table.title else "", members))
     rest = [runs[number] for number in numbers.values()]
     same = group((run.name if run.settings is None else identify(run.settings), run) for run in rest)
     others = [Experiment(found[0].settings or {}, found) for found in same.values()]
     names = name_experiments(others)
-    groups += [(names[id(one)], [numbers[run.name] for run in one.runs]) for one in others]
+    groups += [(names[id(one)], "", [numbers[run.name] for run in one.runs]) for one in others]
+    short = shorten_paths(runs[members[0]].name for _, _, members in groups)
+    paths = [short[runs[members[0]].name] for _, _, members in groups]
+    titled = [f"{name}, {title}" if title else path for (name, title, _), path in zip(groups, paths)]
+    unique = _tell_apart([name for name, _, _ in groups], titled, paths)
     return [
         RunGroup(number, name, members, _label([runs[member] for member in members]))
-        for number, (name, members) in enumerate(groups)
+        for number, (name, (_, _, members)) in enumerate(zip(unique, groups))
     ]
+
+
+def _tell_apart(names: list[str], *longer: list[str]) -> list[str]:
+    """Names of which none occurs twice: those that do are replaced by longer ones."""
+    for others in longer:
+        counts = Counter(names)
+        names = [other if counts[name] > 1 else name for name, other in zip(names, others)]
+    return names
 
 
 def _runs_of(row: TableRow) -> list[Run]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,10 +20,11 @@ from markupsafe import Markup
 
 from lit_diffusion import __version__
 from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.report.bound_view import BoundTable, view_bounds
 from lit_diffusion.report.charts import Chart, make_bound_charts, make_curves
 from lit_diffusion.report.grouping import RunGroup, group_runs
 from lit_diffusion.report.pictures import Album, list_first_pictures, make_album, order_kinds, title_of
-from lit_diffusion.report.reported_run import ReportedRun, read_reported_run
+from lit_diffusion.report.reported_run import read_reported_run
 from lit_diffusion.report.run_view import RunView, format_time, view_runs
 from lit_diffusion.report.score_view import TableView, view_table
 from lit_diffusion.report.settings_view import SettingsView, view_settings
@@ -39,7 +39,7 @@ from lit_diffusion.table.table import Table
 
 LONGEST = 400  # characters of a text
 ASSETS = resources.files("lit_diffusion.report") / "assets"
-SCRIPTS = ("uPlot.iife.min.js", "selection.js", "tables.js", "curves.js", "pictures.js", "theme.js")
+SCRIPTS = ("uPlot.iife.min.js", "selection.js", "tables.js", "reading.js", "curves.js", "pictures.js", "theme.js")
 STYLES = ("uPlot.min.css", "report.css")
 
 
@@ -57,7 +57,7 @@ class Content:
     curves: list[Chart]
     more_curves: list[Chart]
     bounds: list[Chart]
-    bound_terms: list[tuple[str, list[str], list[tuple[int, list[str]]]]]
+    bound_tables: list[BoundTable]
     album: Album
     settings: SettingsView | None
     warnings: list[str]
@@ -87,7 +87,7 @@ def make_page(folders: list[str], layout: Layout | None = None, renewed: int = 0
         curves,
         more_curves,
         make_bound_charts(reported),
-        _list_bound_terms(groups, reported),
+        view_bounds(groups, reported),
         album,
         view_settings(groups, runs),
         [*warnings, *find_cells_without_run(folders)],
@@ -120,23 +120,6 @@ def _make_tables(folders: list[str], layout: Layout | None, runs: list[Run], war
         warnings.append(str(error))
         return []
     return tables
-
-
-def _list_bound_terms(
-    groups: Sequence[RunGroup], runs: Sequence[ReportedRun]
-) -> list[tuple[str, list[str], list[tuple[int, list[str]]]]]:
-    """For each split, the names of the parts of the bound, and of each run their values."""
-    numbers = [number for group in groups for number in group.runs]
-    found = []
-    for split in dict.fromkeys(bound.split for run in runs for bound in run.bounds):
-        parts = {n: bound.terms for n in numbers for bound in runs[n].bounds if bound.split == split}
-        names = list(dict.fromkeys(term.name for terms in parts.values() for term in terms))
-        rows = []
-        for number, terms in parts.items():
-            texts = {one.name: f"{one.value:.4g}" + (f" ± {one.error:.2g}" if one.error else "") for one in terms}
-            rows.append((number, [texts.get(name, "") for name in names]))
-        found.append((split, names, rows))
-    return found
 
 
 def _render(content: Content, protocols: list[Any]) -> str:

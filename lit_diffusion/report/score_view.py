@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lit_diffusion.report.grouping import RunGroup
-from lit_diffusion.table.experiment import FINISHED, Number, format_number, get_state
+from lit_diffusion.table.experiment import FINISHED, Number, count_digits, format_number, get_state
 from lit_diffusion.table.formats import Symbols, format_cell
 from lit_diffusion.table.known_scores import describe_score
 from lit_diffusion.table.rows import TableCell, TableRow, format_setting
@@ -128,6 +128,9 @@ def _describe_run(row: TableRow, score: str, number: int) -> list[str]:
     measured, state = run.measured(score), get_state(run, score)
     if state != FINISHED or measured is None or measured.value is None:
         return [name, state]
-    digits = describe_score(score).digits + 2
+    shown = describe_score(score)
+    digits = shown.digits + 2 if shown.digits else 0  # a fact without digits is a whole number
+    if not shown.fixed:
+        digits = min(digits, count_digits(max(abs(measured.value), measured.std or 0.0)) + 2)
     spread = "" if measured.std is None else f" ± {format_number(measured.std, digits)}"
     return [name, f"{format_number(measured.value, digits)}{spread}"]
