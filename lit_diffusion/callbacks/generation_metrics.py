@@ -161,7 +161,7 @@ class GenerationMetrics(Evaluation):
                 metric.update(x, torch.arange(first, first + len(x)))
                 begin = time.perf_counter()
         if final and (summary := find_callback(trainer, RunSummary)):
-            summary.facts["seconds_per_1000_samples"] = round(1000 * seconds / count, 3)
+            summary.facts["seconds_per_1000_samples"] = float(f"{1000 * seconds / count:.4g}")
         samples = metric.statistics()
         if samples.non_finite:
             say(trainer, f"the model has diverged: {samples.non_finite} of {count} samples are not finite")

@@ -120,7 +120,7 @@ def warn_of_disagreements(rows: Sequence[TableRow], scores: Sequence[str], row_k
         parts = [f"{', '.join(titles)}: {field} is {values}" for values, titles in group(found).items()]
         lines[field] = f"rows do not compare in {'; '.join(parts)}"
     missing = [
-        f"rows may not compare: {names} does not state its {_list_few(fields)}"
+        f"rows may not compare: the protocol of {names} lacks the field{'s' * (len(fields) > 1)} {_list_few(fields)}"
         for names, fields in group(absent).items()
     ]
     return [*keep_few(lines, "rows do not compare either in"), *missing]

@@ -63,7 +63,7 @@ KNOWN = {
     # facts rather than scores
     "parameters": KnownScore("parameters", digits=0),
     "nfe": KnownScore("NFE", digits=0),
-    "seconds_per_1000_samples": KnownScore("s / 1000 samples", digits=2, caveat=SECONDS),
+    "seconds_per_1000_samples": KnownScore("s / 1000 samples", digits=4, fixed=False, caveat=SECONDS),
 }
 
 

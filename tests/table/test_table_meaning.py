@@ -254,8 +254,8 @@ def test_a_protocol_that_is_not_there_is_not_a_reason_for_many_lines(run, table)
     assert [row[:2] for row in found] == [["st", "sampler = AncestralSampler"], ["st", "sampler = not given"]]
     assert err.count("warning") == 2
     assert (
-        "rows may not compare: st (sampler = not given) does not state its sampler, steps, nfe, weights, 6 more\n"
-        in err
+        "rows may not compare: the protocol of st (sampler = not given) lacks the fields sampler, steps, nfe, weights, "
+        "6 more\n" in err
     )
 
 
