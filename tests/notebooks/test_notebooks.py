@@ -1,8 +1,11 @@
 """notebooks/: every notebook runs in its shortened mode, and what is committed can be shown as it is."""
 
 import ast
+import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -57,3 +60,17 @@ def test_it_can_be_shown_and_opened_anywhere(path):
     )
     assert not re.search(r"/(home|root|tmp|work|usr|Users)/|0x[0-9a-f]{6}", text)
     assert path.stat().st_size < 500_000
+
+
+def test_its_first_cell_installs_the_package_from_a_clone_or_says_that_there_is_none(path, tmp_path, monkeypatch):
+    first = next(code_of(cell) for cell in read(path) if cell["cell_type"] == "code")
+    commands: list[list[str]] = []
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    with pytest.raises(ImportError, match="lit_diffusion is not installed; clone its repository and %cd to"):
+        exec(first, {})
+    (tmp_path / "lit_diffusion").mkdir()
+    exec(first, {})
+    assert commands == [[sys.executable, "-m", "pip", "install", "-q", ".."]]
