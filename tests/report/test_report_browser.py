@@ -205,5 +205,5 @@ def test_print_is_light_and_has_no_controls(browser, report):
         page.emulate_media(media="print")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert page.locator("input:visible, select:visible, nav:visible, aside:visible").count() == 0
-        assert page.locator(".run dl:visible").count() == 3 and page.locator("canvas").count() == 4
+        assert page.locator(".run dl:visible").count() == 3 and page.locator("canvas:visible").count() == 5
         assert page.evaluate("document.documentElement.scrollWidth") == 794

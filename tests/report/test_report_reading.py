@@ -17,7 +17,7 @@ def test_the_keyboard_reads_every_point_of_every_run_and_none_after_its_end(brow
             ("End", f"99: {other}: 0.04 (3 of 3 from below)"),
             ("ArrowDown", f"99: {simple[1]}: 0.04 (2 of 3 from below)"),
             ("ArrowRight", f"100: {simple[1]}: 0.0396 (2 of 2 from below)"),
-            ("ArrowUp", f"100: {simple[0]}: 0.0396; {simple[1]}: 0.0396; 1 without a value here"),
+            ("ArrowUp", f"100: {simple[0]}: 0.0396; {simple[1]}: 0.0396; 1 run without a value here"),
             ("Shift+ArrowLeft", f"80: {simple[0]}: 0.04938; {simple[1]}: 0.04938; {other}: 0.04938"),
         ):
             page.keyboard.press(key)

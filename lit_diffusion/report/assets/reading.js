@@ -41,7 +41,7 @@ class Reading {
 
   show(focused = this.focused) {
     this.focused = focused;
-    const { plot, series, chart } = this.curves;
+    const { plot, series, chart, isTraining } = this.curves;
     const index = plot ? plot.cursor.idx : null;
     if (index == null || !series.length) return;
     const found = this.at(index);
@@ -51,8 +51,9 @@ class Reading {
     const absent = series.filter((one) => !one.faint).length - found.length;
     if (chosen >= 0) parts[0] += ` (${chosen + 1} of ${found.length} from below)`;
     else if (found.length > LISTED) parts.push(`${found.length - LISTED} more above`);
-    if (chosen < 0 && absent) parts.push(`${absent} without a value here`);
-    this.say(`${chart.x} ${format(plot.data[0][index])}: ${parts.join("; ")}`);
+    if (chosen < 0 && absent) parts.push(`${absent} run${absent > 1 ? "s" : ""} without a value here`);
+    const x = plot.data[0][index];
+    this.say(`${chart.x} ${format(isTraining ? Math.round(x) : x)}: ${parts.join("; ")}`); // means are between steps
   }
 
   // How far a curve is from the pointer, which brings out the nearest; the keys bring out the one that they have chosen.
