@@ -1,9 +1,9 @@
 """Checks the built site, every link and anchor, and in a headless browser every page: `python docs/check_site.py site`.
 
 In the browser: no error on the console, no file missing, no request to another machine, all formulas drawn, nothing
-wider than a phone, and the search finds. It needs playwright and an installed Chromium; without them that part is
-skipped, and the last line says why. `--screenshots FOLDER` keeps pictures of the main pages, wide and narrow, light and
-dark.
+wider than a phone, no two pages of one title, and the search finds, from a server and from the disk. It needs
+playwright and an installed Chromium; without them that part is skipped, and the last line says why. `--screenshots
+FOLDER` keeps pictures of the main pages, wide and narrow, light and dark.
 """
 
 import argparse
@@ -56,11 +56,12 @@ def broken_links(site: Path) -> list[str]:
 
 
 class Browser:
-    """Opens pages of a local server, and notes what goes wrong in them."""
+    """Opens pages below an address, and notes what goes wrong in them."""
 
     def __init__(self, playwright, chromium: str, address: str):
         self.browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         self.address, self.problems, self.where = address, [], ""
+        self.pages: dict[str, str] = {}  # by title
 
     def tab(self, width: int = 390, scheme: str = "light"):
         tab = self.browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -77,6 +78,9 @@ class Browser:
         """The number of formulas of a page."""
         self.where = page
         tab.goto(f"{self.address}/{page}", wait_until="load")
+        title = tab.evaluate("(document.querySelector('h1') ?? document.querySelector('title')).textContent").strip("¶")
+        if (other := self.pages.setdefault(title, page)) != page:
+            self.note(f"{other} has the same title, {title}")
         formulas, drawn = (tab.locator(css).count() for css in (".math", ".math > .katex, .math > .katex-display"))
         if formulas != drawn:
             self.note(f"{formulas - drawn} of {formulas} formulas are not drawn")
@@ -86,7 +90,7 @@ class Browser:
         return formulas
 
     def search(self, tab, words: str, title: str) -> None:
-        self.where = f"search for {words}"
+        self.where = f"{self.address}: search for {words}"
         tab.goto(f"{self.address}/search.html?q={words}")
         try:
             tab.locator("#search-results li a", has_text=title).first.wait_for(timeout=15_000)
@@ -126,12 +130,14 @@ def in_browser(site: Path, screenshots: Path | None) -> tuple[list[str], str]:
         pages = [path.relative_to(site) for path in sorted(site.rglob("*.html"))]
         pages = [path for path in pages if path.parts[0] not in ("_modules", "index.html")]
         formulas = sum(browser.check(tab, path.as_posix()) for path in pages)
-        for words, title in SEARCHES.items():
-            browser.search(tab, words, title)
         if screenshots:
             browser.photograph(screenshots)
+        for address in (browser.address, site.resolve().as_uri()):
+            browser.address = address
+            for words, title in SEARCHES.items():
+                browser.search(tab, words, title)
     server.shutdown()
-    return browser.problems, f"browser: {len(pages)} pages, {formulas} formulas, {len(SEARCHES)} searches"
+    return browser.problems, f"browser: {len(pages)} pages, {formulas} formulas, {len(SEARCHES)} searches each way"
 
 
 def main() -> int:

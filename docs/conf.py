@@ -17,6 +17,7 @@ from reference import as_rst, write_reference  # noqa: E402
 
 project = "lit_diffusion"
 author = "the lit_diffusion maintainers"
+(project_copyright,) = re.findall(r"^Copyright \(c\) (.*)$", (HERE.parent / "LICENSE").read_text(), re.M)
 root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**", "notebooks/*.ipynb"]
 exclude_patterns = ["**/.ipynb_checkpoints", "docs/_*"]
@@ -24,7 +25,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_co
 
 # Which pages there are, by chapter of the sidebar. A page that is in none of them fails the build.
 CHAPTERS = {
-    "Start": ["tutorial", "gallery", "Overview </README>"],
+    "Start": ["tutorial", "gallery", "/README"],
     "Teaching": ["lecturers", "mathematics", "notebooks"],
     "Experiments": ["experiments", "python", "data", "sweeps", "tables", "report", "pretrained", "families"],
     "Numbers": ["reproduce", "scores", "results/README", "benchmarks", "comparison"],
@@ -55,23 +56,25 @@ html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_extra_path = ["_root"]  # index.html, which leads to the front page
 html_css_files = ["katex/katex.min.css", "site.css"]
-html_js_files = [("katex/katex.min.js", {"defer": "defer"}), ("formulas.js", {"defer": "defer"})]
+html_js_files = [("katex/katex.min.js", {"defer": "defer"}), ("site.js", {"defer": "defer"})]
 html_math_renderer = "katex"
 html_show_sphinx = False
 html_copy_source = False
 
 
 def complete_page(app, name: str, source: list[str]) -> None:
-    """What GitHub need not show: tables of contents, and a heading for tables that `lit-diffusion table` wrote."""
+    """What GitHub need not show: tables of contents, and titles that differ from those of all other pages."""
     chapters = CHAPTERS if name == root_doc else BELOW.get(name, {})
     for chapter, pages in chapters.items():
         source[0] += f"\n\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {chapter}\n\n" + "\n".join(pages) + "\n```\n"
+    if name == "README":
+        source[0] = source[0].replace("# lit_diffusion\n", "# Overview\n", 1)
     if name.startswith("docs/results/"):
-        source[0] = re.sub(r"\A\*\*(.*)\*\*\n", r"# \1\n", source[0])
+        source[0] = re.sub(r"\A\*\*(.*)\*\*\n", r"# \1: results\n", source[0])
 
 
 def formula(tag: str):
-    """LaTeX for formulas.js, in an element that only formulas have."""
+    """LaTeX for site.js, in an element that only formulas have."""
 
     def visit(self, node) -> None:
         self.body.append(self.starttag(node, tag, "", CLASS="math notranslate nohighlight"))

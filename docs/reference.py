@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Which public names the reference has, by room of the package, and in which order.
 ROOMS = {
-    "api": "At a Python prompt",
+    "api": "Load, train and score",
     "diffusion": "Mathematics of diffusion",
     "nn": "Networks",
     "data": "Data sets",
