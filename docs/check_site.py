@@ -56,18 +56,19 @@ def broken_links(site: Path) -> list[str]:
 
 
 class Browser:
-    """Opens pages below an address, and notes what goes wrong in them."""
+    """Opens pages of a site, which a local server and the disk have, and notes what goes wrong in them."""
 
-    def __init__(self, playwright, chromium: str, address: str):
+    def __init__(self, playwright, chromium: str, address: str, folder: str):
         self.browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        self.address, self.problems, self.where = address, [], ""
+        self.address, self.folder, self.problems, self.where = address, folder, [], ""
         self.pages: dict[str, str] = {}  # by title
 
     def tab(self, width: int = 390, scheme: str = "light"):
         tab = self.browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         tab.on("console", lambda m: self.note(m.text) if m.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: self.note(str(error)))
-        tab.on("request", lambda r: None if r.url.startswith((self.address, "data:", "blob:")) else self.note(r.url))
+        ours = (self.address, self.folder, "data:", "blob:")
+        tab.on("request", lambda r: None if r.url.startswith(ours) else self.note(r.url))
         tab.on("response", lambda r: self.note(f"{r.status} {r.url}") if r.status >= 400 else None)
         return tab
 
@@ -89,9 +90,9 @@ class Browser:
             self.note(f"{width} pixels wide on a screen of {tab.viewport_size['width']}")
         return formulas
 
-    def search(self, tab, words: str, title: str) -> None:
-        self.where = f"{self.address}: search for {words}"
-        tab.goto(f"{self.address}/search.html?q={words}")
+    def search(self, tab, address: str, words: str, title: str) -> None:
+        self.where = f"{address}: search for {words}"
+        tab.goto(f"{address}/search.html?q={words}")
         try:
             tab.locator("#search-results li a", has_text=title).first.wait_for(timeout=15_000)
         except Exception:
@@ -125,17 +126,16 @@ def in_browser(site: Path, screenshots: Path | None) -> tuple[list[str], str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
     Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = Browser(playwright, chromium, f"http://127.0.0.1:{server.server_port}")
+        browser = Browser(playwright, chromium, f"http://127.0.0.1:{server.server_port}", site.resolve().as_uri())
         tab = browser.tab()
         pages = [path.relative_to(site) for path in sorted(site.rglob("*.html"))]
         pages = [path for path in pages if path.parts[0] not in ("_modules", "index.html")]
         formulas = sum(browser.check(tab, path.as_posix()) for path in pages)
         if screenshots:
             browser.photograph(screenshots)
-        for address in (browser.address, site.resolve().as_uri()):
-            browser.address = address
+        for address in (browser.address, browser.folder):
             for words, title in SEARCHES.items():
-                browser.search(tab, words, title)
+                browser.search(tab, address, words, title)
     server.shutdown()
     return browser.problems, f"browser: {len(pages)} pages, {formulas} formulas, {len(SEARCHES)} searches each way"
 
