@@ -50,7 +50,7 @@ def test_commands_are_whole_however_long_the_path_is(tmp_path):
 
 
 def test_losses_differ_in_what_the_table_of_settings_says(tmp_path):
-    """A setting of one class only is no reason of its own."""
+    """What only one of two classes of models has is not named next to the class."""
     of_diffusion = {
         "model": "DiffusionModule",
         "model.objective": "Simple",
