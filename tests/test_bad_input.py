@@ -328,7 +328,7 @@ def test_help_needs_no_file(option, tmp_path):
     ("arguments", "said"),
     [
         ([], "no command given"),
-        (["fot"], "there is no command fot; use fit"),
+        (["fot"], "unknown command fot; use fit"),
         (["-c", "x.yaml", "fit"], "expected a command before -c; use `lightning fit -c x.yaml ...`"),
         (["fit"], "model and data are missing; pass a complete file, such as -c configs/digits.yaml"),
     ],

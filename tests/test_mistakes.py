@@ -177,7 +177,7 @@ def test_an_unknown_option_of_another_command_is_answered_with_the_one_that_was_
     """Also there, abbreviations are refused."""
     with pytest.raises(ConfigError, match="^lit-diffusion score: --feature: no such option; use --features$"):
         dispatch(["score", "a", "b", "--feature=digits"])
-    with pytest.raises(ConfigError, match="^there is no command tset; use test "):
+    with pytest.raises(ConfigError, match="^unknown command tset; use test "):
         dispatch(["tset"])
     with pytest.raises(ConfigError, match="^lit-diffusion sweep: --dryrun: no such option; use --dry-run$"):
         dispatch(["sweep", str(find("sweeps/bayes.yaml", "sweeps")), "-c", "configs/digits.yaml", "--dryrun"])

@@ -112,7 +112,7 @@ def open_any(name: str, source: Images, channels: int, root: str | None) -> Imag
 
 
 def parse_device(name: str) -> torch.device:
-    """A device of this machine. Raises ConfigError if there is no such device or it lacks float64."""
+    """A device of this machine. Raises ConfigError if the device does not exist or lacks float64."""
     try:
         device = torch.device(name)
         torch.zeros(1, dtype=torch.float64, device=device).item()

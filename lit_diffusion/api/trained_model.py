@@ -206,7 +206,7 @@ class TrainedModel:
 
     @one_line_errors
     def history(self, name: str = "train/loss") -> tuple[list[int], list[float]]:
-        """A column of `metrics.csv`: steps, and values. Raises ConfigError if there is no such file or column."""
+        """A column of `metrics.csv`: steps, and values. Raises ConfigError if the file or the column is missing."""
         path = self.folder / "metrics.csv"
         if not path.is_file():
             raise ConfigError(f"{path}: no such file; a run that was trained has one")
@@ -232,7 +232,7 @@ class TrainedModel:
     ) -> Iterator[None]:
         """The trainer as the command line would have it: with these images as the test split, this seed, and bars."""
         if labels is not None and (images is None or self.module.num_classes is None):
-            why = "the model takes none" if images is not None else "there are no images that they belong to"
+            why = "the model takes none" if images is not None else "the images that they belong to are missing"
             raise ConfigError(f"labels: expected None, as {why}")
         data = self.data if images is None else GivenImages(self.data, images, labels)
         data.trainer = self.trainer

@@ -15,7 +15,7 @@ KEY = "divergence"
 
 
 class Divergence(Callback):
-    """Ends training if the loss is no longer finite, or explodes relative to its own history, or if the model has
+    """Ends training if the loss is not finite, or explodes relative to its own history, or if the model has
     failed by a criterion of its own.
 
     Losses of the batches of `every_n_steps` steps are kept on the device and read together, so that no step waits for

@@ -102,7 +102,7 @@ def run_lightning_sdk(command: str) -> None:
     if not theirs:
         names = ", ".join(COMMANDS)
         raise ConfigError(
-            f"there is no command {command}; use {nearest(command, COMMANDS) or f'one of {names}'} "
+            f"unknown command {command}; use {nearest(command, COMMANDS) or f'one of {names}'} "
             "(commands of lightning-sdk need that package installed)"
         )
     theirs[0].load()()

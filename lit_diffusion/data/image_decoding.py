@@ -57,7 +57,7 @@ def decode_record(content: bytes | np.ndarray, where: str, form: Form) -> Tensor
 
     content: of an image file, or levels (H, W) or (H, W, C). The largest centred part of the shape of `form.size` is
     cropped, then resized by Lanczos with antialiasing, as in StyleGAN2's dataset_tool, which made the LSUN files of
-    Ho et al. 2020 (code). The camera's orientation is applied; transparency is dropped if there is no channel for it.
+    Ho et al. 2020 (code). The camera's orientation is applied; transparency is dropped unless the form has it.
     Without a size the pixels are those of the file, as torch-fidelity reads them.
 
     Raises ConfigError that begins with `where` if the content is broken, has another number of bits per channel than

@@ -10,7 +10,7 @@ class ImageFolder(FileImages):
 
     size: the side of squares, or [height, width]. test_root: another folder, used as test split; or num_test: how many
     images of root are set aside for it, those whose relative paths have the lowest hashes, so that the choice does not
-    depend on the seed and changes little when images are added. Without either there is no test split (CelebA-HQ and
+    depend on the seed and changes little when images are added. Without either the test split is empty (CelebA-HQ and
     LSUN in Ho et al. 2020, code). channels: 3 for RGB, 1 for grey; 4 and 2 with alpha. num_levels: 256 for images of 8
     bits per channel, 65536 for 16.
 

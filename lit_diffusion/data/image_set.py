@@ -90,7 +90,7 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
         data.setup()
         return split_of(data, split)
     splits = ", ".join(f"{name}:train" for name in SETS)
-    raise ConfigError(f"there are no images {source}; use a folder, an .npz file, or a split, such as {splits}")
+    raise ConfigError(f"images not found: {source}; use a folder, an .npz file, or a split, such as {splits}")
 
 
 def _folder(path: Path, channels: int) -> ImageSet:

@@ -26,7 +26,7 @@ class RowTable:
     lines: Sequence[int] | None = None
 
     def rows(self, mask: np.ndarray) -> "RowTable":
-        """The rows for which mask (N,) is true; their places are no longer known."""
+        """The rows for which mask (N,) is true; their places are then unknown."""
         labels = None if self.labels is None else [self.labels[row] for row in mask.nonzero()[0]]
         return RowTable(self.file, self.values[mask], self.names, labels)
 

@@ -167,7 +167,7 @@ def examine_command() -> Iterator[Finding]:
             SUBJECT, f"{scripts / COMMAND} is not on PATH", f"{path_command(scripts)}, or use {FALLBACK}", **facts
         )
     elif found is None:
-        yield warning(SUBJECT, "there is no such command", f"{reinstall_command()}, or use {FALLBACK}", **facts)
+        yield warning(SUBJECT, "command not found", f"{reinstall_command()}, or use {FALLBACK}", **facts)
     else:
         yield check_owner(Path(found), scripts, facts)
 

@@ -57,7 +57,7 @@ class TrainedAutoencoder(Autoencoder):
 
     run: its folder, whose config.yaml says what the model is. checkpoint: `last`, `best`, or the path of a file.
 
-    Raises ConfigError if there is no such checkpoint, or if it is not that of a VAE.
+    Raises ConfigError if the checkpoint does not exist, or is not that of a VAE.
     """
 
     def __init__(self, run: str, checkpoint: str = "last"):

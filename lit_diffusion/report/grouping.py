@@ -70,7 +70,7 @@ def _runs_of(row: TableRow) -> list[Run]:
 
 
 def _label(runs: Sequence[Run]) -> list[str]:
-    """`seed 0`; the names of the folders if there is no seed, or several have one."""
+    """`seed 0`; the names of the folders if a seed is missing or occurs twice."""
     seeds = [run.seed for run in runs]
     if None not in seeds and len(set(seeds)) == len(seeds):
         return [f"seed {seed}" for seed in seeds]

@@ -104,7 +104,7 @@ def _make_title(folders: list[str]) -> str:
 
 def _make_tables(folders: list[str], layout: Layout | None, runs: list[Run], warnings: list[str]) -> list[Table]:
     """In the layout asked for, else the shipped one that has the name of the folder, as after a sweep, else the default
-    ones; none if there is no run, and none, with a warning, if no run has settings.
+    ones. Returns an empty list without runs and, with a warning, if no run has settings.
     """
     if not runs:
         return []

@@ -17,7 +17,7 @@ class RunChoice:
     writes: whether the command trains there. trial: whether it does so in a temporary folder, which is removed at its
     end. folder: of the run. goes_on: whether that run is resumed in its folder.
 
-    Raises ConfigError if there is no such checkpoint, or if the folder is not that of a run.
+    Raises ConfigError if the checkpoint does not exist, or if the folder is not that of a run.
     """
 
     def __init__(self, sources: ConfigSources, settings: Namespace, writes: bool, trial: bool = False):

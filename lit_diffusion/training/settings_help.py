@@ -72,7 +72,7 @@ def show(arguments: Sequence[str]) -> bool:
 def help_text(command: str, key: str = "", name: str | None = None) -> str:
     """The tree of settings, or the part below a key, or of one class there.
 
-    Raises ConfigError if there is no such key or class.
+    Raises ConfigError if the key or the class does not exist.
     """
     lines = [*tree(key, name)]
     if not key:

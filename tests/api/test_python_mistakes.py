@@ -41,7 +41,7 @@ def test_mistakes_are_one_line_without_what_led_to_them(run):
         "images: expected values in [-1, 1], got 20 to 20; pass images / 127.5 - 1": lambda: model.inpaint(images + 20),
         "images: expected floats in [-1, 1] or integer levels, got torch.bool": lambda: model.inpaint(images > 0),
         "labels: expected None, as the model takes none": lambda: model.inpaint(images, labels=[1, 2]),
-        "labels: expected None, as there are no images": lambda: model.bits_per_dim(labels=[1]),
+        "labels: expected None, as the images that they belong to are missing": lambda: model.bits_per_dim(labels=[1]),
         "classes: expected none, as the model takes no labels": lambda: model.sample(classes=[1]),
         "classes: expected one or more, got none": lambda: model.sample(classes=[]),
         "steps: expected at most T = 7, got 8": lambda: model.reconstruct(steps=[8]),
@@ -121,7 +121,7 @@ def test_labels_are_those_of_the_images(toy_run):
         with pytest.raises(ConfigError) as caught:
             model.bits_per_dim(images, labels=labels)
         assert str(caught.value) == message
-    with pytest.raises(ConfigError, match="^labels: expected None, as there are no images that they belong to"):
+    with pytest.raises(ConfigError, match="^labels: expected None, as the images that they belong to are missing"):
         model.bits_per_dim(labels=[1])
 
 

@@ -168,7 +168,7 @@ def test_images_are_scored_as_by_the_command(run, tmp_path, capsys):
     mistakes = {
         "samples: expected images of shape": (samples[0], "digits:test"),
         "reference: expected values in [-1, 1]": ("digits:test", samples + 100),
-        "there are no images digit:test": ("digit:test", samples),
+        "images not found: digit:test": ("digit:test", samples),
     }
     for message, (a, b) in mistakes.items():
         with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):

@@ -49,7 +49,7 @@ def test_the_score_is_that_of_scikit_learn_on_the_samples_that_predict_writes(co
 
 
 def test_scoring_at_the_end_is_scoring_the_last_checkpoint(command, tmp_path):
-    """And both are said in the terminal with what they depend on; without it there is no such score."""
+    """And both are said in the terminal with what they depend on; without it the score is left out."""
     command("fit", *FIT, *PARZEN)
     first = scores(tmp_path)["parzen_log_likelihood"]
     command("test", "-c", "runs/here/config.yaml", "--ckpt_path=last")

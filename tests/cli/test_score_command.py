@@ -211,9 +211,9 @@ MISTAKES = {
     "no number": (["digits:test", "digits:test", "--splits", "x"], "argument --splits: invalid int value: 'x'"),
     "unknown split": (
         ["digits:tset", "digits:train", *DIGITS],
-        "there are no images digits:tset; use a folder, an .npz file, or a split, such as digits:train",
+        "images not found: digits:tset; use a folder, an .npz file, or a split, such as digits:train",
     ),
-    "unknown reference": (["digits:test", "nowhere", *DIGITS], "there are no images nowhere; use"),
+    "unknown reference": (["digits:test", "nowhere", *DIGITS], "images not found: nowhere; use"),
     "unknown features": (
         ["digits:test", "digits:train", "--features", "vgg"],
         "--features: expected inception, digits, mnist, fashion-mnist, or a .pt2 or .pt file, got vgg",
@@ -350,4 +350,4 @@ def test_a_mistake_ends_the_process_with_status_2_and_one_line():
     process = start("digits:test", "nowhere", "--features", "digits")
     out, errors = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
-    assert errors.startswith("there are no images nowhere; use") and errors.count("\n") == 1
+    assert errors.startswith("images not found: nowhere; use") and errors.count("\n") == 1

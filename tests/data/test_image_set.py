@@ -214,6 +214,6 @@ def test_what_is_neither_file_nor_split_is_refused_with_what_there_is(tmp_path, 
     with pytest.raises(ConfigError) as error:
         open_images(source)
     assert str(error.value) == (
-        f"there are no images {source}; use a folder, an .npz file, or a split, such as digits:train, mnist:train, "
+        f"images not found: {source}; use a folder, an .npz file, or a split, such as digits:train, mnist:train, "
         "fashion_mnist:train, cifar10:train"
     )

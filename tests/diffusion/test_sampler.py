@@ -297,7 +297,7 @@ def test_steps_that_are_not_a_chain_are_refused(make, steps):
 
 @pytest.mark.parametrize("eta", [-0.1, 1.5, float("nan")])
 def test_an_eta_outside_0_to_1_is_refused(eta):
-    """Below 0 there is no such variance; above 1 the formula takes the root of a negative number."""
+    """Below 0 the variance does not exist; above 1 the formula takes the root of a negative number."""
     with pytest.raises(ConfigError, match=f"^DDIMSampler.eta: expected a number in .*, got {eta:g}; use 0"):
         DDIMSampler(eta=eta)
 

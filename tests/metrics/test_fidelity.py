@@ -209,7 +209,7 @@ def test_every_score_carries_how_it_was_measured(expected):
 
 
 def test_kid_takes_all_images_where_there_are_fewer_than_a_subset_has():
-    """Then subsets do not vary, and there is no spread to report."""
+    """Then subsets do not vary, and no spread is reported."""
     table, protocol = extractor(), TorchFidelity(kid_subsets=3)
     own, other = (
         compute_statistics(numbered(COUNT), one, protocol) for one in (table, Table(normal(COUNT, 5, seed=2)))

@@ -44,7 +44,7 @@ def computed(cache):
 
 
 def test_statistics_are_computed_once_and_found_again(cache):
-    """The second time there is no forward pass."""
+    """The second time the network does not run."""
     first, second = table(), table()
     computed = reference_statistics(numbered(COUNT), first, PROTOCOL)
     found = reference_statistics(numbered(COUNT, "another name"), second, PROTOCOL)

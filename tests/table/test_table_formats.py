@@ -67,7 +67,7 @@ def arguments(tmp_path):
 
 
 def test_plain_text(arguments, capsys):
-    """Where there is no terminal, the best have a star."""
+    """Without a terminal, the best have a star."""
     assert printed(capsys, *arguments).out.splitlines() == [
         "Two_objectives",
         "objective       IS          FID   FID, paper  NLL",
