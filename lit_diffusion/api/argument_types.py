@@ -40,7 +40,7 @@ def accepts(hint: Any, value: Any) -> bool:
     if kind in (Union, UnionType):
         return any(accepts(part, value) for part in parts)
     if kind is Literal:
-        return isinstance(value, str)  # the function names its choices
+        return value in parts
     if kind is Sequence:
         return isinstance(value, Sequence) and not isinstance(value, str) and all(accepts(parts[0], v) for v in value)
     if hint is int:
@@ -49,7 +49,8 @@ def accepts(hint: Any, value: Any) -> bool:
 
 
 def describe_type(hint: Any) -> str:
-    """
+    """An annotation in words.
+
     >>> describe_type(Sequence[int | str] | None)
     'a list of int or str, or None'
     """
@@ -72,6 +73,5 @@ def describe_value(value: Any) -> str:
     """
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    return (
-        repr(value) if isinstance(value, str | int | float | None) and len(repr(value)) < 50 else type(value).__name__
-    )
+    is_short = isinstance(value, str | int | float | None) and len(repr(value)) < 50
+    return repr(value) if is_short else type(value).__name__

@@ -39,8 +39,6 @@ def load(
     if not file.is_file():
         found = "has no config.yaml" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
         raise ConfigError(f"{folder} is not the folder of a run: it {found}; use one that lightning fit has made")
-    if weights not in ("ema", "raw"):
-        raise ConfigError(f"weights: expected ema or raw, got {weights!r}")
     states_file = checkpoint_files.find(os.path.expanduser(checkpoint), folder).resolve()
     options = as_arguments(
         {**ONE_DEVICE, "trainer.enable_progress_bar": True, **settings, "ckpt_path": states_file}, allow

@@ -71,10 +71,10 @@ class GivenImages(ImageData):
             raise ConfigError(f"labels: expected {len(self.examples)}, one an image, got shape {tuple(labels.shape)}")
         if labels.dtype == torch.bool or labels.is_floating_point():
             raise ConfigError(f"labels: expected integers, got {labels.dtype}")
-        classes = self.data.num_classes
+        labels, classes = labels.long(), self.data.num_classes
         if classes and not 0 <= labels.min() <= labels.max() < classes:
             raise ConfigError(f"labels: expected 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
-        return labels.long()
+        return labels
 
     def labels(self, split: str) -> Tensor:
         if split == "test" and self.given_labels is None:

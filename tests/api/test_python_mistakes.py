@@ -9,7 +9,7 @@ import torch
 
 import lit_diffusion
 from lit_diffusion.data.digits import Digits
-from lit_diffusion.data.given_images import levels_of
+from lit_diffusion.data.given_images import GivenImages, levels_of
 from lit_diffusion.diffusion import DDIMSampler
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_float
@@ -109,8 +109,9 @@ def test_images_may_be_levels_or_numpy_arrays(run):
 def test_labels_are_those_of_the_images(toy_run):
     model = lit_diffusion.load(toy_run(*LABELS, *STEPS, "--ema.decay=0"), **SETTINGS)
     images = model.data.example_images(3)
-    given = [model.bits_per_dim(images, terms=2, labels=labels) for labels in ([0, 1, 2], np.arange(3))]
-    assert given[0].per_example.equal(given[1].per_example)
+    forms = [[0, 1, 2], np.arange(3), np.arange(3, dtype=np.uint16), torch.arange(3, dtype=torch.uint8)]
+    first, *others = [model.bits_per_dim(images, terms=2, labels=labels).per_example for labels in forms]
+    assert all(one.equal(first) for one in others)
     mistakes = {
         "labels: expected one for each image, as the model takes labels; pass them": None,
         "labels: expected 3, one an image, got shape (2,)": [0, 1],
@@ -121,6 +122,13 @@ def test_labels_are_those_of_the_images(toy_run):
         with pytest.raises(ConfigError) as caught:
             model.bits_per_dim(images, labels=labels)
         assert str(caught.value) == message
+    data = model.data
+    data.class_names = [str(number) for number in range(300)]  # more than uint8 holds
+    assert GivenImages(data, images, torch.tensor([0, 1, 255], dtype=torch.uint8)).labels("test").tolist() == [
+        0,
+        1,
+        255,
+    ]
     with pytest.raises(ConfigError, match="^labels: expected None, as the images that they belong to are missing"):
         model.bits_per_dim(labels=[1])
 
