@@ -57,7 +57,7 @@ class ReverseModel(nn.Module, ABC):
     """p(x_s | x_t) for all steps s < t, and its process: what objectives, bound and samplers receive.
 
     They ask what it can do (`has_eps`, `learns_variance`, `passes_schedule_gradient`, `predicts_x_0`), never which
-    class it is. What a model cannot do raises NotImplementedError.
+    class it is. What a model cannot do raises NotImplementedError, as in torch.distributions.
     """
 
     def __init__(self, process: Process):
