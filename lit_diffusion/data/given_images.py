@@ -31,7 +31,7 @@ def levels_of(name: str, images: Tensor, num_levels: int) -> Tensor:
     of_floats = images.is_floating_point()
     if of_floats and max(-least, most) > FURTHEST or not of_floats and not 0 <= least <= most < num_levels:
         expected = "values in [-1, 1]" if of_floats else f"levels 0 to {num_levels - 1}"
-        brightest = next((one for one in (num_levels - 1, 255, 65535) if least >= 0 and most <= one), None)
+        brightest = next((one for one in (num_levels - 1, 255) if least >= 0 and most <= one), None)
         remedy = f"; pass images / {brightest / 2:g} - 1" if brightest else ""
         raise ConfigError(f"{name}: expected {expected}, got {least:g} to {most:g}{remedy}")
     return to_levels(images, num_levels) if of_floats else images.to(torch.uint8 if num_levels <= 256 else torch.int32)
