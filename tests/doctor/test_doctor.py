@@ -266,7 +266,7 @@ def test_the_command_of_another_environment_is_named(environment):
 
 def test_a_command_that_is_not_on_path_or_not_there_is_named(environment, tmp_path):
     empty = environment.make("empty", None)
-    assert "no such command" in environment.owner(empty).text
+    assert "command not found" in environment.owner(empty).text
     environment.make("here", "lit_diffusion.cli")
     assert "is not on PATH" in environment.owner(empty).text
     (tmp_path / "here/bin/activate").touch()
