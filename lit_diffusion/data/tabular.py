@@ -13,6 +13,7 @@ from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.store import MemoryStore
 from lit_diffusion.data.tabular_columns import Columns, RowTable, in_words
 from lit_diffusion.data.tabular_files import read_table
+from lit_diffusion.data.tabular_labels import by_number
 from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
 from lit_diffusion.seeding import derive_seed
 
@@ -22,9 +23,10 @@ class TabularData(ImageData):
 
     test_file: another file, the test split; or num_test: how many rows of file are set aside for it, those whose
     numbers have the lowest hashes, whatever the seed. columns: which to read, by name, or by number from 1 if they have
-    no names; all by default. label_column: holds the class of each row. header: whether the first line of a text file
-    holds names; by default, if none of its cells is a number. delimiter: of the cells of a text file, by default a tab
-    in `.tsv` files and a comma in others.
+    no names; all by default. label_column: holds the class of each row, text or a number; classes are numbered in the
+    order of the numbers, then of the text. header: whether the first line of a text file holds names; by default, if
+    none of its cells is a number. delimiter: of the cells of a text file, by default a tab in `.tsv` files and a comma
+    in others.
     """
 
     def __init__(
@@ -51,15 +53,22 @@ class TabularData(ImageData):
         self.image_shape = (dimensions,)
         self.file, self.test_file, self.num_test = file, test_file, num_test
         self.header, self.delimiter = header, delimiter
-        self.columns = Columns(
-            None if columns is None else [str(name) for name in columns],
-            None if label_column is None else str(label_column),
-        )
+        chosen = None if columns is None else [str(name) for name in columns]
+        label = None if label_column is None else str(label_column)
+        if chosen is not None and len({*chosen}) != max(1, len(chosen)):
+            raise ConfigError(f"columns: expected one or more different columns, got {in_words(chosen) or 'none'}")
+        if chosen and label in chosen:
+            raise ConfigError(f"label_column: expected a column besides `columns`, got {label!r}; omit it there")
+        self.columns = Columns(chosen, label)
 
     def read(self) -> dict[str, MemoryStore]:
         train = self._table("file", self.file, self.columns)
         if self.test_file is not None:
-            test = self._table("test_file", self.test_file, Columns(train.names, self.columns.label, "data.test_file"))
+            test = self._table(
+                "test_file",
+                self.test_file,
+                Columns(train.read_from or train.names, self.columns.label, "data.test_file"),
+            )
         else:
             aside = set_aside(len(train.values), self.num_test)
             train, test = train.rows(~aside), train.rows(aside)
@@ -109,11 +118,3 @@ def set_aside(count: int, num_test: int) -> np.ndarray:
     test = np.zeros(count, dtype=bool)
     test[nsmallest(num_test, range(count), key=lambda row: derive_seed("test", row))] = True
     return test
-
-
-def by_number(name: str) -> tuple[float, str]:
-    """Sorts names of classes: numbers by size, then text."""
-    try:
-        return float(name), name
-    except ValueError:
-        return float("inf"), name

@@ -16,7 +16,8 @@ SHARE_OF_MEMORY = 1 / 2
 @dataclass(frozen=True)
 class RowTable:
     """Numbers (N, D) float64 of a file. names: of the D columns, from the header, or their numbers in the file, counted
-    from 1; labels: N cells of the label column, or None; lines: where the rows stand in a text file.
+    from 1; labels: names of the classes of the N rows, or None; lines: where the rows stand in a text file; read_from:
+    the columns of the file, if these are fewer than D, since they hold lists.
     """
 
     file: Path
@@ -24,6 +25,7 @@ class RowTable:
     names: list[str]
     labels: list[str] | None = None
     lines: Sequence[int] | None = None
+    read_from: Sequence[str] | None = None
 
     def rows(self, mask: np.ndarray) -> "RowTable":
         """The rows for which mask (N,) is true; their places are then unknown."""
@@ -32,8 +34,13 @@ class RowTable:
 
     def place(self, row: int, column: int) -> str:
         """Where a value stands, for messages."""
-        where = f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
-        return f"{self.file}, {where}, column {self.names[column]}"
+        return place(self.file, row, self.names[column], self.lines)
+
+
+def place(file: Path, row: int, column: str, lines: Sequence[int] | None) -> str:
+    """Where a cell stands, for messages. lines: of the rows in a text file."""
+    where = f"row {row + 1}" if lines is None else f"line {lines[row]}"
+    return f"{file}, {where}, column {column}"
 
 
 @dataclass(frozen=True)
@@ -48,19 +55,23 @@ class Columns:
 
     def among(self, file: Path, names: Sequence[str]) -> tuple[list[int], int | None]:
         """Positions of the columns and of the label column. Raises ConfigError if one is missing or ambiguous."""
-        label = None if self.label is None else position("data.label_column", self.label, file, names)
+        others = [name for name in names if name not in (self.chosen or ())]
+        label = None if self.label is None else position("data.label_column", self.label, file, names, others)
+        others = [name for name in names if name != self.label]
         if self.chosen is None:
             if twice := [name for i, name in enumerate(names) if name in names[:i]]:
                 raise ConfigError(f"{file}: two columns are named {one_line(twice[0])!r}; rename one")
             return [i for i in range(len(names)) if i != label], label
-        return [position(self.key, name, file, names) for name in self.chosen], label
+        return [position(self.key, name, file, names, others) for name in self.chosen], label
 
 
-def position(key: str, name: str, file: Path, names: Sequence[str]) -> int:
-    """Where a name, which `key` gives, stands among the names of a file's columns."""
+def position(key: str, name: str, file: Path, names: Sequence[str], others: Sequence[str]) -> int:
+    """Where a name, which `key` gives, stands among the names of a file's columns. others: to choose from instead."""
     if names.count(name) != 1:
         found = "two columns" if name in names else "no column"
-        raise ConfigError(f"{file} has {found} {name!r}; use one of {in_words(names)}", key)
+        unique = [other for other in others if names.count(other) == 1]
+        advice = f"; use one of {in_words(unique)}" if unique else ""
+        raise ConfigError(f"{file} has {found} {name!r}" + advice, key)
     return names.index(name)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lit_diffusion.data.tabular_columns import Columns, RowTable, check_size, in_words, most_numbers, numbered
+from lit_diffusion.data.tabular_labels import read_labels, to_float
 from lit_diffusion.errors import ConfigError, one_line
 
 BOOLEANS = {"true": 1.0, "false": 0.0}
@@ -66,14 +67,15 @@ def _read(path: Path, columns: Columns, header: bool | None, delimiter: str, row
     if not lines:
         raise ConfigError(f"{path}: expected rows of numbers, found none")
     matrix = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(chosen))
-    return RowTable(path, matrix, [names[i] for i in chosen], None if label is None else labels, lines)
+    classes = None if label is None else read_labels(path, names[label], labels, lines)
+    return RowTable(path, matrix, [names[i] for i in chosen], classes, lines)
 
 
 def is_header(path: Path, cells: list[str], header: bool | None, delimiter: str) -> bool:
     """Whether the first line holds names. Raises ConfigError if some of its cells are numbers and some are not."""
     if header is not None:
         return header
-    numbers = [is_number(cell) for cell in cells if cell.strip()]
+    numbers = [looks_like_number(cell) for cell in cells if cell.strip()]
     if any(numbers) and not all(numbers):
         raise ConfigError(
             f"the first line of {path} has both numbers and text ({in_words(cells)}); use true if these are names of "
@@ -90,13 +92,10 @@ def is_header(path: Path, cells: list[str], header: bool | None, delimiter: str)
 
 def to_number(cell: str) -> float:
     """The number in a cell; True and False are 1 and 0. Raises ValueError for other text."""
-    try:
-        return float(cell)
-    except ValueError:
-        value = BOOLEANS.get(cell.strip().lower())
-        if value is None:
-            raise
-        return value
+    value = to_float(cell)
+    if value is None and (value := BOOLEANS.get(cell.strip().lower())) is None:
+        raise ValueError(cell)
+    return value
 
 
 def is_number(cell: str) -> bool:
@@ -105,6 +104,15 @@ def is_number(cell: str) -> bool:
         to_number(cell)
     except ValueError:
         return False
+    return True
+
+
+def looks_like_number(cell: str) -> bool:
+    """Whether a cell holds a number, or what Python takes for one, such as 1_000: it names no column."""
+    try:
+        float(cell)
+    except ValueError:
+        return is_number(cell)
     return True
 
 

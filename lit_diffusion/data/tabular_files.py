@@ -8,6 +8,7 @@ import numpy as np
 from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.tabular_columns import Columns, RowTable, numbered
 from lit_diffusion.data.tabular_csv import read_csv
+from lit_diffusion.data.tabular_labels import read_labels
 from lit_diffusion.data.tabular_parquet import read_parquet
 from lit_diffusion.errors import ConfigError, one_line
 
@@ -60,7 +61,7 @@ def read_numpy(path: Path, array: str | None, columns: Columns) -> RowTable:
         raise ConfigError(f"{path}: expected shape (N, D), one example a row, got {values.shape}")
     names = numbered(values.shape[1])
     chosen, label = columns.among(path, names)
-    labels = None if label is None else [str(value) for value in values[:, label].tolist()]
+    labels = None if label is None else read_labels(path, names[label], values[:, label].tolist())
     return RowTable(path, values[:, chosen].astype(np.float64), [names[i] for i in chosen], labels)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lit_diffusion.data.tabular_columns import Columns, RowTable, check_size, in_words, most_numbers, numbered
+from lit_diffusion.data.tabular_labels import read_labels
 from lit_diffusion.errors import ConfigError, one_line
 
 
@@ -26,16 +27,19 @@ def read_parquet(path: Path, columns: Columns) -> RowTable:
             schema = file.schema_arrow
             chosen, label = columns.among(path, schema.names)
             fields = [schema.field(i) for i in chosen]
-            _check_types(path, fields)
-            names = [field.name for field in fields]
+            _check_types(path, fields, [field for i, field in enumerate(schema) if i != label])
+            names, label_names = [field.name for field in fields], [] if label is None else [schema.names[label]]
+            for name in label_names:
+                _check_label(path, schema.field(name))
             check_size(path, _count(file.metadata, names), most_numbers())
-            table = file.read(columns=names + ([] if label is None else [schema.names[label]]))
+            table = file.read(columns=names + label_names)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as Parquet ({one_line(error)})") from error
     parts = [_numbers(path, name, table.column(name).combine_chunks()) for name in names]
-    labels = None if label is None else [str(value) for value in table.column(schema.names[label]).to_pylist()]
     values = np.concatenate(parts, axis=1)
-    return RowTable(path, values, names if values.shape[1] == len(names) else numbered(values.shape[1]), labels)
+    labels = next((read_labels(path, name, table.column(name).to_pylist()) for name in label_names), None)
+    of_numbers = names if values.shape[1] == len(names) else numbered(values.shape[1])
+    return RowTable(path, values, of_numbers, labels, read_from=names)
 
 
 def _count(metadata: Any, names: list[str]) -> int:
@@ -53,20 +57,41 @@ def _is_list(kind: Any) -> bool:
     return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
-def _check_types(path: Path, fields: list[Any]) -> None:
-    """Raises ConfigError unless all fields are numbers, or the only one is a list of numbers."""
+def _check_types(path: Path, fields: list[Any], others: list[Any]) -> None:
+    """Raises ConfigError unless all fields are numbers, or the only one is a list of numbers. others: for advice."""
+
+    def is_vector(field: Any) -> bool:
+        return _is_list(field.type) and _is_number(field.type.value_type)
+
+    if len(fields) == 1 and is_vector(fields[0]):
+        return
+    for field in fields:
+        if not _is_number(field.type):
+            numbers = [other.name for other in others if _is_number(other.type)]
+            choices = ([numbers] if numbers else []) + [[other.name] for other in others if is_vector(other)]
+            advice = " or ".join(f"[{in_words(names)}]" for names in choices[:2])
+            raise ConfigError(
+                f"{path}, column {field.name}: expected numbers, or a single column of lists of numbers, got "
+                f"{field.type}; " + (f"choose others by `columns`, such as {advice}" if advice else "convert it")
+            )
+
+
+def _is_number(kind: Any) -> bool:
     from pyarrow import types
 
-    def numeric(kind: Any) -> bool:
-        return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
-    for field in fields:
-        if not numeric(field.type.value_type if _is_list(field.type) and len(fields) == 1 else field.type):
-            others = [other.name for other in fields if numeric(other.type) or _is_list(other.type)]
-            raise ConfigError(
-                f"{path}, column {field.name}: expected numbers, or one column of lists of numbers, got {field.type}; "
-                f"choose others by `columns`" + (f", such as {in_words(others)}" if others else "")
-            )
+
+def _check_label(path: Path, field: Any) -> None:
+    """Raises ConfigError if a column cannot hold classes."""
+    from pyarrow import types
+
+    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+    if types.is_nested(kind) or str(kind).endswith(("binary", "binary_view")) or types.is_fixed_size_binary(kind):
+        raise ConfigError(
+            f"{path}, column {field.name}: expected numbers or text as classes, got {field.type}; use another column",
+            key="data.label_column",
+        )
 
 
 def _numbers(path: Path, name: str, column: Any) -> np.ndarray:

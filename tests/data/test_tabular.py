@@ -8,6 +8,7 @@ from lit_diffusion.data import BinarySequences, Heartbeat, SwissRoll, Vectors
 from lit_diffusion.data.tabular import set_aside
 from lit_diffusion.data.tabular_columns import Columns
 from lit_diffusion.data.tabular_files import read_table
+from lit_diffusion.data.tabular_labels import class_name
 from lit_diffusion.errors import ConfigError
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3)) * [1, 1000, 1e-4] + [0, 1e5, 0]
@@ -72,8 +73,12 @@ def test_parquet_holds_columns_or_one_column_of_vectors(tmp_path):
     table = read_table(write_parquet(tmp_path / "x.parquet", **columns), Columns(["c", "a"], label="b"))
     assert np.array_equal(table.values, ROWS[:, [2, 0]]) and table.names == ["c", "a"]
     assert [float(label) for label in table.labels] == ROWS[:, 1].tolist()
+    assert table.labels == [str(value) for value in ROWS[:, 1].tolist()]
     vectors = write_parquet(tmp_path / "v.parquet", id=list(range(40)), v=ROWS.tolist())
     assert np.array_equal(read_table(vectors, Columns(["v"])).values, ROWS)
+    data = Vectors(vectors, 3, columns=["v"], test_file=vectors, standardize=False)
+    data.setup()
+    assert np.array_equal(data.images("test"), ROWS.astype(np.float32))
 
 
 def test_columns_are_chosen_by_name_or_number_and_text_may_be_the_label(write):
@@ -86,6 +91,59 @@ def test_columns_are_chosen_by_name_or_number_and_text_may_be_the_label(write):
     data.setup()
     assert data.images("train").tolist() == [[2, 1], [5, 3], [4, 4]]
     assert data.labels("train").tolist() == [0, 1, 0] and data.class_names == ("x", "y")
+
+
+def test_a_number_is_a_class_by_its_value_whatever_the_format(write, tmp_path):
+    """1, 1.0 and 01 are one class; classes are numbered in the order of the numbers, then of the text."""
+    classes = [10.0, 9.0, -2.0, 0.5, 10.0]
+    np.save(tmp_path / "x.npy", np.stack([np.arange(5.0), classes], axis=1))
+    files = {
+        write("x.csv", "0,10\n1,9.0\n2,-2\n3,.50\n4,010."): 2,
+        str(tmp_path / "x.npy"): 2,
+        write_parquet(tmp_path / "x.parquet", a=range(5), b=classes): "b",
+        write_parquet(tmp_path / "text.parquet", a=range(5), b=["10", "9", "-2.0", "0.5", "10.0"]): "b",
+    }
+    for file, label in files.items():
+        data = Vectors(file, 1, label_column=label)
+        data.setup()
+        assert data.class_names == ("-2", "0.5", "9", "10") and data.labels("train").tolist() == [3, 2, 0, 1, 3], file
+    data = Vectors(write("y.csv", "0,b\n1,1e1\n2,9\n3,a"), 1, label_column=2, header=False)
+    data.setup()
+    assert data.class_names == ("9", "10", "a", "b")
+
+
+def test_the_name_of_a_class_keeps_every_digit():
+    names = {"12345678901234567890": None, "-0": "0", "1_0": None, "１": None, "True": None, "1e300": "1e+300"}
+    assert {text: class_name(text) for text in names} == {text: name or text for text, name in names.items()}
+    assert [class_name(value) for value in (2**53 + 1, True, -0.0, 1e2)] == ["9007199254740993", "True", "0", "100"]
+    assert class_name("0" * 10**5 + "7") == "7"
+
+
+def test_a_row_without_a_class_is_refused_by_its_place(write, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    x = np.array([[1, 0], [2, np.nan], [3, np.inf]])
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "inf.npy", x[[0, 2]])
+    cases = {
+        write("a.csv", "a,b\n1,x\n\n2,\n3,x"): "a.csv, line 4, column b: expected a class, got nothing; fill it in",
+        write("b.csv", "a,b\n1,0\n2, NaN"): "b.csv, line 3, column b: expected a class, got NaN",
+        str(tmp_path / "x.npy"): "x.npy, row 2, column 2: expected a class, got nan",
+        str(tmp_path / "inf.npy"): "inf.npy, row 2, column 2: expected a class, got inf",
+    }
+    columns = {
+        "row 2, column b: expected a class, got nothing": ["x", None, "y"],
+        "row 3, column b: expected a class, got nan": [0.0, 1.0, np.nan],
+        "row 3, column b: expected a class, got nothing; fill it in, or remove the row": ["x", "y", " "],
+        "column b: expected numbers or text as classes, got list<element: int64>; use another": [[0], [1], [2]],
+        "column b: expected numbers or text as classes, got binary": [b"x", b"y", b"z"],
+        "row 1, column b: expected a class, got nothing": pa.nulls(3),
+    }
+    for i, (message, column) in enumerate(columns.items()):
+        cases[write_parquet(tmp_path / f"{i}.parquet", a=range(3), b=column)] = message
+    for file, message in cases.items():
+        with pytest.raises(ConfigError) as error:
+            Vectors(file, 1, label_column="2" if file.endswith("npy") else "b").setup()
+        assert message in str(error.value) and "\n" not in str(error.value), file
 
 
 def test_a_first_line_without_a_number_holds_names(write):
@@ -133,6 +191,9 @@ REFUSED = {
     "x.csv: expected text in UTF-8": b"\xe9,b\n1,2\n3,4",
     "x.csv, line 3: unexpected end of data": 'a,b\n"1,2\n3,4',
     "two columns are named 'a'": "a,a\n1,2\n3,4",
+    "x.csv, line 1, column 1: expected a number, got '1_000'": "1_000,2\n3,4",
+    "x.csv, line 2, column 2: expected a number, got '４'": "1,2\n3,４\n5,6",
+    "x.csv, line 1, column 1: expected a number, got '١'": "١,٢\n3,4",
 }
 
 
@@ -163,8 +224,12 @@ def test_an_array_that_holds_no_vectors_is_refused(tmp_path, array, message):
 def test_a_parquet_file_that_holds_no_vectors_is_refused(tmp_path):
     cases = {
         "row 2, column a: expected a number, got nothing": {"a": [1, None], "b": [1.0, 2.0]},
-        "column s: expected numbers, or one column of lists of numbers, got string; choose others by `columns`, such "
-        "as a": {"a": [1, 2], "s": ["x", "y"]},
+        "column s: expected numbers, or a single column of lists of numbers, got string; choose others by `columns`, "
+        "such as [a]": {"a": [1, 2], "s": ["x", "y"]},
+        "column v: expected numbers, or a single column of lists of numbers, got list<element: double>; choose others "
+        "by `columns`, such as [a, b] or [v]": {"a": [1, 2], "b": [1, 2], "v": [[1.0, 2.0], [3.0, 4.0]]},
+        "column e: expected numbers, or a single column of lists of numbers, got list<element: list<element: int64>>; "
+        "convert it": {"e": [[[1]], [[2]]]},
         "row 2, column v: expected 2 numbers as in row 1, got 1": {"v": [[1.0, 2.0], [3.0]]},
         "row 2, column v: expected 2 numbers, got an empty one": {"v": [[1.0, 2.0], [None, 3.0]]},
         "row 1, column v: expected one or more numbers, got 0": {"v": [[], [3.0]]},
@@ -193,7 +258,14 @@ def test_files_and_columns_that_do_not_exist_are_refused_with_those_that_do(writ
         (f"{tmp_path}/two.npz", {}, "data.file", "expected the name of an array, got none; use"),
         (f"{tmp_path}/two.npz:x", {}, "data.file", "one of train, test"),
         (file, {"columns": ["a", "z"]}, "data.columns", "has no column 'z'; use one of a, b, c"),
-        (file, {"columns": ["a", "b"], "label_column": "z"}, "data.label_column", "has no column 'z'"),
+        (file, {"columns": ["a", "b"], "label_column": "z"}, "data.label_column", "has no column 'z'; use one of c"),
+        (file, {"columns": ["a", "z"], "label_column": "c"}, "data.columns", "has no column 'z'; use one of a, b"),
+        (
+            write("twice.csv", "a,a,b\n1,2,3\n4,5,6"),
+            {"columns": ["a", "b"]},
+            "data.columns",
+            "has two columns 'a'; use one of b",
+        ),
         (
             file,
             {"columns": ["a", "b"], "test_file": write("y.csv", "a,c\n1,2\n3,4")},
@@ -220,6 +292,10 @@ def test_files_and_columns_that_do_not_exist_are_refused_with_those_that_do(writ
         ({"num_test": -1}, "num_test: expected 0 or more, got -1"),
         ({"num_test": 1, "test_file": "y.csv"}, "test_file: num_test already sets rows of file aside"),
         ({"delimiter": "::"}, "delimiter: expected one character, got '::'"),
+        ({"columns": ["a", "b", "a"]}, "columns: expected one or more different columns, got a, b, a"),
+        ({"columns": [1, "1"]}, "columns: expected one or more different columns, got 1, 1"),
+        ({"columns": []}, "columns: expected one or more different columns, got none"),
+        ({"columns": [1, 2], "label_column": 2}, "label_column: expected a column besides `columns`, got '2'; omit it"),
     ],
 )
 def test_settings_that_contradict_are_refused(options, message):
