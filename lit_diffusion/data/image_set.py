@@ -16,17 +16,16 @@ from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.data.image_decoding import Form
 from lit_diffusion.data.image_listing import list_images
 from lit_diffusion.data.mnist_sets import MNIST, FashionMNIST
-from lit_diffusion.data.npz_file import read_array
 from lit_diffusion.data.source_store import SourceStore
+from lit_diffusion.data.sources.array_source import IMAGES, ArraySource
 from lit_diffusion.data.sources.find_source import find_source
 from lit_diffusion.data.sources.folder_source import FolderSource
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10
-from lit_diffusion.errors import ConfigError, one_line
+from lit_diffusion.errors import ConfigError
 from lit_diffusion.pixels import to_float
 
 SETS = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10}
-ARRAY = "arr_0"  # the array of NPZ files in which the field's evaluators expect images
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ def image_set(name: str, images: Tensor) -> ImageSet:
 
 
 def open_images(source: str, channels: int | None = None, root: str | None = None) -> ImageSet:
-    """The images of a folder, of an archive, table or NPZ file, or of a split such as "digits:train".
+    """The images of a folder, of an archive, table, NPY or NPZ file, or of a split such as "digits:train".
 
-    channels: 1 or 3, to which the files of a folder are decoded, by default 3; for 1, an NPZ file of grey images in
+    channels: 1 or 3, to which the files of a folder are decoded, by default 3; for 1, an array of grey images in
     three channels, as evaluators require, is converted to grey. root: the folder of a data set's files. Images are
     neither cropped nor resized. Raises ConfigError if the images cannot be read.
     """
@@ -83,7 +82,7 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
     if path.is_dir():
         return _folder(path, channels or 3)
     if path.is_file():
-        return _npz(path, channels)
+        return _array(path, channels)
     if colon and name in SETS and split in ("train", "test"):
         data = SETS[name]() if root is None or name == "digits" else SETS[name](root=root)
         data.prepare_data()
@@ -100,27 +99,22 @@ def _folder(path: Path, channels: int) -> ImageSet:
 
 
 def _is_npz(path: Path) -> bool:
-    """Whether a file is an archive with the array of images, whatever its name."""
+    """Whether a file is an archive with an array of images, whatever its name."""
     if not path.is_file() or not is_zipfile(path):
         return False
     with suppress(BadZipFile, OSError), ZipFile(path) as archive:
-        return f"{ARRAY}.npy" in archive.namelist()
+        return any(f"{name}.npy" in archive.namelist() for name in IMAGES)
     return False
 
 
-def _npz(path: Path, channels: int | None) -> ImageSet:
-    try:
-        array = read_array(path, ARRAY)
-    except Exception as error:  # zip, zlib and numpy raise different kinds
-        raise ConfigError(
-            f"{path}: cannot be read as images ({one_line(error)}); use an NPZ file whose {ARRAY} is uint8 of shape "
-            "(N, H, W, C)"
-        ) from error
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
-        raise ConfigError(
-            f"{path}: expected uint8 of shape (N, H, W, C) with 1 or 3 channels, got {array.dtype} of {array.shape}"
-        )
+def _array(path: Path, channels: int | None) -> ImageSet:
+    array = ArraySource("images", str(path), with_labels=False).whole()
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.shape[-1] not in (1, 3):
+        raise ConfigError(f"{path}: expected images of 1 or 3 channels, got {array.shape[-1]}")
     if channels == 1 and (array == array[..., :1]).all():
         array = array[..., :1]
-    images = torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(str(path), MemoryStore(images), tuple(images.shape[1:]))
+    kind, num_levels = (np.uint8, 256) if array.dtype == np.uint8 else (np.int32, 65536)
+    images = torch.from_numpy(array.transpose(0, 3, 1, 2).astype(kind, order="C"))
+    return ImageSet(str(path), MemoryStore(images), tuple(images.shape[1:]), num_levels)

@@ -72,6 +72,21 @@ def test_grey_images_in_three_channels_of_an_npz_file_are_grey_where_one_is_aske
     assert open_images(write_npz(tmp_path / "colour.npz", grey), 1).shape == (3, 6, 4)
 
 
+def test_whatever_arrays_can_be_trained_on_can_be_scored(tmp_path):
+    """NPY files, other names of the array in NPZ files, grey images without an axis for channels, and 16 bits."""
+    grey = pixels(channels=1).transpose(0, 2, 1, 3)  # 4x6
+    np.save(tmp_path / "x.npy", grey[..., 0])
+    np.savez(tmp_path / "named.npz", images=grey, labels=np.arange(5))
+    for name in ("x.npy", "named.npz"):
+        assert torch.equal(served(open_images(str(tmp_path / name))), channels_first(grey))
+    deep = grey.astype(np.uint16) * 257
+    deep[0, 0, 0] = 40000
+    found = open_images(write_npz(tmp_path / "deep.npz", deep))
+    assert (found.num_levels, found.shape) == (65536, (1, 4, 6))
+    (x,) = found.batches([torch.arange(5)], CPU)
+    assert torch.equal(((x + 1) * 32767.5).round().long(), channels_first(deep.astype(np.int64)))
+
+
 def test_colours_of_a_folder_are_not_dropped_where_grey_is_asked_for(tmp_path):
     """Grey files in three channels are grey; one coloured pixel is said."""
     grey = np.repeat(pixels(channels=1), 3, axis=-1)
@@ -162,7 +177,7 @@ def bad_npz(name, folder):
     if name in arrays:
         np.savez(path, arrays[name])
     elif name == "another name":
-        np.savez(path, images=images)
+        np.savez(path, pictures=images)
     elif name == "objects":
         array = np.empty(1, dtype=object)
         array[0] = Code(folder / "executed")
@@ -189,22 +204,22 @@ def bad_npz(name, folder):
     return path
 
 
-UNREADABLE = ["another name", "objects", "pickle", "checksum", "compressed", "truncated", "empty", "text"]
-OTHER = ["floats", "signed", "flat", "channels first", "none", "no pixels"]
+BAD = ["another name", "objects", "pickle", "checksum", "compressed", "truncated", "empty", "text"]
+BAD += ["floats", "signed", "flat", "channels first", "none", "no pixels"]
 
 
-@pytest.mark.parametrize("name", [*UNREADABLE, *OTHER])
+@pytest.mark.parametrize("name", BAD)
 def test_an_npz_file_of_anything_else_is_refused_in_a_line_and_runs_no_code(tmp_path, name):
     path = bad_npz(name, tmp_path)
     with pytest.raises(ConfigError) as error:
         open_images(str(path))
     message = str(error.value)
     assert "\n" not in message
-    if name in UNREADABLE:
-        assert message.startswith(f"{path}: cannot be read as images (")
-        assert message.endswith("; use an NPZ file whose arr_0 is uint8 of shape (N, H, W, C)")
+    if name == "channels first":
+        assert message == f"{path}: expected images of 1 or 3 channels, got 4"
     else:
-        assert message.startswith(f"{path}: expected uint8 of shape (N, H, W, C) with 1 or 3 channels, got ")
+        assert message.startswith(f"images: {path}: cannot be read as images (")
+        assert message.endswith("; use an NPY or NPZ file of uint8 or uint16 of shape (N, H, W) or (N, H, W, C)")
     assert not (tmp_path / "executed").exists()
 
 

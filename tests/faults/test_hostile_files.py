@@ -236,7 +236,7 @@ def test_an_array_that_lies_is_refused_by_name(tmp_path, content, said):
     (tmp_path / "x.npy").write_bytes(content)
     for path in (tmp_path / "x.npy", npz(tmp_path / "x.npz", content)):
         message = refused(open_images, str(path))
-        assert message.startswith(f"{path}: cannot be read as images (") and said in message
+        assert message.startswith(f"images: {path}: cannot be read as images (") and said in message
 
 
 def test_an_archive_that_expands_beyond_all_images_is_refused(tmp_path, monkeypatch):

@@ -24,10 +24,11 @@ class ArraySource(ImageSource):
 
     An NPY file is mapped into memory, and only the images that are read are loaded; an NPZ file is read whole, with its
     labels if it has an array of whole numbers, one for each image, named `labels`, `y` or `arr_1`.
-    argument: the setting that gives the file. Raises ConfigError if it is damaged, or has another array.
+    argument: the setting that gives the file. with_labels: whether to read them. Raises ConfigError if the file is
+    damaged, or has another array.
     """
 
-    def __init__(self, argument: str, root: str):
+    def __init__(self, argument: str, root: str, with_labels: bool = True):
         self.root, self.files = root, [root]
         path = Path(root)
         try:
@@ -39,7 +40,7 @@ class ArraySource(ImageSource):
                     raise ValueError(f"expected one array named {', '.join(IMAGES)}, found {', '.join(sorted(names))}")
                 array, label = read_array(path, found[0]), next((name for name in LABELS if name in names), None)
                 self._array = PerProcess(partial(np.asarray, array))
-                labels = None if label is None else read_array(path, label)
+                labels = read_array(path, label) if label and with_labels else None
             else:
                 array, labels = map_array(path), None
                 self._array = PerProcess(partial(map_array, path))
@@ -47,6 +48,8 @@ class ArraySource(ImageSource):
                 raise ValueError(f"expected {EXPECTED}, got {array.dtype} of {array.shape}")
             if array.ndim == 4 and array.shape[3] > 4 >= array.shape[1]:
                 raise ValueError(f"expected channels last, {EXPECTED}; got {array.shape}; transpose it")
+            if array.ndim == 3 and array.shape[2] in (3, 4):
+                raise ValueError(f"expected {EXPECTED}; got {array.shape}, which looks like one image; use array[None]")
             self.labels = None if labels is None else _checked_labels(labels, len(array))
         except Exception as error:  # zip, zlib and numpy raise different kinds
             raise ConfigError(
@@ -67,6 +70,10 @@ class ArraySource(ImageSource):
     def read(self, index: int) -> np.ndarray:
         levels = self._array()[index]
         return levels.astype(levels.dtype.newbyteorder("="))
+
+    def whole(self) -> np.ndarray:
+        """All images as they are in the file, (N, H, W) or (N, H, W, C)."""
+        return self._array()
 
 
 def _checked_labels(labels: np.ndarray, count: int) -> Tensor:
