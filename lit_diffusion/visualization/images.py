@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
+ALPHA = (2, 4)  # numbers of channels of which the last is opacity, as in the images that `channels` of data makes
 MIN_SIDE = 48  # pixels; smaller images are enlarged by an integer factor, without smoothing
 FONT_SIZE = 12  # of labels, their height, and the gap on both sides of them; larger with larger images
 LABEL_HEIGHT = 18
@@ -26,11 +27,16 @@ def grid(images: Tensor, columns: int, side: int = MIN_SIDE) -> Image.Image:
 
 
 def visible(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [-1, 1] of any number of channels as grey or RGB: if C is neither 1 nor 3, the channels
-    side by side in grey, a white line between them, (N, 1, H, C (W + 1) - 1).
+    """Images (N, C, H, W) in [-1, 1] of any number of channels as grey or RGB.
+
+    Two channels are grey with alpha and four RGB with alpha, laid over white; any other number is shown side by side
+    in grey, a white line between the channels, (N, 1, H, C (W + 1) - 1).
     """
     if images.shape[1] in (1, 3):
         return images
+    if images.shape[1] in ALPHA:
+        colour, opacity = images[:, :-1], (images[:, -1:] + 1) / 2
+        return colour * opacity + (1 - opacity)
     return pad(images, (0, 1), value=1.0).transpose(1, 2).flatten(2)[:, None, :, :-1]
 
 

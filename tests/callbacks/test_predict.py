@@ -372,15 +372,31 @@ def test_a_mistake_is_one_line_and_nothing_is_written(make, message, tmp_path):
 
 def test_images_of_other_channels_are_written_with_all_of_them(tmp_path):
     """Not grey, not colours: channels last in the arrays, side by side in the pictures."""
-    folder = predict(tmp_path, Samples(5, 5), Reconstruct([3], 2), Interpolate(num_pairs=1, num_points=3), channels=2)
+    folder = predict(tmp_path, Samples(5, 5), Reconstruct([3], 2), Interpolate(num_pairs=1, num_points=3), channels=5)
     with np.load(folder / "samples.npz") as file:
         samples = file["arr_0"]
-    assert samples.shape == (5, 4, 4, 2)
+    assert samples.shape == (5, 4, 4, 5)
     for number, sample in enumerate(samples):
         picture = np.asarray(Image.open(folder / f"samples/{number:06d}.png"))
-        assert (picture[:, :4] == sample[..., 0]).all() and (picture[:, 5:] == sample[..., 1]).all()
+        assert all((picture[:, 5 * i : 5 * i + 4] == sample[..., i]).all() for i in range(5))
     for name in ("grid", "reconstruct", "interpolate"):
-        assert Image.open(folder / f"{name}.png").width > 2 * 48
+        assert Image.open(folder / f"{name}.png").width > 5 * 48
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(2, "LA"), (4, "RGBA")])
+def test_transparent_images_are_written_as_such_and_shown_over_white(tmp_path, channels, mode):
+    """Files hold the levels of the arrays; the grid has no alpha."""
+    folder = predict(tmp_path, Samples(3, 3), channels=channels)
+    with np.load(folder / "samples.npz") as file:
+        samples = file["arr_0"]
+    assert samples.shape == (3, 4, 4, channels)
+    for number, sample in enumerate(samples):
+        picture = Image.open(folder / f"samples/{number:06d}.png")
+        assert picture.mode == mode and (np.asarray(picture) == sample).all()
+    shown = np.asarray(Image.open(folder / "grid.png").convert("RGB"))[2:50:12, 2:50:12]  # of the first, enlarged
+    colour, opacity = samples[0][..., :-1] / 255, samples[0][..., -1:] / 255
+    assert np.abs(shown / 255 - (colour * opacity + 1 - opacity)).max() <= 1.01 / 255
+    assert 0.1 < opacity.mean() < 0.9
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from torch import Tensor
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.pixels import to_float, to_levels
 from lit_diffusion.visualization import examples
-from lit_diffusion.visualization.images import visible
+from lit_diffusion.visualization.images import ALPHA, visible
 
 IN_GRID, IN_PLOT = 100, 5000  # images shown; points or sequences shown
 
@@ -172,10 +172,11 @@ def write(
 
 
 def write_pngs(folder: Path, first: int, x: Tensor) -> None:
-    """Writes images (B, C, H, W) in [-1, 1], numbered from `first` on; grey images in one channel, and channels side by
-    side if there are neither 1 nor 3.
+    """Writes images (B, C, H, W) in [-1, 1], numbered from `first` on, in 8 bits: grey or RGB, each with or without
+    alpha; those of more channels as `visible` shows them.
     """
-    for number, image in enumerate(to_levels(visible(x), 256).permute(0, 2, 3, 1).numpy(), first):
+    shown = x if x.shape[1] in ALPHA else visible(x)
+    for number, image in enumerate(to_levels(shown, 256).permute(0, 2, 3, 1).numpy(), first):
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / name(number))
 
 

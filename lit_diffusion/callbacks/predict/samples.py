@@ -26,10 +26,11 @@ class Samples(Prediction):
     C other channels are (N, H, W, C), those of 16 bits are uint16, sequences of bits (N, D) uint8; points and
     real-valued images are float32 as drawn by the model, channels last.
     `grid.png` shows the first hundred images, or many points or sequences in one plot. Images are also written one by
-    one as `samples/000000.png` etc., grey images in one channel, and channels side by side if there are
-    neither 1 nor 3, real values from -extent to extent of the data.
-    classes: of a model with labels, by number or name, taken in turn; by default all. `samples.npz` then holds their
-    numbers as `arr_1`, and `grid.png` has one row for each.
+    one as `samples/000000.png` etc., in 8 bits: grey or RGB; with alpha if there are two or four channels, which
+    `grid.png` lays over white; of five or more, the channels side by side. Real values are from -extent to extent.
+    classes: of a model with labels, by name or number, taken in turn; by default all. What is the name of a class, such
+    as that of a folder, stands for it even if it looks like a number. `samples.npz` then holds their numbers, from 0,
+    as `arr_1`, and `grid.png` has one row for each.
     `samples.json` says how the samples were drawn. All files replace those of an earlier run at once, when the last
     sample has been drawn. Another batch size draws other samples.
     """
