@@ -41,10 +41,14 @@ def class_names(trainer: Trainer, num_classes: int | None) -> list[str]:
 
 
 def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    """Classes given as numbers from 0 or by name, as numbers. Raises ConfigError for unknown ones.
+    """Classes given by name or as numbers from 0, as numbers: names first, which may look like numbers.
+
+    Raises ConfigError for unknown ones.
 
     >>> class_numbers([2, "hat"], ["coat", "hat", "shoe"])
     [2, 1]
+    >>> class_numbers([2], ["1", "2", "3"])  # the class that is called 2
+    [1]
     """
     if classes and not names:
         raise ConfigError("classes: expected none, as the model takes no labels; train one with num_classes")
@@ -55,5 +59,6 @@ def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[in
         elif isinstance(one, Integral) and 0 <= one < len(names):
             numbers.append(int(one))
         else:
-            raise ConfigError(f"classes: expected 0 to {len(names) - 1} or names ({', '.join(names)}), got {one}")
+            known = f"names ({', '.join(names)}) or else numbers 0 to {len(names) - 1}"
+            raise ConfigError(f"classes: expected {known}, got {one}")
     return numbers
