@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 from torch import nn
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
 from lit_diffusion.callbacks import EMA, GenerationMetrics
 from lit_diffusion.errors import ConfigError
@@ -75,6 +74,12 @@ def few_cells(name: str) -> list[Cell]:
 
 def by_agent(name: str, settings: list[tuple[str, Any]]) -> list[str]:
     """The command line of a run by W&B's own functions, put together as wandb_agent.py does."""
+    from wandb.sdk.launch.sweeps.utils import (  # 2 s, which only the process that runs these tests should take
+        create_sweep_command,
+        create_sweep_command_args,
+        load_sweep_config,
+    )
+
     command = create_sweep_command([*load_sweep_config(str(ROOT / f"sweeps/{name}.yaml"))["command"]])
     variables = create_sweep_command_args({"args": {key: {"value": value} for key, value in settings}})
     variables |= {"env": ["/usr/bin/env"], "program": ["lightning"]}

@@ -1,6 +1,5 @@
 """What a model draws and scores does not depend on how many devices share the work: real processes, real gloo."""
 
-import contextlib
 import json
 import os
 import socket
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from lightning.pytorch import Callback
 
 from lit_diffusion.runs.watchdog import FIRST
 from lit_diffusion.training.command import TrainingCLI
@@ -24,6 +24,35 @@ SCORE = ["--scores.num_samples=1003", "--scores.batch_size=100", "--bits_per_dim
 PARZEN = ["--parzen.num_samples=1003", "--parzen.batch_size=100"]
 TERMS = ["--bits_per_dim.terms=3", "--bits_per_dim.batch_size=100"]
 DDP = ["--trainer.strategy=ddp", "--trainer.devices=2"]
+ENDLESS = [
+    *SCORE,
+    "--scores.num_samples=10000000",
+    '--trainer.callbacks+={"class_path": "tests.training.test_devices.Begun"}',
+]
+
+
+class Begun(Callback):
+    """Writes the file `begun` in the working folder when the first process begins to draw samples."""
+
+    def on_test_start(self, trainer, model):
+        draw = model.draw
+
+        def announce(*arguments, **options):
+            if trainer.is_global_zero:
+                Path("begun").touch()
+            return draw(*arguments, **options)
+
+        model.draw = announce
+
+
+def wait_until_begun(folder: Path) -> None:
+    """The file is removed, for the next process."""
+    deadline = time.monotonic() + 120
+    while not (folder / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (folder / "begun").unlink()
+    time.sleep(0.5)
 
 
 def start(arguments, folder, launcher=()):
@@ -122,11 +151,9 @@ CAUSES = {  # in the middle of an exchange gloo may notice first
 @pytest.mark.parametrize("victim", CAUSES)
 def test_when_a_process_dies_the_others_end_with_an_error_soon(trained, victim):
     """Killed while both draw samples, minutes from the next exchange: all is over in seconds, and the cause said."""
-    endless = saved("test", "dead", *SCORE, "--scores.num_samples=10000000", *DDP)
-    first = start(endless, trained)
+    first = start(saved("test", "dead", *ENDLESS, *DDP), trained)
     second = child_of(first.pid)
-    wait_for_sockets(second, 3)  # both have joined
-    time.sleep(3)
+    wait_until_begun(trained)
     begin = time.monotonic()
     os.kill(first.pid if victim == "first" else second, 9)
     output = first.communicate(timeout=60)[0]  # until the last process has closed it
@@ -162,23 +189,10 @@ def child_of(pid: int) -> int:
     raise AssertionError("no second process came")
 
 
-def wait_for_sockets(pid: int, count: int) -> None:
-    """Until a process has so many: of a second rank, one to the store and those to the first."""
-    deadline = time.monotonic() + 120
-    found = 0
-    while found < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        found = 0
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
-                found += os.readlink(link).startswith("socket:")
-
-
 def test_scoring_ends_on_sigterm_within_seconds(trained):
     """Not at its end, hours later; the status is that of a command that the signal has ended."""
-    process = start(saved("test", "ended", *SCORE, "--scores.num_samples=10000000"), trained)
-    time.sleep(5)
+    process = start(saved("test", "ended", *ENDLESS), trained)
+    wait_until_begun(trained)
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode in (143, -15)
