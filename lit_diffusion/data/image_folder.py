@@ -24,8 +24,9 @@ class ImageFolder(FileImages):
 
     def source(self, argument: str, root: str) -> FolderSource:
         found = list_images(root, argument)
+        source = FolderSource(argument, root, found.paths, self.by_class)
         say_left_out(found.note(f"data.{argument}"))
-        return FolderSource(argument, root, found.paths, self.by_class)
+        return source
 
 
 class ImageClassFolder(ImageFolder):

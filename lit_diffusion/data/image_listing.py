@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lit_diffusion.data.sources.split_names import splits_in
 from lit_diffusion.errors import ConfigError
 
 # names of the formats that `decode` reads
@@ -25,7 +26,19 @@ class Listing:
     others: Counter[str]
 
     def note(self, argument: str) -> str | None:
-        """What was left out, for the user; None if nothing was. argument: the name of the setting."""
+        """What the user should know about the choice of files, or None. argument: the name of the setting."""
+        return "; ".join(filter(None, (self._left_out(argument), self._merged(argument)))) or None
+
+    def _merged(self, argument: str) -> str | None:
+        """That images of several splits are taken together."""
+        if not (splits := split_folders(self.paths)):
+            return None
+        return (
+            f"{argument}: the images of {' and '.join(splits)} are taken as one set; to have one split, give its folder"
+        )
+
+    def _left_out(self, argument: str) -> str | None:
+        """Which files are not images."""
         if not self.others:
             return None
         kinds = [
@@ -37,6 +50,13 @@ class Listing:
             f"{argument}: images: {len(self.paths):,}; files left out because they are not named as images: "
             f"{self.others.total():,} ({', '.join(kinds + more)})"
         )
+
+
+def split_folders(paths: Sequence[str]) -> list[str]:
+    """The first folders of paths, sorted, if every one is named as a split and there is more than one split."""
+    folders = sorted({path.partition("/")[0] if "/" in path else "" for path in paths})
+    splits = [splits_in(folder) for folder in folders]
+    return folders if all(splits) and len({*map(tuple, splits)}) > 1 else []
 
 
 def list_images(root: str, argument: str) -> Listing:

@@ -20,6 +20,7 @@ from lit_diffusion.data.source_store import SourceStore
 from lit_diffusion.data.sources.array_source import IMAGES, ArraySource
 from lit_diffusion.data.sources.find_source import find_source
 from lit_diffusion.data.sources.folder_source import FolderSource
+from lit_diffusion.data.sources.zip_source import ZipSource
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10
 from lit_diffusion.errors import ConfigError
@@ -68,7 +69,8 @@ def image_set(name: str, images: Tensor) -> ImageSet:
 
 
 def open_images(source: str, channels: int | None = None, root: str | None = None) -> ImageSet:
-    """The images of a folder, of an archive, table, NPY or NPZ file, or of a split such as "digits:train".
+    """The images of a folder, of an archive, table, NPY or NPZ file, of the shards of a pattern with *, or of a split
+    such as "digits:train".
 
     channels: 1 or 3, to which the files of a folder are decoded, by default 3; for 1, an array of grey images in
     three channels, as evaluators require, is converted to grey. root: the folder of a data set's files. Images are
@@ -76,9 +78,10 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
     """
     path = Path(source).expanduser()
     name, colon, split = source.partition(":")
-    if path.exists() and not _is_npz(path) and (found := find_source("images", path)):
+    if (path.exists() or "*" in source) and not _is_npz(path) and (found := find_source("images", path)):
         store = SourceStore("images", found, Form(None, channels or 3), num_workers=2)
-        return ImageSet(str(path), store, tuple(store.shape))
+        note = found.listing.note(str(path)) if isinstance(found, ZipSource) else None
+        return ImageSet(str(path), store, tuple(store.shape), note=note)
     if path.is_dir():
         return _folder(path, channels or 3)
     if path.is_file():

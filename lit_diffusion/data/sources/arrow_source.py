@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from lit_diffusion.data.sources.per_process import PerProcess
+from lit_diffusion.data.sources.saved_dataset import saved_files
 from lit_diffusion.data.sources.table_source import TableSource
 
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream whose writer was not interrupted
@@ -21,6 +22,9 @@ class ArrowSource(TableSource):
     def __init__(self, *arguments: Any, **options: Any):
         self._open = PerProcess(ArrowTables)
         super().__init__(*arguments, **options)
+
+    def _shards(self, argument: str, root: str) -> list[str]:
+        return saved_files(argument, root) or super()._shards(argument, root)
 
     def _schema(self, file: str) -> Any:
         return self._open().table(file).schema

@@ -20,7 +20,8 @@ class ImageSource(ABC):
     """Records in a fixed order, each an encoded image or an array of levels.
 
     root: the file or folder that the user named; names: of the records within it, all different; files: that hold all
-    records. labels: (N,) int64 or None; class_names: of the labels 0, 1, ..., if they have names.
+    records. labels: (N,) int64 or None; class_names: of the labels 0, 1, ..., if they have names; label_advice: what
+    would give labels, if there are none.
     """
 
     root: str
@@ -28,6 +29,7 @@ class ImageSource(ABC):
     files: Sequence[str] = ()
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
+    label_advice: str | None = None
 
     def __len__(self) -> int:
         return len(self.names)

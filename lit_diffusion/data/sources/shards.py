@@ -2,12 +2,10 @@
 
 import glob
 import os
-import re
 from collections.abc import Sequence
 
+from lit_diffusion.data.sources.split_names import NUMBERED, Group, group_of, name_groups, only
 from lit_diffusion.errors import ConfigError
-
-NUMBERED = re.compile(r"(.*?)-?(\d{5})-of-(\d{5})(.*)")  # as `datasets` names shards: train-00000-of-00002.parquet
 
 
 def find_shards(argument: str, root: str, suffixes: Sequence[str]) -> list[str]:
@@ -26,31 +24,59 @@ def find_shards(argument: str, root: str, suffixes: Sequence[str]) -> list[str]:
     shards = sorted(path for path in found if path.lower().endswith(tuple(suffixes)) and os.path.isfile(path))
     if not shards:
         raise ConfigError(f"{argument}: expected {kinds} files, but no file, folder or pattern is called {root!r}")
-    top = os.path.realpath(root)
-    for path in shards:
-        target = os.path.realpath(path)
-        if os.path.isdir(root) and os.path.commonpath([target, top]) != top:
-            raise ConfigError(
-                f"{argument}: {path} links to {target}, outside the folder; write {root}/*{suffixes[0]} to follow links"
-            )
-    _check_complete(argument, root, shards)
+    if os.path.isdir(root):
+        check_links(argument, root, shards)
+    _check_one_set(argument, root, shards)
     return shards
 
 
-def _check_complete(argument: str, root: str, shards: Sequence[str]) -> None:
-    sets: dict[tuple[str, ...], set[int]] = {}
+def check_links(argument: str, root: str, shards: Sequence[str]) -> None:
+    """Raises ConfigError if a file of a folder is a link that leads out of it."""
+    top = os.path.realpath(root)
+    for path in shards:
+        target = os.path.realpath(path)
+        if os.path.commonpath([target, top]) != top:
+            raise ConfigError(
+                f"{argument}: {path} links to {target}, outside the folder; write "
+                f"{root}/*{os.path.splitext(path)[1]} to follow links"
+            )
+
+
+def common_folder(files: Sequence[str]) -> str:
+    """The innermost folder that holds all files."""
+    return os.path.commonpath([os.path.dirname(file) or "." for file in files])
+
+
+def _rank(group: Group) -> tuple[bool, ...]:
+    """The lower, the more likely a group is what should be trained on."""
+    return not group.name.endswith("train"), group.name.endswith(("test", "validation", "cache")), group.total is None
+
+
+def _check_one_set(argument: str, root: str, shards: Sequence[str]) -> None:
+    """Raises ConfigError if shards are of several sets, by their names, or if one of theirs is missing or double."""
+    top = root if os.path.isdir(root) else os.path.dirname(root.partition("*")[0].partition("[")[0].partition("?")[0])
+    groups = dict[Group, list[str]]()
+    for path in shards:
+        groups.setdefault(group_of(os.path.relpath(path, top or ".")), []).append(path)
+    if len(groups) > 1:
+        shown = name_groups(groups, [os.path.relpath(files[0], top or ".") for files in groups.values()])
+        best = min(groups, key=_rank)
+        choice = only(groups[best], [path for path in shards if path not in groups[best]])
+        raise ConfigError(
+            f"{argument}: expected the shards of one split, but {root!r} has {', '.join(shown)}; choose one, such as "
+            f"{choice}"
+        )
+    numbers = dict[int, str]()
     for path in shards:
         if match := NUMBERED.fullmatch(path):
-            before, number, count, after = match.groups()
-            sets.setdefault((before, count, after), set()).add(int(number))
-    for (before, count, after), numbers in sets.items():
-        if missing := sorted({*range(int(count))} - numbers):
-            raise ConfigError(
-                f"{argument}: expected {int(count)} shards, but {before}-{missing[0]:05}-of-{count}{after} is missing"
-            )
-    splits = sorted({os.path.basename(before) for before, _, _ in sets})
-    if len(splits) > 1:
+            before, dash, number, count, end = match.groups()
+            if int(number) in numbers:
+                raise ConfigError(
+                    f"{argument}: expected each shard once, but {path} and {numbers[int(number)]} are both number "
+                    f"{number}; remove the older one"
+                )
+            numbers[int(number)] = path
+    if numbers and (missing := sorted({*range(int(count))} - {*numbers})):
         raise ConfigError(
-            f"{argument}: expected the shards of one split, but {root!r} has {', '.join(splits)}; choose one, such as "
-            f"{os.path.join(os.path.dirname(shards[-1]), splits[-1])}-*"
+            f"{argument}: expected {int(count)} shards, but {before}{dash}{missing[0]:05}-of-{count}{end} is missing"
         )
