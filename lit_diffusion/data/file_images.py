@@ -73,6 +73,7 @@ class FileImages(ImageData):
             kept, aside = set_aside(source, self.num_test)
             stores = {"train": self._store("root", source, kept), "test": self._store("root", source, aside)}
         self.class_names = source.class_names
+        self.label_advice = source.label_advice or self.label_advice
         size = sum(map(len, stores.values())) * torch.Size(self.image_shape).numel() * self.form.dtype.itemsize
         if size > self.cache_bytes:
             return stores

@@ -37,6 +37,9 @@ def read_idx(path: Path) -> tuple[np.ndarray, str]:
         size = 1
         for side in shape:
             size *= side
+        there = path.stat().st_size - file.tell()
+        if not packed and size > there:
+            raise ValueError(f"truncated: its header says {'x'.join(map(str, shape))} bytes, but {there:,} follow")
         content = read_exactly(file, size, path.stat().st_size)
         if file.read(1):  # at the end of a packed file, its checksum is compared
             raise ValueError(f"longer than its header says, which is {'x'.join(map(str, shape))}")

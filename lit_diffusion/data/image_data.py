@@ -30,16 +30,17 @@ class ImageData(LightningDataModule, ABC):
     Validation and test both serve the test split, complete and in file order: the papers have no validation set. A
     subclass sets `image_shape`, (C, H, W) or any other, and `num_levels` when constructed, implements `read`, and
     `log_density` if its true distribution is known. extent: pictures show values from -extent to extent. class_names:
-    of the labels 0, 1, .., if they have names. log_volume: if values are served on another scale than the user's, the
-    logarithm of the volume, in the user's units, of a unit cube of served values: log p in these units is log_volume
-    less; `restore` undoes the change of scale. bits_per_example: whether K and its
-    kin are stated per image, not per pixel.
+    of the labels 0, 1, .., if they have names; label_advice: what to do if labels are wanted, but there are none.
+    log_volume: if values are served on another scale than the user's, the logarithm of the volume, in the user's units,
+    of a unit cube of served values: log p in these units is log_volume less; `restore` undoes the change of scale.
+    bits_per_example: whether K and its kin are stated per image, not per pixel.
     """
 
     image_shape: tuple[int, ...]
     num_levels: int | None
     extent: float = 1.0
     class_names: tuple[str, ...] = ()
+    label_advice = "use a data set with classes, such as Digits"
     log_volume: float = 0.0
     bits_per_example = False
 
@@ -103,7 +104,7 @@ class ImageData(LightningDataModule, ABC):
         """Classes of the images of a split: (N,) int64. Raises ConfigError if the data set has none."""
         labels = getattr(self.store(split), "labels", None)
         if labels is None:
-            raise ConfigError(f"{type(self).__name__} has no labels; use a data set with classes, such as Digits")
+            raise ConfigError(f"{type(self).__name__} has no labels; {self.label_advice}")
         return labels
 
     @property

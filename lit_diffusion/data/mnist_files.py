@@ -94,6 +94,8 @@ def read_files(
                 f"root: {files[images]} has {counts[0]} images, but {files[labels]} {counts[1]} labels; use files that "
                 "belong together"
             )
+        if split == "train" and not counts[0]:
+            raise ConfigError(f"root: {files[images]}: expected images, found none; {repair}")
         stores[split] = MemoryStore(tensors[images][:, None], tensors[labels].long())
     return stores
 

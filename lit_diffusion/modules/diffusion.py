@@ -60,9 +60,7 @@ class DiffusionModule(LossModule):
         self.reverse.check(image_shape, num_levels)
         if self.num_classes not in (None, num_classes):
             raise ConfigError(
-                f"expected {num_classes}, the number of the data's classes, got {self.num_classes}"
-                if num_classes
-                else f"expected null, since the data have no labels, got {self.num_classes}",
+                f"expected {num_classes or 'null'}, the number of the data's classes, got {self.num_classes}",
                 key="model.reverse.network.num_classes",
             )
 

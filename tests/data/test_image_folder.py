@@ -166,10 +166,14 @@ def test_images_to_show_are_spread_over_the_folders(tmp_path, count, shown, cach
 
 
 def test_a_folder_has_no_labels(folder):
-    data = ImageFolder(str(folder), 4, 4, num_workers=0)
-    data.setup()
-    with pytest.raises(ConfigError, match="ImageFolder has no labels"):
-        data.labels("train")
+    for root, advice in (
+        (folder / "a", "use a data set with classes"),
+        (folder, "use ImageClassFolder if the folders"),
+    ):
+        data = ImageFolder(str(root), 4, 4, num_workers=0)
+        data.setup()
+        with pytest.raises(ConfigError, match=f"ImageFolder has no labels; {advice}"):
+            data.labels("train")
 
 
 @pytest.mark.parametrize("argument", ["root", "test_root"])

@@ -178,6 +178,20 @@ def test_the_datasets_package_writes_what_is_read(files, tmp_path, monkeypatch):
     datasets.load_dataset(str(files / "folder"), split="train").save_to_disk(tmp_path / "saved", num_shards=2)
     saved = opened(ImageArrow, tmp_path / "saved")
     assert torch.equal(stream(saved), expected) and torch.equal(saved.labels("train"), hub.labels("train"))
+    rows = datasets.load_from_disk(tmp_path / "saved")
+    rows.map(lambda row: {"label": 2 - row["label"]})  # files of other rows, and of orders of rows, next to these
+    rows.filter(lambda row: row["label"] == 0)
+    assert len([*(tmp_path / "saved").glob("cache-*.arrow")]) == 2
+    again = opened(ImageArrow, tmp_path / "saved")
+    assert torch.equal(stream(again), expected) and torch.equal(again.labels("train"), hub.labels("train"))
+    assert len(open_images(str(tmp_path / "saved"))) == COUNT
+    whole = datasets.DatasetDict({"train": rows, "test": rows.shuffle(seed=0).select(range(5))})
+    whole.save_to_disk(tmp_path / "splits")
+    for read in (lambda root: opened(ImageArrow, root), lambda root: open_images(str(root))):
+        with pytest.raises(ConfigError, match=f"has train, test; choose one, such as {tmp_path}/splits/train$"):
+            read(tmp_path / "splits")
+    test = opened(ImageArrow, tmp_path / "splits/test", batch_size=1)
+    assert test.labels("train").tolist() == whole["test"]["label"][:]
     with pytest.raises(ConfigError, match='^root: cannot load the split test of .*Unknown split "test"'):
         opened(ImageHub, f"{files / 'folder'}:test")
 
@@ -192,6 +206,19 @@ def test_labels_of_a_table_may_be_names_and_its_columns_have_other_names(files, 
     data = opened(ImageParquet, tmp_path / "x.parquet", label_column="kind")
     assert torch.equal(stream(data), stream(opened(ImageFolder, files / "folder")))
     assert data.class_names == NAMES and data.labels("train").tolist() == [2 - i % 3 for i in range(COUNT)]
+
+
+def test_labels_of_a_table_may_be_a_categorical_of_pandas(files, tmp_path):
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    rows = [content for _, content in format_files.records(files / "folder")]
+    kinds = pyarrow.array([NAMES[::-1][i % 3] for i in range(COUNT)]).dictionary_encode()
+    parquet.write_table(pyarrow.table({"image": rows, "label": kinds}), tmp_path / "x.parquet", row_group_size=7)
+    data = opened(ImageParquet, tmp_path / "x.parquet", label_column="label")
+    assert data.class_names == NAMES and data.labels("train").tolist() == [2 - i % 3 for i in range(COUNT)]
+    with pytest.raises(ConfigError, match="has no labels; set data.label_column to the column of classes, .* label$"):
+        opened(ImageParquet, tmp_path / "x.parquet").labels("train")
 
 
 def test_labels_that_are_all_unknown_are_none(files, tmp_path):

@@ -112,7 +112,8 @@ DAMAGES = {
     "shorter, packed": (lambda b: gzip.compress(b)[:-20], "Compressed file ended before the end-of-stream marker"),
     "cut in the checksum": (lambda b: gzip.compress(b)[:-3], "Compressed file ended before the end-of-stream marker"),
     "a flipped bit": (lambda b: gzip.compress(b)[:-6] + b"\1" + gzip.compress(b)[-5:], "CRC check failed"),
-    "shorter": (lambda b: b[:-1], "truncated"),
+    "shorter": (lambda b: b[:-1], "truncated: its header says 12x28x28 bytes, but 9,407 follow"),
+    "huge sides": (lambda b: b[:4] + b"\x7f\xff\xff\xff" * 3, "truncated: its header says 2147483647x2147483647x2"),
     "longer": (lambda b: b + b"x", "longer than its header says, which is 12x28x28"),
     "empty": (lambda b: b"", "not a file of MNIST's format"),
     "a page of HTML": (lambda b: b"<!DOCTYPE html>", "not a file of MNIST's format"),
@@ -211,6 +212,10 @@ def test_ones_own_files_that_do_not_fit_are_refused(tmp_path):
     )
     write(folder, {NAMES[1]: arrays[NAMES[0]]})
     assert f"{folder}/{NAMES[1]}: expected 1 dimensions, got 3; replace it" in refusal(ready, MNISTFiles(str(folder)))
+    write(folder, {NAMES[i]: arrays[NAMES[i]][:0] for i in (0, 1)})
+    assert (
+        refusal(ready, MNISTFiles(str(folder))) == f"root: {folder}/{NAMES[0]}: expected images, found none; replace it"
+    )
     write(folder, {**arrays, NAMES[0]: arrays[NAMES[0]][:, :20]})
     assert "expected squares, but train images in" in refusal(ready, MNISTFiles(root=str(folder)))
     assert "put them there" in refusal(ready, MNISTFiles(root=str(tmp_path / "nowhere")))

@@ -17,11 +17,13 @@ from lit_diffusion.data import (
     ImageArray,
     ImageArrow,
     ImageClassFolder,
+    ImageFolder,
     ImageLMDB,
     ImageParquet,
     ImageWebDataset,
     ImageZip,
 )
+from lit_diffusion.data.image_set import open_images
 from lit_diffusion.errors import ConfigError
 
 
@@ -104,6 +106,8 @@ LABELS = {
     "too many": ([["a.png", 1], ["b.png", 0], ["c.png", 0]], "not there: 1, such as c.png"),
     "vectors": ([["a.png", [0, 1]], ["b.png", [1, 0]]], "expected whole numbers as labels, got [0, 1]"),
     "negative": ([["a.png", -1], ["b.png", 0]], "expected whole numbers as labels, got -1"),
+    "names": ([["a.png", "cat"], ["b.png", "dog"]], "expected whole numbers as labels, got cat"),
+    "two for one": ([["a.png", 1], ["b.png", 0], ["a.png", 2]], "a.png has the classes 1 and 2"),
     "no pairs": (5, ""),
 }
 
@@ -191,8 +195,14 @@ TABLES = {
     "negative label": (
         {"a": [png()] * 2, "label": [1, -1]},
         {},
-        "labels of 0 or more in column label, but row 1 has -1",
+        "labels 0 to 2147483647 in column label, but row 1 has -1",
     ),
+    "label beyond int64": (
+        {"a": [png()] * 2, "label": np.array([1, 2**64 - 1], dtype=np.uint64)},
+        {},
+        "labels 0 to 2147483647 in column label, but row 1 has 18446744073709551615",
+    ),
+    "order of rows": ({"indices": np.arange(3, dtype=np.uint64)}, {}, "call flatten_indices() of the data set, then"),
     "missing image": ({"a": [png(), None]}, {}, "x.parquet: row 1: cannot be read as an image (the row holds no bytes"),
     "no image file": ({"a": [png(), b"?"]}, {}, "x.parquet: row 1: cannot be read as an image (cannot identify"),
     "no rows": ({"a": np.array([], dtype="S1")}, {}, ""),
@@ -244,6 +254,97 @@ def test_shards_of_several_splits_are_refused_and_a_pattern_chooses(folder, tmp_
     assert data.sizes == {"train": 6, "test": 3}
 
 
+TREES = {
+    "folders": (["train/0000", "test/0000"], "test, train", "train"),
+    "several in folders": (["x/val2/0", "x/train1/0", "x/train2/0"], "train, validation", "x/train*/*"),
+    "files": (["train", "validation"], "train, validation", "train"),
+    "prefixes": (["train-000000", "train-000001", "val-000000"], "train, validation", "train-*"),
+    "inner words": (["cc_Test.0", "cc_Training.0"], "test, train", "cc_Training.0"),
+    "rest": (["a-0", "a-1", "test-0"], "a-0.X, test-0.X", "a-*"),
+    "announced": (["data/eval-00000-of-00001", "data/train-00000-of-00001"], "data/eval, data/train", "data/train-0"),
+    "configurations": (["en/train-00000-of-00001", "fr/train-00000-of-00001"], "en/train, fr/train", "en"),
+    "two lengths": (["x-00000-of-00001", "x-00000-of-00002", "x-00001-of-00002"], "x-00000-of-00001", "x-0000"),
+    "announced and others": (["x-00000-of-00001", "more"], "more", "x-00000-of-00001"),
+    "caches": (["cache-0123456789abcdef", "x"], "cache-0123456789abcdef", "x"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tar"])
+@pytest.mark.parametrize(("names", "groups", "choice"), TREES.values(), ids=TREES)
+def test_files_of_several_splits_are_never_one_set(tmp_path, names, groups, choice, suffix):
+    """In a folder and by a pattern, trained on and scored; what the line advises is one split."""
+    kind = {".parquet": ImageParquet, ".tar": ImageWebDataset}[suffix]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        if kind == ImageParquet:
+            write_table(tmp_path / f"{name}{suffix}", image=[png(), png()])
+        else:
+            tarred(tmp_path / f"{name}{suffix}", ("a.png", png()), ("b.png", png()))
+    message = refused(kind, tmp_path)
+    assert (
+        message.startswith(f"root: expected the shards of one split, but '{tmp_path}' has ")
+        and groups.replace(".X", suffix) in message
+    )
+    advised = message.partition("; choose one, such as ")[2]
+    assert advised.startswith(f"{tmp_path}/{choice}")
+    assert refused(kind, f"{tmp_path}/**/*{suffix}").partition("; ")[2] == message.partition("; ")[2]
+    with pytest.raises(ConfigError) as scored:
+        open_images(str(tmp_path))
+    assert str(scored.value) == message.replace("root: ", "images: ", 1)
+    data = kind(advised, 4, 1, num_workers=0)
+    data.setup()
+    assert data.sizes["train"] == len(open_images(advised)) in (2, 4)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0000", "0001"],
+        ["part-0000", "part-0001"],
+        ["a/0000", "b/0000"],
+        ["cats-1", "dogs-1"],
+        ["train-0", "more/train-0"],
+        ["train-00000-of-00002-0123456789abcdef", "train-00001-of-00002-fedcba9876543210"],
+    ],
+)
+def test_shards_without_a_sign_of_splits_are_one_set_whose_images_have_different_names(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_table(tmp_path / f"{name}.parquet", image=[png(), png()])
+    data = ImageParquet(str(tmp_path), 4, 1, num_workers=0, cache_bytes=0)
+    data.setup()
+    source = data.store("train").source
+    assert {source.where(i) for i in range(4)} == {
+        f"{tmp_path}/{name}.parquet: row {i}" for name in names for i in (0, 1)
+    }
+    assert len({source.name(i) for i in range(4)}) == 4
+
+
+def test_two_versions_of_one_shard_are_refused(tmp_path):
+    for end in ("0123456789abcdef", "fedcba9876543210"):
+        write_table(tmp_path / f"train-00000-of-00001-{end}.parquet", image=[png()])
+    assert "are both number 00000; remove the older one" in refused(ImageParquet, tmp_path)
+
+
+def test_folders_of_splits_are_not_classes_and_their_images_not_merged_without_a_word(tmp_path, capsys):
+    for name in ("train/a/0.png", "train/b/0.png", "test/a/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(png())
+    assert f"has the splits test, train; choose one, such as {tmp_path}/train" in refused(ImageClassFolder, tmp_path)
+    data = ImageFolder(str(tmp_path), 4, 1)
+    data.setup()
+    note = "the images of test and train are taken as one set; to have one split, give its folder"
+    assert capsys.readouterr().err == f"data.root: {note}\n" and data.sizes["train"] == 3
+    assert open_images(str(tmp_path)).note == f"{tmp_path}: {note}"
+    path = zipped(tmp_path / "x.zip", ("train/a.png", png()), ("test/a.png", png()))
+    assert open_images(str(path)).note == f"{path}: {note}"
+    path.unlink()
+    (tmp_path / "test").rename(tmp_path / "bus")  # an engine has the name of a split
+    data = ImageClassFolder(str(tmp_path), 4, 1)
+    data.setup()
+    assert data.class_names == ("bus", "train") and not capsys.readouterr().err
+
+
 def test_a_shard_that_leads_out_of_its_folder_is_refused(folder, tmp_path):
     format_files.write_arrow(folder, tmp_path / "x", shards=1)
     (tmp_path / "y").mkdir()
@@ -274,11 +375,23 @@ def tarred(path, *members, kind=tarfile.REGTYPE):
 
 SHARDS = {
     "out of the folder": ([("../a.png", png())], "../a.png leads out of the folder"),
-    "two images": ([("a.png", png()), ("a.jpg", png())], "a.jpg and a.png are images of one example"),
-    "class in words": ([("a.png", png()), ("a.cls", b"cat")], "invalid literal"),
-    "negative class": ([("a.png", png()), ("a.cls", b"-1")], "expected a whole number as label, but a.cls has -1"),
+    "two images": ([("a.png", png()), ("a.jpg", png())], "one image in an example, but a.jpg and a.png are named"),
+    "class in words": (
+        [("a.png", png()), ("a.cls", b"cat")],
+        "a whole number from 0 as label, but a.cls has 'cat'; numb",
+    ),
+    "class of a fraction": ([("a.png", png()), ("a.cls", b"1.0")], "whole number from 0 as label, but a.cls has '1.0'"),
+    "no class": ([("a.png", png()), ("a.CLS", b"")], "expected a whole number from 0 as label, but a.CLS has ''"),
+    "long class": ([("a.png", png()), ("a.cls", b"9" * 5000)], "a.cls cannot be read (Exceeds the limit"),
+    "negative class": ([("a.png", png()), ("a.cls", b"-1")], "a whole number from 0 as label, but a.cls has '-1'"),
+    "two classes": (
+        [("a.png", png()), ("a.JSON", b'{"label": 1}'), ("a.cls", b"2")],
+        "expected one label for an example, but a.cls has 2, another file 1",
+    ),
+    "twice": ([("a.png", png()), ("b.png", png()), ("a.png", png())], "one after another, but a.png is apart from"),
+    "apart": ([("a.png", png()), ("b.png", png()), ("a.cls", b"1"), ("b.cls", b"1")], "another, but a.cls is apart"),
     "some classes": ([("a.png", png()), ("a.cls", b"1"), ("b.png", png())], "a label for every image, but x.tar/b.png"),
-    "broken JSON": ([("a.png", png()), ("a.json", b"{")], "cannot be read as a WebDataset shard"),
+    "broken JSON": ([("a.png", png()), ("a.json", b"{")], "a.json cannot be read (Expecting property name"),
     "no image": ([("a.txt", b"1")], "no image in"),
     "no image file": ([("a.png", b"1")], "x.tar/a.png: cannot be read as an image (cannot identify"),
 }
@@ -286,7 +399,8 @@ SHARDS = {
 
 @pytest.mark.parametrize(("members", "said"), SHARDS.values(), ids=SHARDS)
 def test_a_tar_shard_with_something_else_is_refused(tmp_path, members, said):
-    assert said in refused(ImageWebDataset, tarred(tmp_path / "x.tar", *members))
+    message = refused(ImageWebDataset, tarred(tmp_path / "x.tar", *members))
+    assert said in message and "fetch it again" not in message
 
 
 def test_a_truncated_tar_shard_is_refused_wherever_it_ends(folder, tmp_path):
@@ -297,7 +411,7 @@ def test_a_truncated_tar_shard_is_refused_wherever_it_ends(folder, tmp_path):
         path.write_bytes(content[:size])
         assert "000000.tar: cannot be read as a WebDataset shard (" in refused(ImageWebDataset, tmp_path / "x")
     path.write_bytes(gzip.compress(content))
-    assert "000000.tar: cannot be read as a WebDataset shard (" in refused(ImageWebDataset, path)
+    assert "got one compressed by gzip; uncompress it" in refused(ImageWebDataset, path)
     tarred(path, ("a.png", b""), kind=tarfile.SYMTYPE)
     assert "a.png is not a regular file" in refused(ImageWebDataset, path)
 
@@ -325,7 +439,13 @@ def test_an_array_file_that_lies_or_does_not_fit_is_refused(tmp_path):
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
     assert "expected 144 bytes of shape (3, 4, 4, 3), found 143" in refused(ImageArray, tmp_path / "x.npy")
     np.savez(tmp_path / "x.npz", images=images, labels=np.zeros(2, int))
-    assert "expected 3 whole numbers as labels, got int64 of (2,)" in refused(ImageArray, tmp_path / "x.npz")
+    said = "expected 3 whole numbers as labels in the array labels, got int64 of (2,)"
+    assert said in refused(ImageArray, tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", images=images, y=np.full(3, 2**40))
+    said = (
+        "expected labels 0 to 2147483647 in the array y, got 1099511627776 to 1099511627776; number the classes from 0"
+    )
+    assert said in refused(ImageArray, tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", a=images, b=images)
     assert "expected one array named arr_0, images" in refused(ImageArray, tmp_path / "x.npz")
     np.save(tmp_path / "x.npy", images)

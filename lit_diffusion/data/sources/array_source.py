@@ -40,9 +40,8 @@ class ArraySource(ImageSource):
                     raise ValueError(f"expected one array named {', '.join(IMAGES)}, found {', '.join(sorted(names))}")
                 array, label = read_array(path, found[0]), next((name for name in LABELS if name in names), None)
                 self._array = PerProcess(partial(np.asarray, array))
-                labels = read_array(path, label) if label and with_labels else None
             else:
-                array, labels = map_array(path), None
+                array, label = map_array(path), None
                 self._array = PerProcess(partial(map_array, path))
             if array.dtype.kind != "u" or array.dtype.itemsize > 2 or array.ndim not in (3, 4) or not array.size:
                 raise ValueError(f"expected {EXPECTED}, got {array.dtype} of {array.shape}")
@@ -50,7 +49,10 @@ class ArraySource(ImageSource):
                 raise ValueError(f"expected channels last, {EXPECTED}; got {array.shape}; transpose it")
             if array.ndim == 3 and array.shape[2] in (3, 4):
                 raise ValueError(f"expected {EXPECTED}; got {array.shape}, which looks like one image; use array[None]")
-            self.labels = None if labels is None else _checked_labels(labels, len(array))
+            if label and with_labels:
+                self.labels = _checked_labels(label, read_array(path, label), len(array))
+        except ConfigError as error:
+            raise ConfigError(f"{argument}: {root}: {error}") from error
         except Exception as error:  # zip, zlib and numpy raise different kinds
             raise ConfigError(
                 f"{argument}: {root}: cannot be read as images ({one_line(error) or type(error).__name__}); use an NPY "
@@ -76,9 +78,15 @@ class ArraySource(ImageSource):
         return self._array()
 
 
-def _checked_labels(labels: np.ndarray, count: int) -> Tensor:
+def _checked_labels(name: str, labels: np.ndarray, count: int) -> Tensor:
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
-        raise ValueError(f"expected {count} whole numbers as labels, got {labels.dtype} of {labels.shape}")
+        raise ConfigError(
+            f"expected {count} whole numbers as labels in the array {name}, got {labels.dtype} of {labels.shape}; "
+            "number the classes, one for each image"
+        )
     if labels.min() < 0 or labels.max() >= 2**31:
-        raise ValueError(f"expected labels of 0 or more, got {labels.min()} to {labels.max()}")
+        raise ConfigError(
+            f"expected labels 0 to {2**31 - 1} in the array {name}, got {labels.min()} to {labels.max()}; number the "
+            "classes from 0"
+        )
     return torch.from_numpy(labels.astype(np.int64))

@@ -8,6 +8,7 @@ import numpy as np
 
 from lit_diffusion.data.sources.per_process import PerProcess
 from lit_diffusion.data.sources.table_source import TableSource
+from lit_diffusion.errors import ConfigError
 from lit_diffusion.memory import usable_memory
 
 CACHED = 2**24  # bytes of row groups that each process keeps
@@ -29,7 +30,9 @@ class ParquetSource(TableSource):
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         most = SHARE_OF_MEMORY * usable_memory()
         if large := [group.total_byte_size for group in groups if group.total_byte_size > most]:
-            raise ValueError(f"a row group takes {large[0]:,} bytes: write it with smaller ones")
+            raise ConfigError(
+                f"a row group takes {large[0]:,} bytes, more than an eighth of the memory; write smaller ones"
+            )
         self._groups[file] = np.cumsum([0, *(group.num_rows for group in groups)])
         return self._file(file).schema_arrow
 

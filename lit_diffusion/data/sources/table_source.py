@@ -10,8 +10,10 @@ import numpy as np
 from lit_diffusion.data.sources.image_columns import find_columns, read_labels
 from lit_diffusion.data.sources.image_source import ImageSource, check_length, require
 from lit_diffusion.data.sources.name_list import NameList
-from lit_diffusion.data.sources.shards import find_shards
+from lit_diffusion.data.sources.shards import common_folder, find_shards
 from lit_diffusion.errors import ConfigError, one_line
+
+SHOWN = 5  # columns in a message
 
 
 class TableSource(ImageSource):
@@ -31,24 +33,23 @@ class TableSource(ImageSource):
         for number, file in enumerate(self.files):
             where = f"{argument}: {file}"
             try:
-                schema = self._schema(file)
-                columns = find_columns(schema, where, image_column, label_column)
+                columns = find_columns(self._schema(file), image_column, label_column)
                 if number == 0:
                     self.columns = columns
                 if columns != self.columns:
-                    raise ConfigError(f"{where}: expected the columns and classes of {self.files[0]}, found others")
+                    raise ConfigError(f"expected the columns and classes of {self.files[0]}, found others")
                 counts.append(self._count(file))
                 if columns.label:
                     labels += self._values(file, columns.label)
                 if number == 0 and counts[0] and self._image(0, 0) is None:
                     raise ConfigError(
-                        f"{where}: expected the bytes of images in column {columns.image}, found none, perhaps paths "
+                        f"expected the bytes of images in column {columns.image}, found none, perhaps paths "
                         "only; embed the images, as save_to_disk and push_to_hub of `datasets` do"
                     )
                 if columns.nested:
                     paths += self._values(file, columns.image, "path")
-            except ConfigError:
-                raise
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
             except Exception as error:  # pyarrow raises many kinds
                 raise ConfigError(
                     f"{where}: cannot be read ({one_line(error) or type(error).__name__}); fetch it again"
@@ -58,7 +59,14 @@ class TableSource(ImageSource):
         if not count:
             raise ConfigError(f"{argument}: no image in {root!r}; use files that have rows")
         if self.columns.label:
-            self.labels, self.class_names = read_labels(labels, self.columns, f"{argument}: {root}")
+            try:
+                self.labels, self.class_names = read_labels(labels, self.columns)
+            except ConfigError as error:
+                raise ConfigError(f"{argument}: {root}: {error}") from error
+        elif others := self.columns.other_labels[:SHOWN]:
+            self.label_advice = f"set data.label_column to the column of classes, if it is one of {', '.join(others)}"
+        self._top = common_folder(self.files)
+        self._shard_names = [os.path.relpath(file, self._top) for file in self.files]
         named = len(paths) == count and None not in paths and len({*paths}) == count
         self.names = NameList(paths if named else map(self._place, range(count)))
 
@@ -67,7 +75,7 @@ class TableSource(ImageSource):
         return find_shards(argument, root, self.suffixes)
 
     def where(self, index: int) -> str:
-        return os.path.join(os.path.dirname(self.files[0]), self._place(index))
+        return os.path.join(self._top, self._place(index))
 
     def read(self, index: int) -> bytes:
         shard = self._shard(index)
@@ -82,7 +90,7 @@ class TableSource(ImageSource):
 
     def _place(self, index: int) -> str:
         shard = self._shard(index)
-        return f"{os.path.basename(self.files[shard])}: row {index - int(self._starts[shard])}"
+        return f"{self._shard_names[shard]}: row {index - int(self._starts[shard])}"
 
     @abstractmethod
     def _schema(self, file: str) -> Any:

@@ -122,9 +122,12 @@ def _labels(table: bytes, names: list[str], where: str) -> torch.Tensor | None:
         pairs: Any = json.loads(table).get("labels")
         if pairs is None:
             return None
-        by_name = dict(pairs)
-        if wrong := [label for label in by_name.values() if type(label) is not int or not 0 <= label < 2**31]:
-            raise ValueError(f"expected whole numbers as labels, got {str(wrong[0])[:40]}")
+        by_name = dict[str, int]()
+        for name, label in pairs:
+            if type(label) is not int or not 0 <= label < 2**31:
+                raise ValueError(f"expected whole numbers as labels, got {str(label)[:40]}")
+            if by_name.setdefault(name, label) != label:
+                raise ValueError(f"{name} has the classes {by_name[name]} and {label}")
         if missing := [name for name in names if name not in by_name]:
             raise ValueError(f"images without one: {len(missing)}, such as {missing[0]}")
         if len(by_name) > len(names):
