@@ -311,7 +311,7 @@ def test_files_of_the_other_number_of_bits_are_refused(tmp_path, num_levels):
         Image.new("L", (4, 4)).save(tmp_path / "x.png")
     data = opened(ImageFolder, tmp_path, size=4, num_levels=num_levels)
     with pytest.raises(
-        ConfigError, match="more than 8 bits" if num_levels == 256 else "8 bits per channel: set num_lev"
+        ConfigError, match="got more; set num_levels: 65536" if num_levels == 256 else "got 8; set num_levels: 256"
     ):
         next(iter(data.eval_batches("train")))
 
