@@ -7,6 +7,7 @@ import shutil
 import struct
 import tarfile
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -134,6 +135,38 @@ def test_a_truncated_lmdb_is_refused_and_ends_no_process(folder, tmp_path, size)
     file = format_files.write_lmdb(folder, tmp_path / "lmdb") / "data.mdb"
     file.write_bytes(file.read_bytes()[:size])
     assert "cannot be read as an LMDB of images (" in refused(ImageLMDB, tmp_path / "lmdb")
+
+
+def damaged_lmdbs(path, rounds):
+    """Reads an LMDB with other bytes at random places in its pages; which messages came."""
+    content, random, said = (path / "data.mdb").read_bytes(), np.random.default_rng(0), []
+    for _ in range(rounds):
+        damaged, page = bytearray(content), 4096 * int(random.integers(2, len(content) // 4096))
+        start = page + int(random.integers(64))
+        damaged[start : start + 32] = random.bytes(32)
+        (path / "data.mdb").unlink()  # a file that changes while it is mapped would be another fault
+        (path / "data.mdb").write_bytes(damaged)
+        with suppress(ConfigError):
+            data = ImageLMDB(str(path), 4, 1, num_workers=0, cache_bytes=0)
+            try:
+                data.setup()
+            except ConfigError as error:
+                said.append(str(error))
+            else:
+                list(data.eval_batches("train"))
+    return said
+
+
+@pytest.mark.parametrize("padding", [0, 3000])
+def test_a_damaged_page_of_an_lmdb_ends_no_process(tmp_path, padding):
+    """Of keys, or of keys and images: the library would follow it out of the file."""
+    import multiprocessing
+
+    path = write_lmdb(tmp_path / "lmdb", **{f"{i:04}": png(i) + bytes(padding) for i in range(70)})
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        said = pool.apply_async(damaged_lmdbs, (path, 30)).get(60)
+    assert any(": cannot be read as an LMDB of images (page " in one for one in said)
+    assert all("\n" not in one for one in said)
 
 
 def test_an_lmdb_of_another_layout_is_refused_with_the_key(tmp_path):

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from lit_diffusion.data.sources.image_source import ImageSource, check_length, require
+from lit_diffusion.data.sources.lmdb_pages import check_pages
 from lit_diffusion.data.sources.name_list import NameList
 from lit_diffusion.errors import ConfigError, one_line
 
@@ -29,6 +30,11 @@ class LMDBSource(ImageSource):
         try:
             environment = environment_of(root, anew=True)
             self._version = environment.info()["last_txnid"]
+            try:
+                check_pages(file, environment.stat()["psize"], environment.info()["last_pgno"])
+            except ValueError:
+                self._check_version(environment)  # a page that is written to meanwhile is not damaged
+                raise
             with environment.begin() as transaction:
                 self.names = NameList(transaction.cursor().iternext(keys=True, values=False))
                 count = len(self.names)
