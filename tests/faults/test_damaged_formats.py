@@ -138,11 +138,11 @@ def test_a_truncated_lmdb_is_refused_and_ends_no_process(folder, tmp_path, size)
 
 
 def damaged_lmdbs(path, rounds):
-    """Reads an LMDB with other bytes at random places in its pages; which messages came."""
+    """Reads an LMDB with other bytes at random places in its pages of keys; which messages came."""
     content, random, said = (path / "data.mdb").read_bytes(), np.random.default_rng(0), []
+    of_keys = [start for start in range(8192, len(content), 4096) if content[start + 10] in (1, 2)]  # by their flags
     for _ in range(rounds):
-        damaged, page = bytearray(content), 4096 * int(random.integers(2, len(content) // 4096))
-        start = page + int(random.integers(64))
+        damaged, start = bytearray(content), int(random.choice(of_keys)) + int(random.integers(64))
         damaged[start : start + 32] = random.bytes(32)
         (path / "data.mdb").unlink()  # a file that changes while it is mapped would be another fault
         (path / "data.mdb").write_bytes(damaged)

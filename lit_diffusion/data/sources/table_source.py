@@ -64,7 +64,7 @@ class TableSource(ImageSource):
             except ConfigError as error:
                 raise ConfigError(f"{argument}: {root}: {error}") from error
         elif others := self.columns.other_labels[:SHOWN]:
-            self.label_advice = f"set data.label_column to the column of classes, if it is one of {', '.join(others)}"
+            self.label_advice = f"set data.label_column if a column has the classes: {', '.join(others)}"
         self._top = common_folder(self.files)
         self._shard_names = [os.path.relpath(file, self._top) for file in self.files]
         named = len(paths) == count and None not in paths and len({*paths}) == count
