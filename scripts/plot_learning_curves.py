@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 # of Okabe & Ito 2008, which the colour-blind tell apart
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -25,6 +26,9 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--scores", nargs="+", default=["bits_per_dim/test", "fid"])
     parser.add_argument("--tracked", action="store_true", help="prefer tracked scores to those of the end")
+    parser.add_argument(
+        "--log-steps", action="store_true", help="a logarithmic axis of steps, on which a power law is a line"
+    )
     options = parser.parse_args()
     runs = sorted({file.parent for folder in options.folders for file in folder.rglob("metrics.csv")})
     if not runs:
@@ -41,6 +45,11 @@ def main() -> None:
                     steps, values, color=colour, marker="o", markersize=3, linewidth=1.2, label=None if i else name
                 )
         axes.set(xlabel="training steps", title=TITLES.get(score, score), yscale="log")
+        if options.log_steps:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:,g}")
+            axes.xaxis.set_minor_formatter("")
         axes.yaxis.set_major_formatter("{x:g}")
         low, high = axes.get_ylim()
         axes.yaxis.set_minor_formatter("{x:g}" if high < 50 * low else "")
