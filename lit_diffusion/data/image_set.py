@@ -112,6 +112,8 @@ def _is_npz(path: Path) -> bool:
 
 def _array(path: Path, channels: int | None) -> ImageSet:
     array = ArraySource("images", str(path), with_labels=False).whole()
+    if array.ndim == 3 and array.shape[2] in (3, 4):
+        raise ConfigError(f"{path}: expected images, got {array.shape}, which looks like one image; use array[None]")
     if array.ndim == 3:
         array = array[..., None]
     if array.shape[-1] not in (1, 3):

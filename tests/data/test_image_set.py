@@ -217,6 +217,8 @@ def test_an_npz_file_of_anything_else_is_refused_in_a_line_and_runs_no_code(tmp_
     assert "\n" not in message
     if name == "channels first":
         assert message == f"{path}: expected images of 1 or 3 channels, got 4"
+    elif name == "flat":
+        assert message == f"{path}: expected images, got (6, 4, 3), which looks like one image; use array[None]"
     else:
         assert message.startswith(f"images: {path}: cannot be read as images (")
         assert message.endswith("; use an NPY or NPZ file of uint8 or uint16 of shape (N, H, W) or (N, H, W, C)")

@@ -47,8 +47,6 @@ class ArraySource(ImageSource):
                 raise ValueError(f"expected {EXPECTED}, got {array.dtype} of {array.shape}")
             if array.ndim == 4 and array.shape[3] > 4 >= array.shape[1]:
                 raise ValueError(f"expected channels last, {EXPECTED}; got {array.shape}; transpose it")
-            if array.ndim == 3 and array.shape[2] in (3, 4):
-                raise ValueError(f"expected {EXPECTED}; got {array.shape}, which looks like one image; use array[None]")
             if label and with_labels:
                 self.labels = _checked_labels(label, read_array(path, label), len(array))
         except ConfigError as error:
