@@ -113,6 +113,13 @@ class ImageData(LightningDataModule, ABC):
         labels = getattr(self.store("train"), "labels", None)
         return None if labels is None else len(self.class_names or ()) or int(labels.max()) + 1
 
+    def check_labels(self, num_classes: int | None) -> None:
+        """Raises ConfigError if a model of `num_classes` classes, None for one without labels, needs labels, but the
+        data set has none. After `setup`.
+        """
+        if num_classes is not None and self.num_classes is None:
+            raise ConfigError(f"expected null, since the data have no labels, got {num_classes}; {self.label_advice}")
+
     def _labels_for_model(self, split: str) -> Tensor | None:
         """The labels of a split, if the trainer's model takes labels."""
         module = getattr(self.trainer, "lightning_module", None)

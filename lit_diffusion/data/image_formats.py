@@ -19,7 +19,7 @@ class ImageZip(FileImages):
 
     def source(self, argument: str, root: str) -> ZipSource:
         source = ZipSource(argument, root)
-        say_left_out(source.listing.note(f"data.{argument}"))
+        say_left_out(source.note(f"data.{argument}"))
         return source
 
 

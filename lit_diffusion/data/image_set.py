@@ -20,7 +20,6 @@ from lit_diffusion.data.source_store import SourceStore
 from lit_diffusion.data.sources.array_source import IMAGES, ArraySource
 from lit_diffusion.data.sources.find_source import find_source
 from lit_diffusion.data.sources.folder_source import FolderSource
-from lit_diffusion.data.sources.zip_source import ZipSource
 from lit_diffusion.data.store import ImageStore, MemoryStore
 from lit_diffusion.data.torchvision_sets import CIFAR10
 from lit_diffusion.errors import ConfigError
@@ -80,8 +79,7 @@ def open_images(source: str, channels: int | None = None, root: str | None = Non
     name, colon, split = source.partition(":")
     if (path.exists() or "*" in source) and not _is_npz(path) and (found := find_source("images", path)):
         store = SourceStore("images", found, Form(None, channels or 3), num_workers=2)
-        note = found.listing.note(str(path)) if isinstance(found, ZipSource) else None
-        return ImageSet(str(path), store, tuple(store.shape), note=note)
+        return ImageSet(str(path), store, tuple(store.shape), note=found.note(str(path)))
     if path.is_dir():
         return _folder(path, channels or 3)
     if path.is_file():

@@ -212,11 +212,8 @@ class TrainingCLI(CLIBase):
         (data := self.datamodule).prepare_data()
         data.setup(self.subcommand)
         self.model.check_data(type(data).__name__)
-        if self.model.num_classes is not None and data.num_classes is None:
-            raise ConfigError(
-                f"expected null, since the data have no labels, got {self.model.num_classes}; {data.label_advice}",
-                key="model.reverse.network.num_classes",
-            )
+        with blamed_on("model.reverse.network.num_classes"):
+            data.check_labels(self.model.num_classes)
         self.model.check(data.image_shape, data.num_levels, data.num_classes)
         run_options.check_monitors(self.trainer, self.model)
         try:

@@ -42,6 +42,10 @@ class ImageSource(ABC):
         """The place of a record, with which errors about it begin."""
         return os.path.join(self.root, self.name(index))
 
+    def note(self, argument: str) -> str | None:
+        """What the user should know about the choice of records, or None. argument: the setting that gives root."""
+        return None
+
     @abstractmethod
     def read(self, index: int) -> bytes | np.ndarray:
         """The content of an image file, or levels (H, W) or (H, W, C), uint8 or uint16.

@@ -64,6 +64,9 @@ class ZipSource(ImageSource):
         )
         self._file: PerProcess[BinaryIO] = PerProcess(partial(open_file, root))
 
+    def note(self, argument: str) -> str | None:
+        return self.listing.note(argument)
+
     def read(self, index: int) -> bytes:
         offset, stored, size, crc, method = self._places[index].tolist()
         content = _stored(self._file(), offset, stored)
