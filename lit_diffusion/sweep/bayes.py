@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from lit_diffusion.errors import ConfigError
@@ -15,14 +16,19 @@ TRIES = 20  # to find a cell that has not been run
 
 
 def suggest(
-    sweep: SweepFile, history: Sequence[tuple[Mapping[str, Any], float | None]], index: int, seed: int
-) -> dict[str, Any]:
-    """The settings of cell number `index`: a function of the file, the history, the index and the seed.
+    sweep: SweepFile,
+    history: Sequence[tuple[Mapping[str, Any], float | None]],
+    index: int,
+    seed: int,
+    running: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any] | None:
+    """The settings of cell number `index`: a function of the file, the cells before it, the index and the seed.
 
     history: the settings and the score of each earlier cell. A score of None or NaN, of a cell that diverged or failed,
     counts as the worst of the others, as on W&B. Cells outside the file's values are ignored.
 
-    A cell of the history is suggested again only if no other is found. Raises ConfigError without optuna.
+    running: the settings of earlier cells that have no score yet. No cell is suggested twice: None if no other is
+    found, as at the end of a space of few cells. Raises ConfigError without optuna.
     """
     try:
         import optuna
@@ -47,7 +53,8 @@ def suggest(
         if position and worst is not None:
             value = worst if score is None or not math.isfinite(score) else score
             study.add_trial(optuna.trial.create_trial(params=position, distributions=space, value=value))
-    known = [Cell.make({key: one[key] for key in sweep.parameters if key in one}).arguments for one, _ in history]
+    earlier = [*(settings for settings, _ in history), *running]
+    known = [Cell.make({key: one[key] for key in sweep.parameters if key in one}).arguments for one in earlier]
     for _ in range(TRIES):
         drawn = study.ask(space).params
         cell = {
@@ -55,8 +62,10 @@ def suggest(
             for key, parameter in sweep.parameters.items()
         }
         if Cell.make(cell).arguments not in known:
-            break
-    return cell
+            return cell
+    choices = [one.values if isinstance(one, Choice) else () for one in sweep.parameters.values()]
+    cells = (dict(zip(sweep.parameters, values)) for values in product(*choices))
+    return next((cell for cell in cells if Cell.make(cell).arguments not in known), None)
 
 
 def locate(sweep: SweepFile, settings: Mapping[str, Any]) -> dict[str, float] | None:

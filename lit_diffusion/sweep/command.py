@@ -112,7 +112,7 @@ class Plan:
         cells = self._load_proposed() if bayes else self.file.cells(self.options.cells)
         jobs = [self._make_job(cell) for cell in self._with_seeds(cells)]
         if bayes and not jobs:
-            self._suggest([])  # so that a mistake is found before anything is written
+            self._suggest([], [])  # so that a mistake is found before anything is written
         same: dict[str, Job] = {}
         for job in jobs:
             key = json.dumps({key: value for key, value in job.settings.items() if key != "run.name"}, default=str)
@@ -128,9 +128,17 @@ class Plan:
             cells = self._load_proposed()
             if self.cap is not None and len(cells) >= self.cap:
                 return None
-            tried = [(cell, self._make_job(*self._with_seeds([cell]))) for cell in cells]
-            history = [(dict(cell.parameters), self._get_score(job)) for cell, job in tried if job.state in ENDS]
-            cell, job = self._suggest(history, len(cells))
+            history, running = list[tuple[dict[str, Any], float | None]](), list[dict[str, Any]]()
+            for cell in cells:
+                settings, job = dict(cell.parameters), self._make_job(*self._with_seeds([cell]))
+                if job.state in ENDS or (job.summary() or {}).get("status") == "failed":
+                    history.append((settings, self._get_score(job) if job.state in ENDS else None))
+                else:
+                    running.append(settings)
+            following = self._suggest(history, running)
+            if following is None:
+                return None
+            cell, job = following
             with written_whole(self._proposed) as temporary:
                 content = {"schema": 1, "cells": [dict(one.parameters) for one in (*cells, cell)]}
                 temporary.write_text(json.dumps(content, indent=2) + "\n")
@@ -142,10 +150,15 @@ class Plan:
             f"bayes chooses each of {self.cap or 'its'} cells by the scores of those before; the first:",
             file=sys.stderr,
         )
-        return [self._suggest([])[1]]
+        return [job for _, job in filter(None, [self._suggest([], [])])]
 
-    def _suggest(self, history: list[tuple[dict[str, Any], float | None]], number: int = 0) -> tuple[Cell, Job]:
-        cell = Cell.make(suggest(self.file, history, number, seed=0))
+    def _suggest(
+        self, history: list[tuple[dict[str, Any], float | None]], running: list[dict[str, Any]]
+    ) -> tuple[Cell, Job] | None:
+        settings = suggest(self.file, history, len(history) + len(running), seed=0, running=running)
+        if settings is None:
+            return None
+        cell = Cell.make(settings)
         return cell, self._make_job(*self._with_seeds([cell]))
 
     def _with_seeds(self, cells: list[Cell]) -> list[Cell]:
@@ -181,7 +194,8 @@ class Plan:
     def _load_proposed(self) -> list[Cell]:
         try:
             cells = json.loads(self._proposed.read_text())["cells"] if self._proposed.exists() else []
-            return [Cell.make(parameters) for parameters in cells]
+            made = (Cell.make(parameters) for parameters in cells)
+            return [*{tuple(cell.arguments): cell for cell in made}.values()]  # earlier versions could write one twice
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{self._proposed} is damaged ({error}); remove it, or choose another --out") from error
 

@@ -401,10 +401,14 @@ def test_bayes_is_a_function_of_history_index_and_seed(bayes):
     assert suggest(sweep, seeded, 12, 0) == suggest(sweep, history, 12, 0)
 
 
-def test_bayes_repeats_no_cell_before_the_space_is_exhausted(sweep):
+@pytest.mark.parametrize("scored", [6, 3, 0])
+def test_bayes_repeats_no_cell_and_ends_with_the_space(sweep, scored):
+    """Whether the cells before have a score or still run."""
     pytest.importorskip("optuna")
     small = {"a": {"values": [1, 2, 3]}, "b": {"values": [1, 2]}}
-    file, history = sweep(method="bayes", metric={"name": "fid"}, parameters=small), []
-    for index in range(7):
-        history.append((suggest(file, history, index, 0), float(index)))
-    assert len({repr(cell) for cell, _ in history[:6]}) == 6
+    file, cells = sweep(method="bayes", metric={"name": "fid"}, parameters=small), []
+    for index in range(6):
+        history = [(cell, float(i)) for i, cell in enumerate(cells[:scored])]
+        cells.append(suggest(file, history, index, 0, running=cells[scored:]))
+    assert len({repr(cell) for cell in cells}) == 6
+    assert suggest(file, [(cell, 0.0) for cell in cells], 6, 0) is None
