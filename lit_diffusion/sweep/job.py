@@ -139,11 +139,15 @@ class Job:
             killed = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
             self.state, self.reason = "failed", killed if status < 0 else self.last_line() or killed
 
+    def ask_to_stop(self) -> None:
+        """Asks the process to save and end, without waiting for it."""
+        if self._process is not None:
+            self._process.terminate()
+
     def stop(self) -> None:
-        """Asks the process to end, and waits for it."""
+        """Waits for the process that was asked to end, and kills it if it does not."""
         if self._process is None:
             return
-        self._process.terminate()
         try:
             self._process.wait(KILL_AFTER)
         except subprocess.TimeoutExpired:

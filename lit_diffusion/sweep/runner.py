@@ -45,6 +45,8 @@ class Sweep:
                     time.sleep(PERIOD)
             finally:
                 for job in self._in("running"):
+                    job.ask_to_stop()  # all at once: the time that they are given may be short
+                for job in self._in("running"):
                     job.stop()
                 self.watch(self.jobs)
 

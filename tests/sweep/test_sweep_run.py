@@ -220,6 +220,66 @@ def test_a_dry_run_of_bayes_prints_the_cell_that_depends_on_no_score(sweep_file,
     assert err == "bayes chooses each of 3 cells by the scores of those before; the first:\n"
 
 
+def test_bayes_counts_failures_as_the_worst_and_ends_with_its_space(sweep_file, tmp_path, monkeypatch):
+    """A cell that has failed is known; a sweep that had written one cell twice can be started again."""
+    pytest.importorskip("optuna")
+    seen = []
+
+    def suggest(file, history, index, seed, running=()):
+        seen.append((list(history), list(running)))
+        return proposed(file, history, index, seed, running)
+
+    proposed = sweep_command.suggest
+    monkeypatch.setattr(sweep_command, "suggest", suggest)
+    rates = [{"model.optimizer.lr": rate} for rate in (0.1, 0.2, 0.3)]
+    file = sweep_file(
+        method="bayes",
+        metric={"name": "fid", "goal": "minimize"},
+        run_cap=5,
+        parameters={"model.optimizer.lr": {"values": [0.1, 0.2, 0.3]}},
+    )
+    out = tmp_path / "runs/tiny"
+    out.mkdir(parents=True)
+    (out / "sweep.json").write_text(json.dumps({"schema": 1, "cells": [*rates[:2], rates[0]]}))
+    options = sweep_command.make_parser().parse_args([file])
+    options.config = [TINY[1]]
+    planned = sweep_command.Plan(SweepFile.read(file), options, TINY[2:])
+    first, second = planned.make_jobs()
+    for job, status, scores in ((first, "failed", {}), (second, "finished", {"fid": {"value": 2.0}})):
+        job.folder.mkdir()
+        content = {"schema": 1, "status": status, "scores": scores, "settings": job.settings}
+        (job.folder / "summary.json").write_text(json.dumps(content, default=str))
+    third = planned.propose()
+    assert third is not None and "0.3" in third.name
+    assert seen[-1] == ([(rates[0], None), (rates[1], 2.0)], [])
+    assert planned.propose() is None  # the third runs, and there is no fourth
+    assert seen[-1] == ([(rates[0], None), (rates[1], 2.0)], [rates[2]])
+    assert len(planned.make_jobs()) == 3
+
+
+def test_all_cells_are_asked_to_stop_before_any_is_waited_for():
+    """So that all of them can save in the time that a cluster gives."""
+    calls = []
+
+    class Cell:
+        state, slot = "running", 0
+
+        def __init__(self, name):
+            self.name = name
+
+        def poll(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def ask_to_stop(self):
+            calls.append(("ask", self.name))
+
+        def stop(self):
+            calls.append(("wait", self.name))
+
+    Sweep([Cell("a"), Cell("b")], 2, lambda: None, lambda jobs: None).run()
+    assert calls == [("ask", "a"), ("ask", "b"), ("wait", "a"), ("wait", "b")]
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
