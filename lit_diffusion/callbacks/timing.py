@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from lit_diffusion.callbacks.lookup import log_interval_of
+from lit_diffusion.modules.generative import Batch, split_labels
 
 
 class Timing(Callback):
@@ -51,9 +51,9 @@ class Timing(Callback):
         self._begin = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self._images += len(batch) * trainer.world_size
+        self._images += len(split_labels(batch)[0]) * trainer.world_size
         if trainer.global_step % log_interval_of(trainer) == 0:
             now = self._trained()
             self.images_per_second = self._images / max(now - self._window, 1e-9)

@@ -1,12 +1,14 @@
 """Models with labels from the command line: training, resume, samples of classes, scores, on one and two processes."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from lit_diffusion.callbacks import timing
 from lit_diffusion.data import Digits
 from lit_diffusion.data.image_set import ImageSet
 from lit_diffusion.data.store import MemoryStore
@@ -216,3 +218,16 @@ def test_guidance_of_a_model_without_labels_blames_the_sampler(command):
 def test_labels_that_the_data_do_not_have_are_refused(base, classes, message, command):
     with pytest.raises(ConfigError, match=f"model.reverse.network.num_classes: {message}"):
         command("fit", "-c", f"{CONFIGS}/{base}.yaml", f"--model.reverse.network.num_classes={classes}")
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_images_a_second_are_those_of_the_batches(monkeypatch, labels):
+    """Whether a batch is images or a pair of images and labels."""
+    measured, logged, clock = timing.Timing(), {}, iter(range(1, 9))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
+    trainer = SimpleNamespace(global_step=1, world_size=2, log_every_n_steps=1)
+    measured.on_train_start(trainer, None)
+    images = torch.zeros(16, 1, 8, 8)
+    batch = (images, torch.zeros(16)) if labels else images
+    measured.on_train_batch_end(trainer, SimpleNamespace(log=logged.__setitem__), None, batch, 0)
+    assert logged == {"images_per_second": 32.0}  # a second between two looks at the clock
