@@ -80,6 +80,10 @@ class RunSummary(Callback):
             return [*keys]
         return list_changes(self.loaded, self.settings, keys)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets the scores in the checkpoint, which are older than those in the summary."""
+        self.scores = {}
+
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         end = self.outcome(trainer)

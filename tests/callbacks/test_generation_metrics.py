@@ -36,8 +36,11 @@ def trained(toy_run):
     return toy_run(*STEPS)
 
 
-def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(toy_run):
-    """Tracked values are in metrics.csv, the last in summary.json, and best.ckpt is of the step with the lowest FID."""
+def test_a_fit_scores_during_training_and_at_its_end_and_keeps_the_lowest_fid(command, toy_run):
+    """Tracked values are in metrics.csv, the last in summary.json, and best.ckpt is of the step with the lowest FID.
+
+    A test of an earlier checkpoint, which holds what had been tracked then, leaves them as they are.
+    """
     run = toy_run(*STEPS, *SCORES, *TRACK)
     tracked = logged(run, "track/fid")
     assert sorted(tracked) == [4, 8, 12]
@@ -62,6 +65,10 @@ def test_a_fit_scores_on_the_way_and_at_its_end_and_keeps_the_lowest_fid(toy_run
     }
     assert expected.items() <= scores["fid"]["protocol"].items()
     assert scores["kid"]["protocol"]["subset_size"] == 30
+    command("test", "-c", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/step=5.ckpt")
+    tested = summary(run)["scores"]
+    assert tested["fid"]["protocol"]["step"] == 5
+    assert {name: tested[name] for name in scores if "/" in name} == {n: scores[n] for n in scores if "/" in n}
 
 
 def test_scoring_does_not_disturb_training(command, trained, tmp_path):
