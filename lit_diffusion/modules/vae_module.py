@@ -68,7 +68,7 @@ class HierarchicalVAEModule(DrawsAtOnce, LossModule):
         """Of the KL terms: in training it grows for `kl_warmup` steps, for held-out examples it is beta."""
         if not (self.training and self.kl_warmup):
             return self.beta
-        return self.beta * min(self.trainer.fit_loop.epoch_loop.total_batch_idx / self.kl_warmup, 1.0)
+        return self.beta * min(self.trainer.global_step / self.kl_warmup, 1.0)
 
     def draw_randomness(self, x_0: Tensor) -> Sequence[Any]:
         return self.vae.draw_base(len(x_0), x_0.device)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from lit_diffusion.baselines import GaussianLikelihood, HierarchicalVAE
 from lit_diffusion.callbacks.predict import LatentInterpolate, LatentManifold, LatentReconstruct, Reconstruct, Samples
@@ -139,6 +139,24 @@ def test_held_out_examples_have_the_full_weight_and_their_own_randomness(module)
     bound = module.vae.bound(x_0, [part[1:6:2] for part in randomness])
     expected = (bound.reconstruction_nll + 0.5 * bound.kl.sum(1)) / (64 * math.log(2))
     torch.testing.assert_close(weighted.loss(x_0, None, [part[1:6:2] for part in randomness]), expected)
+
+
+class Weights(Callback):
+    """Notes the weight of the KL terms of every training batch."""
+
+    seen: list[float] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen.append(pl_module.kl_weight)
+
+
+def test_the_warm_up_of_the_kl_terms_counts_steps(command):
+    """Not batches, of which two make a step here: beta 2 is reached after four steps."""
+    Weights.seen.clear()
+    noting = "--trainer.callbacks=tests.modules.test_vae_module.Weights"
+    short = ["--trainer.max_steps=5", "--trainer.accumulate_grad_batches=2", "--bits_per_dim.splits=[]", noting]
+    command("fit", *TINY_VAE, *RUN[:2], *short, "--run.name=x")
+    assert Weights.seen == [0, 0, 0.5, 0.5, 1, 1, 1.5, 1.5, 2, 2]
 
 
 def test_predictions_go_through_the_means_of_the_latents(module, tmp_path):
