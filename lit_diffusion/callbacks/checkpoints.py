@@ -101,8 +101,9 @@ class Checkpoints(Callback):
 
 
 def is_over(trainer: Trainer) -> bool:
-    """Whether no step comes after this one."""
-    return trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
+    """Whether no step comes after this one. A request to stop waits for `min_steps` and `min_epochs`."""
+    enough = trainer.global_step >= (trainer.min_steps or 0) and trainer.current_epoch >= (trainer.min_epochs or 0)
+    return (trainer.should_stop and enough) or trainer.global_step >= trainer.estimated_stepping_batches
 
 
 def agreed(trainer: Trainer, received: int, late: bool) -> tuple[int, bool]:

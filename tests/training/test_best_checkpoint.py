@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lit_diffusion.callbacks import Checkpoints
+from lit_diffusion.callbacks.checkpoints import is_over
 from lit_diffusion.runs.atomic_files import written_whole
 
 
@@ -36,3 +37,15 @@ def test_the_best_checkpoint_is_that_of_the_lowest_value(offer):
     assert offer(4, float("nan")) == offer(5, None) == offer(6, 1.0, "track/fid") == "3"
     assert offer(7, 2.5) == "3"
     assert offer(8, 0.5) == "8"
+
+
+@pytest.mark.parametrize(
+    ("step", "epoch", "over"), [(5, 1, False), (9, 2, False), (10, 1, False), (10, 2, True), (20, 0, True)]
+)
+def test_a_request_to_stop_is_the_end_once_the_fewest_steps_and_epochs_are_done(step, epoch, over):
+    """Lightning trains on before; a run that thought itself over would save twice at every step."""
+    trainer = SimpleNamespace(should_stop=True, min_steps=10, min_epochs=2, estimated_stepping_batches=20)
+    trainer.global_step, trainer.current_epoch = step, epoch
+    assert is_over(trainer) is over
+    trainer.should_stop = False
+    assert is_over(trainer) is (step == 20)
