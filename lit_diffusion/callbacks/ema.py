@@ -37,6 +37,7 @@ class EMA(Callback):
         self.decay = decay
         self._update = get_ema_multi_avg_fn(decay)
         self._average: AveragedModel | None = None
+        self._averaged: LightningModule | None = None  # whose weights the average is of
         self._updates = 0  # also in `_average.n_averaged`, which a GPU would have to be waited for
         self._latest_step = 0
         self._first_share = 1.0  # of the weights after the first step in the average
@@ -57,7 +58,12 @@ class EMA(Callback):
                 "use ddp",
                 key="trainer.strategy",
             )
-        self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=self._update, use_buffers=False)
+        anew = stage == "fit" and trainer.global_step == 0
+        if anew or self._average is None or self._averaged is not pl_module:
+            self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=self._update, use_buffers=False)
+            self._averaged, self._updates, self._latest_step, self._first_share = pl_module, 0, 0, 1.0
+        self._average.to(pl_module.device)
+        self._tensors = ()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warns of an average that is too slow for so short a run."""

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
 
 from lit_diffusion.callbacks import EMA
 from tests.conftest import TINY
@@ -102,3 +103,40 @@ def test_a_resumed_run_knows_what_is_left_of_the_first_weights(command, toy_run,
     assert "ema.decay: 12% of the average at the end of training will be" in capsys.readouterr().err
     callbacks = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
     assert callbacks["EMA"]["first_share"] == pytest.approx(0.5**3 * 0.9999**2)
+
+
+class Slope(LightningModule):
+    """Fits y = w x; notes the weight that each test sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.tested = torch.nn.Parameter(torch.zeros(())), []
+
+    def training_step(self, x, index):
+        return ((self.weight - 1) * x).square().mean()
+
+    def test_step(self, x, index):
+        self.tested.append(self.weight.item())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_a_test_after_a_fit_of_the_same_trainer_sees_the_average():
+    """Without a checkpoint in between; a second fit continues the average, another module begins one."""
+    ema, module, data = EMA(0.5), Slope(), DataLoader(torch.ones(4), batch_size=1)
+    quiet = {f"enable_{one}": False for one in ("checkpointing", "progress_bar", "model_summary")} | {"logger": False}
+    trainer = Trainer(max_steps=3, accelerator="cpu", callbacks=[ema], **quiet)
+    raw, average = 0.0, 0.0
+    for steps in (3, 6):
+        trainer.fit_loop.epoch_loop.max_steps = steps
+        trainer.fit(module, data)
+        for step in range(steps - 3, steps):
+            raw = raw - 0.2 * (raw - 1)
+            average = raw if step == 0 else 0.5 * average + 0.5 * raw
+        trainer.test(module, data, verbose=False)
+        assert module.tested[-1] == pytest.approx(average) and module.weight.item() == pytest.approx(raw)
+    other = Slope()
+    trainer = Trainer(max_steps=1, accelerator="cpu", callbacks=[ema], **quiet)
+    trainer.fit(other, data)
+    assert ema.average.module.weight.item() == pytest.approx(0.2) and ema.average.n_averaged == 1
