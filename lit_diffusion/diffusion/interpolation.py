@@ -15,6 +15,8 @@ def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     a, b: (B, *) of standard normal numbers, whose typical norm every point on the path has; weights (K,);
     returns (B, K, *). Linear where a and b are parallel  (Song et al. 2020, arXiv 2010.02502, appendix D.5).
     """
+    if a.device.type == "mps":  # Apple's GPUs lack float64
+        return spherical(a.cpu(), b.cpu(), weights.cpu()).to(a)
     flat_a, flat_b = a.double().flatten(1), b.double().flatten(1)
     cosine = (flat_a * flat_b).sum(1) / (flat_a.norm(dim=1) * flat_b.norm(dim=1))
     theta = cosine.clamp(-1, 1).arccos().view(-1, 1, *[1] * (a.ndim - 1))  # (B, 1, 1, ..., 1)

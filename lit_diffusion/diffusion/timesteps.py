@@ -105,8 +105,10 @@ class ImportanceSampled(Timesteps):
 
     def probabilities(self) -> Tensor:
         """p(t) for t = 1..T, (T,). Uniform too if a loss is not finite: the run then ends as diverged, not here."""
-        size = self.losses.double().square().mean(1).sqrt()  # squares of float32 may not be float32
-        known = (self.counts >= self.history).all() & (size.sum() > 0) & size.isfinite().all()
+        on_mps = self.losses.device.type == "mps"  # Apple's GPUs lack float64
+        losses, counts = (self.losses.cpu(), self.counts.cpu()) if on_mps else (self.losses, self.counts)
+        size = losses.double().square().mean(1).sqrt()  # squares of float32 may not be float32
+        known = (counts >= self.history).all() & (size.sum() > 0) & size.isfinite().all()
         share = torch.where(known, size / size.sum().clamp(min=torch.finfo(size.dtype).tiny), 1 / self.num_steps)
         return (1 - self.uniform) * share + self.uniform / self.num_steps
 

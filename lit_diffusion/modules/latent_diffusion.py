@@ -94,8 +94,8 @@ class LatentDiffusionModule(DiffusionModule):
         sums = torch.zeros(3, dtype=torch.float64)
         for x_0 in batches:
             q = self.autoencoder.encode(x_0)
-            square = q.mean.double() ** 2 + q.variance.double()
-            sums += torch.stack([torch.tensor(q.mean.numel()), q.mean.double().sum().cpu(), square.sum().cpu()])
+            mean, variance = q.mean.cpu().double(), q.variance.cpu().double()  # Apple's GPUs have no float64
+            sums += torch.stack([torch.tensor(mean.numel()), mean.sum(), (mean**2 + variance).sum()])
         count, total, squares = sums.tolist()
         std = math.sqrt(max(squares / count - (total / count) ** 2, 0))
         if not 0 < std < math.inf:

@@ -43,7 +43,7 @@ class VAEBound(LikelihoodBound):
         first = own[(pair % self.parts == 0)]
         if len(first):
             for sums, means in zip(self.units, self.model.latent_means(first)):
-                sums += unit_sums(means).to(device)
+                sums += unit_sums(means.to(device))
 
     def add_constant(self, nats: float, dimensions: int) -> None:
         self.reconstruction += nats
