@@ -48,7 +48,8 @@ def continued(folder: Path, anew: bool) -> None:
         if file.is_file() or file.is_symlink():
             file.unlink(missing_ok=True)
     if anew:
-        (folder / "metrics.csv").unlink(missing_ok=True)
+        for file in (folder / "metrics.csv", *(folder / "tensorboard").glob("events.out.tfevents.*")):
+            file.unlink(missing_ok=True)
 
 
 def hold(folder: Path) -> None:

@@ -92,6 +92,16 @@ def test_a_resumed_run_goes_on_in_the_same_files_with_each_step_once(command, ru
     assert [path.name for path in run.parent.iterdir()] == ["here"]
 
 
+def test_a_run_that_begins_again_has_each_step_once(command, run):
+    """Killed before its first checkpoint: what it had logged is gone with its metrics.csv."""
+    unbroken = scalars(run)
+    for file in (run / "checkpoints").iterdir():
+        file.unlink()
+    command("fit", *TINY, *LOGGED, "--run.name=here", "--ckpt_path=last")
+    assert scalars(run) == unbroken
+    assert [one.step for one in read(run).Images("samples")] == [5, 6]
+
+
 def test_what_precedes_a_pause_of_the_logger_stays(command, run):
     """Resumed without it, then with it again: the curve has a gap, and no step twice."""
     leave_step_4(run)
