@@ -5,11 +5,13 @@ import inspect
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loops import fetchers, fit_loop, training_epoch_loop
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.connectors import checkpoint_connector, signal_connector
 
 import lit_diffusion
@@ -110,3 +112,11 @@ def test_no_other_file_touches_a_private_name_of_a_dependency(file):
             assert not (private(node.name) and node.name in FUNCTIONS), f"line {node.lineno}: {node.name}"
         elif isinstance(node, ast.Attribute) and private(node.attr):
             assert node.attr in DEFINED, f"line {node.lineno}: {node.attr}"
+
+
+def test_mixed_precision_keeps_no_copies_of_weights():
+    """Else the second of two passes in a step, of other weights, would take the copies of the first: a GAN's, or of a
+    score of raw and averaged weights.
+    """
+    with MixedPrecision("bf16-mixed", "cpu").forward_context():
+        assert torch.is_autocast_enabled("cpu") and not torch.is_autocast_cache_enabled()
