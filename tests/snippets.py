@@ -58,7 +58,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             tokens.whitespace_split = True
             for separator, words in groupby(tokens, key={"&&", "||", ";", "|"}.__contains__):
                 words = [word.removeprefix(".venv/bin/") for word in words]
-                if words[0] in ("do", "srun"):
+                if words[0] in ("do", "srun", "sudo"):
                     words = words[1:]
                 if words[:3] == ["python", "-m", "lit_diffusion"]:
                     words = ["lightning", *words[3:]]
