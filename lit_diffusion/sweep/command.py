@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class Plan:
         cells = self._load_proposed() if bayes else self.file.cells(self.options.cells)
         jobs = [self._make_job(cell) for cell in self._with_seeds(cells)]
         if bayes and not jobs:
-            self._suggest([], [])  # so that a mistake is found before anything is written
+            self._make_first()  # so that a mistake is found before anything is written
         same: dict[str, Job] = {}
         for job in jobs:
             key = json.dumps({key: value for key, value in job.settings.items() if key != "run.name"}, default=str)
@@ -120,29 +120,36 @@ class Plan:
                 raise ConfigError(f"{self.file.path}: {same[key].name} and {job.name} are the same run; remove one")
         return jobs
 
-    def propose(self) -> Job | None:
-        """The next cell of bayes, from the scores of the cells before it; None if there is none."""
+    def propose(self, jobs: list[Job]) -> Job | None:
+        """The next cell of bayes, from the scores of the cells before it; None if there is none.
+
+        jobs: of this sweep so far, which knows of failures that left no summary.
+        """
         if self.file.method != "bayes":
             return None
         with self._locked():
             cells = self._load_proposed()
             if self.cap is not None and len(cells) >= self.cap:
                 return None
+            failed = {job.name for job in jobs if job.state == "failed"}
             history, running = list[tuple[dict[str, Any], float | None]](), list[dict[str, Any]]()
-            for cell in cells:
-                settings, job = dict(cell.parameters), self._make_job(*self._with_seeds([cell]))
-                if job.state in ENDS or (job.summary() or {}).get("status") == "failed":
-                    history.append((settings, self._get_score(job) if job.state in ENDS else None))
+            for one in cells:
+                settings, job = dict(one.parameters), self._make_job(*self._with_seeds([one]))
+                if job.name in failed or (job.summary() or {}).get("status") == "failed":
+                    history.append((settings, None))
+                elif job.state in ENDS:
+                    history.append((settings, self._get_score(job)))
                 else:
                     running.append(settings)
-            following = self._suggest(history, running)
-            if following is None:
+            cell = self._suggest(history, running)
+            if cell is None:
+                self.cap = len(cells)  # all that there are
                 return None
-            cell, job = following
+            following = self._make_job(*self._with_seeds([cell]))
             with written_whole(self._proposed) as temporary:
                 content = {"schema": 1, "cells": [dict(one.parameters) for one in (*cells, cell)]}
                 temporary.write_text(json.dumps(content, indent=2) + "\n")
-        return job
+        return following
 
     def preview(self) -> list[Job]:
         """The first cell that bayes will propose, which depends on no score."""
@@ -150,16 +157,17 @@ class Plan:
             f"bayes chooses each of {self.cap or 'its'} cells by the scores of those before; the first:",
             file=sys.stderr,
         )
-        return [job for _, job in filter(None, [self._suggest([], [])])]
+        return self._make_first()
+
+    def _make_first(self) -> list[Job]:
+        cell = self._suggest()
+        return [self._make_job(one) for one in self._with_seeds([cell] if cell else [])]
 
     def _suggest(
-        self, history: list[tuple[dict[str, Any], float | None]], running: list[dict[str, Any]]
-    ) -> tuple[Cell, Job] | None:
+        self, history: Sequence[tuple[dict[str, Any], float | None]] = (), running: Sequence[dict[str, Any]] = ()
+    ) -> Cell | None:
         settings = suggest(self.file, history, len(history) + len(running), seed=0, running=running)
-        if settings is None:
-            return None
-        cell = Cell.make(settings)
-        return cell, self._make_job(*self._with_seeds([cell]))
+        return None if settings is None else Cell.make(settings)
 
     def _with_seeds(self, cells: list[Cell]) -> list[Cell]:
         """All cells of the first seed, then all of the next: so the table is complete early."""

@@ -24,12 +24,16 @@ OWN_VARIABLES = (  # not passed on to cells
 class Sweep:
     """Runs jobs, `slots` at a time, each on its share of the processors and GPUs.
 
-    propose: called while a slot is free and no job waits; returns a further job, or None if there is none.
+    propose: called with the jobs while a slot is free and none waits; returns a further one, or None if there is none.
     watch: called about twice a second with the jobs, to display them.
     """
 
     def __init__(
-        self, jobs: list[Job], slots: int, propose: Callable[[], Job | None], watch: Callable[[list[Job]], None]
+        self,
+        jobs: list[Job],
+        slots: int,
+        propose: Callable[[list[Job]], Job | None],
+        watch: Callable[[list[Job]], None],
     ):
         self.jobs, self.slots, self.propose, self.watch = jobs, slots, propose, watch
         self.interrupted = False
@@ -62,7 +66,7 @@ class Sweep:
                 self._start(job)
         while self._free and not self.interrupted:
             waiting = self._in("waiting")
-            following = waiting[0] if waiting else self.propose()
+            following = waiting[0] if waiting else self.propose(self.jobs)
             if following is None:
                 break
             if not waiting:

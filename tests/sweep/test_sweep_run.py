@@ -57,7 +57,7 @@ def job(out: Path, name: str, does: str = "finished", **options: float) -> Job:
 
 
 def sweep(jobs: list[Job], slots: int = 1, watch=lambda jobs: None) -> dict[str, str]:
-    Sweep(jobs, slots, lambda: None, watch).run()
+    Sweep(jobs, slots, lambda jobs: None, watch).run()
     return {job.name: job.state for job in jobs}
 
 
@@ -98,7 +98,9 @@ def test_so_many_cells_run_at_a_time_and_share_the_processors(out, monkeypatch):
 
 def test_two_sweeps_in_one_folder_share_the_cells(out):
     """Each cell is run by one of them; the other waits for it, and both end with all results."""
-    both = [Sweep([job(out, name, takes=0.5) for name in "abc"], 1, lambda: None, lambda jobs: None) for _ in range(2)]
+    both = [
+        Sweep([job(out, name, takes=0.5) for name in "abc"], 1, lambda jobs: None, lambda jobs: None) for _ in range(2)
+    ]
     seen = set()
     deadline = time.monotonic() + 60
     alive = both
@@ -158,10 +160,10 @@ def test_a_folder_that_cannot_be_made_fails_its_cells_in_a_line(out):
 def test_gpus_are_shared(monkeypatch):
     """Three slots on eight GPUs, and eight slots on three."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
-    three = Sweep([], 3, lambda: None, lambda jobs: None)
+    three = Sweep([], 3, lambda jobs: None, lambda jobs: None)
     assert [three._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0,3,6", "1,4,7", "2,5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    eight = Sweep([], 8, lambda: None, lambda jobs: None)
+    eight = Sweep([], 8, lambda jobs: None, lambda jobs: None)
     assert [eight._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["4", "5", "6", "4"]
 
 
@@ -243,18 +245,25 @@ def test_bayes_counts_failures_as_the_worst_and_ends_with_its_space(sweep_file, 
     (out / "sweep.json").write_text(json.dumps({"schema": 1, "cells": [*rates[:2], rates[0]]}))
     options = sweep_command.make_parser().parse_args([file])
     options.config = [TINY[1]]
-    planned = sweep_command.Plan(SweepFile.read(file), options, TINY[2:])
+
+    def plan() -> sweep_command.Plan:
+        return sweep_command.Plan(SweepFile.read(file), options, TINY[2:])
+
+    planned = plan()
     first, second = planned.make_jobs()
     for job, status, scores in ((first, "failed", {}), (second, "finished", {"fid": {"value": 2.0}})):
         job.folder.mkdir()
         content = {"schema": 1, "status": status, "scores": scores, "settings": job.settings}
         (job.folder / "summary.json").write_text(json.dumps(content, default=str))
-    third = planned.propose()
+    third = planned.propose([])
     assert third is not None and "0.3" in third.name
     assert seen[-1] == ([(rates[0], None), (rates[1], 2.0)], [])
-    assert planned.propose() is None  # the third runs, and there is no fourth
+    assert planned.propose([]) is None  # the third runs, and there is no fourth
     assert seen[-1] == ([(rates[0], None), (rates[1], 2.0)], [rates[2]])
     assert len(planned.make_jobs()) == 3
+    third.state = "failed"  # before it could write a summary
+    assert plan().propose([third]) is None
+    assert seen[-1] == ([(rates[0], None), (rates[1], 2.0), (rates[2], None)], [])
 
 
 def test_all_cells_are_asked_to_stop_before_any_is_waited_for():
@@ -276,7 +285,7 @@ def test_all_cells_are_asked_to_stop_before_any_is_waited_for():
         def stop(self):
             calls.append(("wait", self.name))
 
-    Sweep([Cell("a"), Cell("b")], 2, lambda: None, lambda jobs: None).run()
+    Sweep([Cell("a"), Cell("b")], 2, lambda jobs: None, lambda jobs: None).run()
     assert calls == [("ask", "a"), ("ask", "b"), ("wait", "a"), ("wait", "b")]
 
 
