@@ -13,9 +13,9 @@ from PIL import Image
 
 from lit_diffusion.callbacks.lookup import find_callback
 from lit_diffusion.callbacks.run_summary import RunSummary
+from lit_diffusion.runs.run_folder import TENSORBOARD, event_files
 
 KEY = "tensorboard_files"
-FOLDER = "tensorboard"  # in that of the run
 COMPARED = ("val/loss", "train/loss", "fid", "bits_per_dim/test")  # by TensorBoard's table of settings
 
 
@@ -27,7 +27,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, save_dir: str = "", prefix: str = "", flush_secs: int = 30):
-        super().__init__(save_dir, FOLDER, version="", prefix=prefix, flush_secs=flush_secs)
+        super().__init__(save_dir, TENSORBOARD, version="", prefix=prefix, flush_secs=flush_secs)
 
     @rank_zero_only
     def log_image(self, key: str, images: list[Image.Image], step: int) -> None:
@@ -72,7 +72,7 @@ class EventFiles(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in _loggers(trainer):
             logger.save()
-            self._sizes = {path.name: path.stat().st_size for path in _files(logger)}
+            self._sizes = {path.name: path.stat().st_size for path in event_files(Path(logger.log_dir))}
         checkpoint[KEY] = self._sizes
 
     @rank_zero_only
@@ -80,7 +80,7 @@ class EventFiles(Callback):
         if trainer.state.fn != "fit":
             return
         self._sizes = checkpoint.get(KEY, {})
-        for path in [path for logger in _loggers(trainer) for path in _files(logger)]:
+        for path in [path for logger in _loggers(trainer) for path in event_files(Path(logger.log_dir))]:
             if path.name not in self._sizes:
                 path.unlink()
             elif path.stat().st_size > self._sizes[path.name]:
@@ -90,7 +90,3 @@ class EventFiles(Callback):
 
 def _loggers(trainer: Trainer) -> list[TensorBoard]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoard)]
-
-
-def _files(logger: TensorBoard) -> list[Path]:
-    return sorted(Path(logger.log_dir).glob("events.out.tfevents.*"))

@@ -12,6 +12,7 @@ from lit_diffusion.runs.file_lock import lock_file
 
 # The other processes of a run inherit the choice of the first, from which Lightning starts them.
 VARIABLE = "LIT_DIFFUSION_RUN_FOLDER"
+TENSORBOARD = "tensorboard"  # the folder of its events in that of the run
 _held: dict[Path, int] = {}  # folders locked by this process, with the descriptors of their locks
 
 
@@ -48,8 +49,13 @@ def continued(folder: Path, anew: bool) -> None:
         if file.is_file() or file.is_symlink():
             file.unlink(missing_ok=True)
     if anew:
-        for file in (folder / "metrics.csv", *(folder / "tensorboard").glob("events.out.tfevents.*")):
+        for file in (folder / "metrics.csv", *event_files(folder / TENSORBOARD)):
             file.unlink(missing_ok=True)
+
+
+def event_files(folder: Path) -> list[Path]:
+    """TensorBoard's, by name and so by age."""
+    return sorted(folder.glob("events.out.tfevents.*"))
 
 
 def hold(folder: Path) -> None:
