@@ -16,11 +16,12 @@ from torch import Tensor
 from lit_diffusion.callbacks.class_labels import image_labels
 from lit_diffusion.callbacks.ema import weights_in_use
 from lit_diffusion.callbacks.evaluation import Evaluation
-from lit_diffusion.callbacks.lookup import data_of, float64_device, generative_of
+from lit_diffusion.callbacks.lookup import data_of, generative_of
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.diffusion.bound_estimate import Curve, Estimate, estimate_mean
 from lit_diffusion.diffusion.null_model import NullModel, bits
+from lit_diffusion.diffusion.schedule import float64_device
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.metrics.score import Score
 from lit_diffusion.modules.likelihood_bound import LikelihoodBound
@@ -82,7 +83,7 @@ class BitsPerDim(Evaluation):
 
     def bounds(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, LikelihoodBound]:
         """The bound of each split that has images, summed up over all devices."""
-        data, module, device = data_of(trainer), generative_of(pl_module), float64_device(pl_module)
+        data, module, device = data_of(trainer), generative_of(pl_module), float64_device(pl_module.device)
         splits = [split for split in self.splits if data.sizes[split]]
         half_range = 127.5 if data.num_levels else 1.0  # errors are on the scale of 8 bits
         bounds = {split: module.bound(self.terms, data.sizes[split], device, half_range) for split in splits}

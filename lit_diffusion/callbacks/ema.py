@@ -58,7 +58,7 @@ class EMA(Callback):
                 "use ddp",
                 key="trainer.strategy",
             )
-        anew = stage == "fit" and trainer.global_step == 0
+        anew = stage == "fit" and trainer.global_step == 0  # else the average goes on, as in a test after a fit
         if anew or self._average is None or self._averaged is not pl_module:
             self._average = AveragedModel(pl_module, pl_module.device, multi_avg_fn=self._update, use_buffers=False)
             self._averaged, self._updates, self._latest_step, self._first_share = pl_module, 0, 0, 1.0

@@ -12,12 +12,13 @@ from lit_diffusion.callbacks.checkpoints import Checkpoints
 from lit_diffusion.callbacks.class_labels import class_names, sample_labels
 from lit_diffusion.callbacks.ema import EMA
 from lit_diffusion.callbacks.evaluation import Evaluation
-from lit_diffusion.callbacks.lookup import data_of, find_callback, float64_device, generative_of
+from lit_diffusion.callbacks.lookup import data_of, find_callback, generative_of
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.run_summary import RunSummary
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_set import split_of
 from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.diffusion.schedule import float64_device
 from lit_diffusion.errors import ConfigError, blamed_on, check_at_least
 from lit_diffusion.metrics.class_scores import check_classes, class_distances, label_accuracy
 from lit_diffusion.metrics.features import FeatureExtractor
@@ -143,7 +144,7 @@ class GenerationMetrics(Evaluation):
             trainer.strategy.broadcast,
             (trainer.global_rank, trainer.world_size),
             batch_size=self.batch_size,
-            device=float64_device(pl_module),
+            device=float64_device(pl_module.device),
             bar=lambda images: task(trainer, "reference", images, "images"),
         )
 
@@ -152,7 +153,7 @@ class GenerationMetrics(Evaluation):
     ) -> dict[str, Score]:
         sampler = None if final else generative_of(pl_module).adapt(self.track_sampler)
         count, shape = self.num_samples if final else self.track_samples, data_of(trainer).image_shape
-        metric = Fidelity(self.features, self.protocol, shape, count).to(float64_device(pl_module))
+        metric = Fidelity(self.features, self.protocol, shape, count).to(float64_device(pl_module.device))
         seconds, begin = 0.0, time.perf_counter()
         with task(trainer, "sampling", count, "images") as advance:
             for first, x in sample_blocks(trainer, pl_module, sampler, count, self.batch_size, advance):

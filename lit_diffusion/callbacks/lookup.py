@@ -2,7 +2,6 @@
 
 from typing import TypeVar, cast
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_diffusion.data.image_data import ImageData
@@ -46,8 +45,3 @@ def diffusion_of(pl_module: LightningModule) -> DiffusionModule:
 def generative_of(pl_module: LightningModule) -> GenerativeModule:
     """The module as a GenerativeModule, the base class of all that the command line takes."""
     return cast(GenerativeModule, pl_module)
-
-
-def float64_device(pl_module: LightningModule) -> torch.device:
-    """Where statistics are summed: the module's device, or the CPU for GPUs without float64 (Apple's)."""
-    return torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device

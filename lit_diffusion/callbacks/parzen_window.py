@@ -8,12 +8,13 @@ from torch import Tensor
 
 from lit_diffusion.callbacks.chain_walk import count_non_finite
 from lit_diffusion.callbacks.evaluation import Evaluation
-from lit_diffusion.callbacks.lookup import data_of, float64_device
+from lit_diffusion.callbacks.lookup import data_of
 from lit_diffusion.callbacks.progress import say, task
 from lit_diffusion.callbacks.sample_blocks import describe_samples, sample_blocks
 from lit_diffusion.data.image_data import ImageData
 from lit_diffusion.diffusion.bound_estimate import estimate_mean
 from lit_diffusion.diffusion.null_model import bits
+from lit_diffusion.diffusion.schedule import float64_device
 from lit_diffusion.errors import ConfigError, check_at_least
 from lit_diffusion.metrics.parzen import ParzenWindows
 from lit_diffusion.metrics.score import Score
@@ -72,7 +73,7 @@ class ParzenWindow(Evaluation):
             )
 
     def evaluate(self, trainer: Trainer, pl_module: LightningModule, final: bool) -> dict[str, Score]:
-        data, device = data_of(trainer), float64_device(pl_module)
+        data, device = data_of(trainer), float64_device(pl_module.device)
         held_out = min(self.num_validation, data.sizes["train"])
         values = torch.Size(data.image_shape).numel()
         windows = {

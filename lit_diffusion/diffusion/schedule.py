@@ -13,6 +13,15 @@ from lit_diffusion.errors import ConfigError
 LOG_ZERO = -1000.0
 
 
+def float64_device(device: torch.device) -> torch.device:
+    """Where tensors of a device can be float64: there, or on the CPU for Apple's GPUs, which lack it.
+
+    >>> float64_device(torch.device("mps"))
+    device(type='cpu')
+    """
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 class NoiseSchedule(nn.Module):
     """A table beta_1..beta_T in [0, 1] and what follows from it, alpha_bar_t = prod_{s<=t} (1 - beta_s).
 
@@ -69,12 +78,12 @@ class NoiseSchedule(nn.Module):
         return self._log_alpha_bar[t.device][t]
 
     def to_table_device(self, t: Tensor | int) -> Tensor:
-        """Steps t on the device of their table: that of t, or the CPU for Apple's GPUs, which lack float64.
+        """Steps t on the device of their table, `float64_device`.
 
         Raises ConfigError for an integer outside 0..T.
         """
         if isinstance(t, Tensor):
-            return t.cpu() if t.device.type == "mps" else t
+            return t.to(float64_device(t.device))
         if not isinstance(t, int) or not 0 <= t <= self.num_steps:
             raise ConfigError(f"t: expected a step from 0 to T = {self.num_steps}, got {t}")
         return torch.tensor(t)

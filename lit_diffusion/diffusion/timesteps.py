@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lit_diffusion.diffusion.schedule import float64_device
 from lit_diffusion.errors import ConfigError
 
 
@@ -59,7 +60,7 @@ class LowDiscrepancy(Timesteps):
     """
 
     def draw(self, batch_size: int, device: torch.device) -> Draw:
-        float64: dict[str, Any] = {"dtype": torch.float64, "device": "cpu" if device.type == "mps" else device}
+        float64: dict[str, Any] = {"dtype": torch.float64, "device": float64_device(device)}
         u = torch.rand(1, **float64) + torch.arange(batch_size, **float64) / batch_size
         t = (u % 1 * self.num_steps).long().clamp(max=self.num_steps - 1) + 1
         return Draw(t[:, None].to(device), torch.ones(batch_size, 1, device=device))
@@ -105,8 +106,8 @@ class ImportanceSampled(Timesteps):
 
     def probabilities(self) -> Tensor:
         """p(t) for t = 1..T, (T,). Uniform too if a loss is not finite: the run then ends as diverged, not here."""
-        on_mps = self.losses.device.type == "mps"  # Apple's GPUs lack float64
-        losses, counts = (self.losses.cpu(), self.counts.cpu()) if on_mps else (self.losses, self.counts)
+        device = float64_device(self.losses.device)
+        losses, counts = self.losses.to(device), self.counts.to(device)
         size = losses.double().square().mean(1).sqrt()  # squares of float32 may not be float32
         known = (counts >= self.history).all() & (size.sum() > 0) & size.isfinite().all()
         share = torch.where(known, size / size.sum().clamp(min=torch.finfo(size.dtype).tiny), 1 / self.num_steps)

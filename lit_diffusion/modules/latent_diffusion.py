@@ -16,6 +16,7 @@ from lit_diffusion.diffusion.objective import Objective
 from lit_diffusion.diffusion.process import Process
 from lit_diffusion.diffusion.reverse import ReverseModel
 from lit_diffusion.diffusion.sampler import Sampler
+from lit_diffusion.diffusion.schedule import float64_device
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.modules.diffusion import DiffusionModule
 from lit_diffusion.modules.likelihood_bound import BoundScore, DiffusionBound
@@ -94,8 +95,9 @@ class LatentDiffusionModule(DiffusionModule):
         sums = torch.zeros(3, dtype=torch.float64)
         for x_0 in batches:
             q = self.autoencoder.encode(x_0)
-            mean, variance = q.mean.cpu().double(), q.variance.cpu().double()  # Apple's GPUs have no float64
-            sums += torch.stack([torch.tensor(mean.numel()), mean.sum(), (mean**2 + variance).sum()])
+            mean, variance = (one.to(float64_device(one.device)).double() for one in (q.mean, q.variance))
+            square = mean**2 + variance
+            sums += torch.stack([torch.tensor(mean.numel()), mean.sum().cpu(), square.sum().cpu()])
         count, total, squares = sums.tolist()
         std = math.sqrt(max(squares / count - (total / count) ** 2, 0))
         if not 0 < std < math.inf:

@@ -125,7 +125,7 @@ class Slope(LightningModule):
 def test_a_test_after_a_fit_of_the_same_trainer_sees_the_average():
     """Without a checkpoint in between; a second fit continues the average, another module begins one."""
     ema, module, data = EMA(0.5), Slope(), DataLoader(torch.ones(4), batch_size=1)
-    quiet = {f"enable_{one}": False for one in ("checkpointing", "progress_bar", "model_summary")} | {"logger": False}
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(max_steps=3, accelerator="cpu", callbacks=[ema], **quiet)
     raw, average = 0.0, 0.0
     for steps in (3, 6):
