@@ -7,7 +7,7 @@ from typing import Any
 
 from lit_diffusion.errors import ConfigError
 from lit_diffusion.sweep.cell import Cell
-from lit_diffusion.sweep.parameters import Choice, NumericParameter, hash_to_fraction
+from lit_diffusion.sweep.parameters import Choice, Normal, NumericParameter, Parameter, hash_to_fraction
 from lit_diffusion.sweep.sweep_file import SweepFile
 
 LAST = math.nextafter(1.0, 0.0)  # quantile
@@ -83,3 +83,10 @@ def locate(sweep: SweepFile, settings: Mapping[str, Any]) -> dict[str, float] | 
         except (KeyError, ValueError, TypeError):
             return None
     return position
+
+
+def list_ends(parameter: Parameter) -> tuple[Any, ...]:
+    """All values of a list, the ends of a range of numbers: what the program must accept before a search begins."""
+    if isinstance(parameter, Choice):
+        return parameter.values
+    return () if isinstance(parameter, Normal) else (parameter.at(0.0), parameter.at(LAST))

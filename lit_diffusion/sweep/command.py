@@ -18,7 +18,7 @@ from lit_diffusion.errors import ConfigError, one_line
 from lit_diffusion.runs import summary
 from lit_diffusion.runs.atomic_files import written_whole
 from lit_diffusion.runs.file_lock import lock_file
-from lit_diffusion.sweep.bayes import suggest
+from lit_diffusion.sweep.bayes import list_ends, suggest
 from lit_diffusion.sweep.cell import SEED, Cell
 from lit_diffusion.sweep.job import ENDS, Job
 from lit_diffusion.sweep.live_display import SweepDisplay
@@ -111,8 +111,8 @@ class Plan:
         bayes = self.file.method == "bayes"
         cells = self._load_proposed() if bayes else self.file.cells(self.options.cells)
         jobs = [self._make_job(cell) for cell in self._with_seeds(cells)]
-        if bayes and not jobs:
-            self._make_first()  # so that a mistake is found before anything is written
+        if bayes:
+            self._check_values()
         same: dict[str, Job] = {}
         for job in jobs:
             key = json.dumps({key: value for key, value in job.settings.items() if key != "run.name"}, default=str)
@@ -158,6 +158,13 @@ class Plan:
             file=sys.stderr,
         )
         return self._make_first()
+
+    def _check_values(self) -> None:
+        """Each value that bayes may choose, in the first cell: no mistake in one ends the search hours later."""
+        first = suggest(self.file, [], 0, seed=0) or {}
+        for key, parameter in self.file.parameters.items():
+            for value in list_ends(parameter):
+                self._make_job(Cell.make({**first, key: value}))
 
     def _make_first(self) -> list[Job]:
         cell = self._suggest()

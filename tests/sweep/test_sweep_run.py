@@ -327,6 +327,26 @@ def test_all_cells_are_asked_to_stop_before_any_is_waited_for():
             [],
             "model.lr=1,.*no such setting|lr=1.*no such",
         ),
+        (
+            {
+                "method": "bayes",
+                "run_cap": 2,
+                "metric": {"name": "fid"},
+                "parameters": {"model.objective": {"values": ["Simple", "Simpel"]}},
+            },
+            [],
+            "objective=Simpel: .*Simpel",
+        ),
+        (
+            {
+                "method": "bayes",
+                "run_cap": 2,
+                "metric": {"name": "fid"},
+                "parameters": {"ema.decay": {"min": 0.5, "max": 1.5}},
+            },
+            [],
+            "decay=1.5: .*decay",
+        ),
     ],
 )
 def test_all_cells_are_checked_before_the_first_starts(sweep_file, tmp_path, changes, options, message):
