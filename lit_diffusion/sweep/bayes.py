@@ -86,7 +86,7 @@ def locate(sweep: SweepFile, settings: Mapping[str, Any]) -> dict[str, float] | 
 
 
 def list_ends(parameter: Parameter) -> tuple[Any, ...]:
-    """All values of a list, the ends of a range of numbers: what the program must accept before a search begins."""
+    """All values of a list, the lowest and the highest of a range; none of a normal distribution, which has no ends."""
     if isinstance(parameter, Choice):
         return parameter.values
     return () if isinstance(parameter, Normal) else (parameter.at(0.0), parameter.at(LAST))

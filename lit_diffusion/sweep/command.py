@@ -157,18 +157,16 @@ class Plan:
             f"bayes chooses each of {self.cap or 'its'} cells by the scores of those before; the first:",
             file=sys.stderr,
         )
-        return self._make_first()
+        first = self._suggest()
+        return [self._make_job(one) for one in self._with_seeds([first] if first else [])]
 
     def _check_values(self) -> None:
-        """Each value that bayes may choose, in the first cell: no mistake in one ends the search hours later."""
-        first = suggest(self.file, [], 0, seed=0) or {}
-        for key, parameter in self.file.parameters.items():
-            for value in list_ends(parameter):
-                self._make_job(Cell.make({**first, key: value}))
-
-    def _make_first(self) -> list[Job]:
-        cell = self._suggest()
-        return [self._make_job(one) for one in self._with_seeds([cell] if cell else [])]
+        """Checks the first cell, and in it each value that bayes may choose, so that none ends the search later."""
+        first = self._suggest()
+        settings = dict(first.parameters) if first else {}
+        ends = ((key, end) for key, parameter in self.file.parameters.items() for end in list_ends(parameter))
+        for one in (*({**settings, key: end} for key, end in ends), settings):
+            self._make_job(Cell.make(one))
 
     def _suggest(
         self, history: Sequence[tuple[dict[str, Any], float | None]] = (), running: Sequence[dict[str, Any]] = ()

@@ -347,6 +347,16 @@ def test_all_cells_are_asked_to_stop_before_any_is_waited_for():
             [],
             "decay=1.5: .*decay",
         ),
+        (  # no values to list: the first cell is checked
+            {
+                "method": "bayes",
+                "run_cap": 2,
+                "metric": {"name": "fid"},
+                "parameters": {"model.lr": {"distribution": "normal", "mu": 1.0}},
+            },
+            [],
+            "lr=.*no such setting",
+        ),
     ],
 )
 def test_all_cells_are_checked_before_the_first_starts(sweep_file, tmp_path, changes, options, message):
